@@ -1,0 +1,58 @@
+"""The one entry point: decides by its first argument which program of Orlop this process is.
+
+In the image this file is `/usr/lib/orlop/python/__main__.pyc` and Python is started on that
+directory; in a checkout it is `python3 -m orlop`. Nothing is imported before the decision, so
+that each program pays only for itself. Every program is a module with `main(argv) -> int`.
+
+    init                 orlop.system.main: PID 1
+    cli ARG...           orlop.cli.main: the `orlop` command inside the machine
+    service NAME ARG...  orlop.services.NAME.main: the program of a system container
+    worker NAME ARG...   a short-lived process without privileges, for input PID 1 may not parse
+    host COMMAND ARG...  orlop.cli.host: `./orlop COMMAND` inside the tool root
+"""
+
+import sys
+
+PROGRAMS = {
+    "init": "orlop.system.main",
+    "cli": "orlop.cli.main",
+    "host": "orlop.cli.host",
+}
+
+WORKERS = {
+    "config": "orlop.system.config_worker",
+}
+
+USAGE_STATUS = 2
+
+
+def module_of(argv: list[str]) -> tuple[str, list[str]] | None:
+    """The module that `argv` (without the program's own name) asks for, and its arguments."""
+    match argv:
+        case ["service", name, *rest] if name.isidentifier():
+            return f"orlop.services.{name}.main", rest
+        case ["worker", name, *rest] if name in WORKERS:
+            return WORKERS[name], rest
+        case [program, *rest] if program in PROGRAMS:
+            return PROGRAMS[program], rest
+        case _:
+            return None
+
+
+def main(argv: list[str]) -> int:
+    """Run the program that `argv` names and return its exit status."""
+    found = module_of(argv)
+    if found is None:
+        print(
+            "usage: orlop init | cli ARG... | service NAME | worker NAME | host COMMAND",
+            file=sys.stderr,
+        )
+        return USAGE_STATUS
+    # __import__ and not importlib.import_module: importlib's Python half costs PID 1 memory.
+    name, arguments = found
+    status: int = __import__(name, fromlist=["main"]).main(arguments)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,50 @@
+"""Files that are either the old ones or the new ones, whatever happens in between.
+
+Written beside the target, synced, renamed over it, and the directory synced: after a power cut
+the name holds one of the two contents, whole.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+TEMPORARY_PREFIX = ".orlop-"
+"""Names of files in the making begin with this; one found later is rubbish of a crash."""
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in *directory* durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
+    """Replace *path* by *data* with permissions *mode*, atomically.
+
+    With `durable=False` nothing is synced: for tmpfs, and for what may be lost but not torn.
+
+    Raises:
+        OSError: the directory is missing, full or read-only; *path* is untouched then.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(data)
+            stream.flush()
+            if durable:
+                os.fsync(stream.fileno())
+        os.rename(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    if durable:
+        sync_directory(path.parent)
+
+
+def write_text(path: Path, text: str, *, mode: int = 0o644, durable: bool = True) -> None:
+    """As `write_bytes`, in UTF-8."""
+    write_bytes(path, text.encode(), mode=mode, durable=durable)
