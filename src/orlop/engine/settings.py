@@ -1,0 +1,34 @@
+"""Where an engine keeps its things, and the defaults it gives containers."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orlop.wire.compose_model import LogLimits
+
+DEFAULT_PIDS_LIMIT = 512
+"""Tasks a container may have unless it says otherwise: a fork bomb stays in its container."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """Set once when the engine is made.
+
+    *run_dir* is lost at a reboot (tmpfs): state, bundles, named pipes, the runtime's own state.
+    *data_dir* may be on a disk: writable layers and logs. *cgroup_root* is the directory in cgroup2
+    under which each container gets a cgroup of its name. With *is_pid1* the engine is PID 1 of
+    the machine; elsewhere it makes itself a subreaper.
+    """
+
+    run_dir: Path
+    data_dir: Path
+    images_dir: Path
+    cgroup_root: Path = Path("/sys/fs/cgroup/system")
+    runtime: Path = Path("/usr/bin/crun")
+    seccomp_profile: Path = Path("/usr/share/containers/seccomp.json")
+    is_pid1: bool = False
+    log_limits: LogLimits = field(default_factory=LogLimits)
+    pids_limit: int = DEFAULT_PIDS_LIMIT
+    version: str = "0.0.0"
+    operating_system: str = "Orlop"
+    name: str = ""
+    """Host name shown by `docker info`; empty: the kernel's at the time of asking."""
