@@ -15,7 +15,7 @@ _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0
 
 
 def parse_size_bytes(text: str) -> int:
-    """Parse `64m`, `1.5 GiB`, `4096`: units are powers of 1024 with or without the `i`, as in Docker.
+    """Parse `64m`, `1.5 GiB`, `4096`; as in Docker, units are powers of 1024 in any spelling.
 
     Raises:
         InvalidArgument: not a size.

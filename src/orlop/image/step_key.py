@@ -1,0 +1,194 @@
+"""The key of a step's result: a hash of everything that can change it.
+
+Content only: no dates, no owner, no absolute paths. The step's own code counts through its syntax
+tree, so a comment or a reformatting repeats nothing, a changed statement does.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from orlop.image.step import Step
+from orlop.lib.errors import InvalidArgument
+
+FORMAT = "1"
+"""Change it when the layout of cache entries changes: all earlier ones are left alone then."""
+
+CODE_PREFIXES = ("orlop.image.", "orlop.wire.")
+"""Imports from these count as a step's code; `orlop.lib` is mechanism and does not."""
+
+INFRASTRUCTURE = frozenset(
+    f"orlop.image.{name}" for name in ("step", "step_key", "store", "pipeline", "progress")
+)
+IGNORED_NAMES = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
+
+
+def step_keys(steps: Sequence[Step], *, epoch: int, tools: Mapping[str, str]) -> dict[str, str]:
+    """The keys of all *steps*, by name.
+
+    *tools* maps the packages of the tool root to their versions.
+
+    Raises:
+        InvalidArgument: a name appears twice, a need or a tool is missing, or needs form a circle.
+    """
+    by_name = {step.name: step for step in steps}
+    if len(by_name) != len(steps):
+        raise InvalidArgument("two steps have the same name")
+    keys: dict[str, str] = {}
+    for name in dependency_order(by_name):
+        keys[name] = _key(by_name[name], keys, epoch=epoch, tools=tools)
+    return keys
+
+
+def dependency_order(by_name: Mapping[str, Step]) -> list[str]:
+    """Names so that each comes after what it needs."""
+    order: list[str] = []
+    visiting: list[str] = []
+
+    def visit(name: str, wanted_by: str) -> None:
+        if name in order:
+            return
+        if name in visiting:
+            raise InvalidArgument(f"steps need each other: {' -> '.join([*visiting, name])}")
+        if name not in by_name:
+            raise InvalidArgument(f"step {wanted_by} needs {name}, which is not a step")
+        visiting.append(name)
+        for need in by_name[name].inputs.needs:
+            visit(need, name)
+        visiting.pop()
+        order.append(name)
+
+    for name in by_name:
+        visit(name, name)
+    return order
+
+
+def _key(step: Step, keys: Mapping[str, str], *, epoch: int, tools: Mapping[str, str]) -> str:
+    digest = hashlib.sha256()
+
+    def add(label: str, value: str) -> None:
+        # Lengths keep neighbouring fields apart whatever they contain.
+        digest.update(f"{label}:{len(value)}:{value}\n".encode(errors="surrogateescape"))
+
+    add("format", FORMAT)
+    add("step", step.name)
+    add("epoch", str(epoch))
+    for module, code in _code(step.run):
+        add("module", module)
+        add("code", code)
+    for value in step.inputs.values:
+        add("value", value)
+    for path in step.inputs.files:
+        add("file", path.name)
+        add("content", hash_tree(path))
+    for need in step.inputs.needs:
+        add("need", need)
+        add("key", keys[need])
+    for tool in sorted(tools if step.inputs.tools is None else step.inputs.tools):
+        if tool not in tools:
+            raise InvalidArgument(f"step {step.name} uses {tool}, which the tool root lacks")
+        add("tool", tool)
+        add("version", tools[tool])
+    return digest.hexdigest()[:32]
+
+
+def hash_tree(path: Path) -> str:
+    """The SHA-256 of a file or tree by names, kinds, executable bits, link targets and bytes.
+
+    Raises:
+        InvalidArgument: *path* does not exist or holds something else than files, directories
+            and links.
+    """
+    digest = hashlib.sha256()
+    for name, entry in _entries(path):
+        mode = entry.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            kind, content = "link", os.readlink(entry)
+        elif stat.S_ISDIR(mode):
+            kind, content = "directory", ""
+        elif stat.S_ISREG(mode):
+            kind = "program" if mode & 0o111 else "file"
+            with entry.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").hexdigest()
+        else:
+            raise InvalidArgument(f"{entry} is neither a file, a directory nor a link")
+        digest.update(f"{name}\0{kind}\0{content}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _entries(path: Path) -> Iterator[tuple[str, Path]]:
+    if not path.exists():
+        raise InvalidArgument(f"{path} does not exist")
+    yield "", path
+    if not path.is_dir():
+        return
+    for directory, directories, files in os.walk(path):
+        links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
+        directories[:] = sorted(set(directories) - IGNORED_NAMES - set(links))
+        for name in sorted([*directories, *files, *links]):
+            entry = Path(directory, name)
+            yield str(entry.relative_to(path)), entry
+
+
+def _code(run: Callable[..., object]) -> Iterator[tuple[str, str]]:
+    """Name and syntax tree of the module of *run* and of the builder's modules it imports."""
+    function = run
+    while isinstance(function, functools.partial):
+        function = function.func
+    pending, seen = [function.__module__], set[str]()
+    while pending:
+        module = pending.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        _, imports = _module_code(module)
+        pending.extend(
+            name
+            for name in imports
+            if name.startswith(CODE_PREFIXES) and name not in INFRASTRUCTURE
+        )
+    for module in sorted(seen):
+        yield module, _module_code(module)[0]
+
+
+@functools.cache
+def _module_code(module: str) -> tuple[str, tuple[str, ...]]:
+    source = _source(module)
+    tree = ast.parse(source)
+    imports: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # Only `from orlop.image import kernel` names a module after the import.
+            imports.add(node.module)
+            imports |= {
+                f"{node.module}.{alias.name}"
+                for alias in node.names
+                if f"{node.module}." in CODE_PREFIXES
+            }
+        elif isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)):
+            _drop_docstring(node)
+    return ast.dump(tree), tuple(sorted(imports))
+
+
+def _drop_docstring(node: ast.Module | ast.FunctionDef | ast.ClassDef) -> None:
+    match node.body:
+        case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+            node.body = rest
+
+
+def _source(module: str) -> bytes:
+    loaded = getattr(sys.modules.get(module), "__file__", None)
+    if loaded is not None:
+        return Path(loaded).read_bytes()
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise InvalidArgument(f"the code of module {module} is not to be found")
+    return Path(spec.origin).read_bytes()
