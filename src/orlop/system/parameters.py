@@ -1,0 +1,228 @@
+"""The `orlop.*` keys of the kernel command line: a table, its reader, and what was wrong.
+
+docs/kernel-parameters.md is checked against this table by a unit test. A key that is not in the
+table, or a value that is not understood, becomes a warning on the console and in the status; it
+never stops the boot and is never dropped silently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PREFIX = "orlop."
+
+_DEFAULT_WATCHDOG_S = 60
+_DEFAULT_SHUTDOWN_S = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What the command line asks of PID 1. *values* holds every `orlop.*` key as written."""
+
+    debug: bool = False
+    state: str | None = None
+    state_wait_s: int = 10
+    recovery: bool = False
+    hostname: str | None = None
+    consoles: tuple[str, ...] = ()
+    disabled_services: tuple[str, ...] = ()
+    tuning: bool = True
+    watchdog_s: int = _DEFAULT_WATCHDOG_S
+    shutdown_s: int = _DEFAULT_SHUTDOWN_S
+    values: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One row: *key* without the prefix, the *form* of its value, and what it does."""
+
+    key: str
+    form: str
+    default: str
+    what: str
+    apply: Callable[[Parameters, str], Parameters]
+
+
+def _boolean(text: str) -> bool:
+    """`orlop.debug` alone means on."""
+    match text.lower():
+        case "" | "1" | "y" | "yes" | "on" | "true":
+            return True
+        case "0" | "n" | "no" | "off" | "false":
+            return False
+        case _:
+            raise ValueError("must be on or off")
+
+
+def _seconds(text: str, low: int, high: int) -> int:
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise ValueError(f"must be a number of seconds from {low} to {high}")
+    return int(text)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
+def _state(text: str) -> str:
+    if text == "none" or text.startswith(("LABEL=", "UUID=", "/dev/")):
+        return text
+    raise ValueError("must be none, LABEL=..., UUID=... or /dev/...")
+
+
+def _hostname(text: str) -> str:
+    labels = text.split(".")
+    if len(text) > 64 or not all(
+        label
+        and label[0] != "-"
+        and label[-1] != "-"
+        and label.isascii()
+        and label.replace("-", "a").isalnum()
+        for label in labels
+    ):
+        raise ValueError("must be a host name")
+    return text
+
+
+PARAMETERS: tuple[Parameter, ...] = (
+    Parameter(
+        "debug",
+        "on, off",
+        "off",
+        "Log every step of PID 1 and of the engine, also to the console.",
+        lambda p, text: replace(p, debug=_boolean(text)),
+    ),
+    Parameter(
+        "state",
+        "LABEL=NAME, UUID=ID, /dev/NAME, none",
+        "LABEL=ORLOP_STATE, if present",
+        "The file system that is mounted at /var. `none`: memory, whatever disks there are.",
+        lambda p, text: replace(p, state=_state(text)),
+    ),
+    Parameter(
+        "state.wait",
+        "seconds, 0 to 600",
+        "10",
+        "How long to wait for the disk that `orlop.state` names. Without that key: not at all.",
+        lambda p, text: replace(p, state_wait_s=_seconds(text, 0, 600)),
+    ),
+    Parameter(
+        "recovery",
+        "on, off",
+        "off",
+        "Start a shell on the console and no other service; the state partition is not mounted.",
+        lambda p, text: replace(p, recovery=_boolean(text)),
+    ),
+    Parameter(
+        "hostname",
+        "NAME",
+        "orlop",
+        "Name of the machine; stronger than every other source of configuration.",
+        lambda p, text: replace(p, hostname=_hostname(text)),
+    ),
+    Parameter(
+        "console",
+        "tty1,ttyS0,...",
+        "tty1 and the kernel's consoles",
+        "Terminals on which the console service offers a login.",
+        lambda p, text: replace(p, consoles=_words(text)),
+    ),
+    Parameter(
+        "services.disable",
+        "NAME,NAME,...",
+        "none",
+        "System services that are not started. Given several times, the lists add up.",
+        lambda p, text: replace(p, disabled_services=p.disabled_services + _words(text)),
+    ),
+    Parameter(
+        "tuning",
+        "on, off",
+        "on",
+        "`off` leaves the performance rows of the tuning table at the kernel's values, to compare.",
+        lambda p, text: replace(p, tuning=_boolean(text)),
+    ),
+    Parameter(
+        "watchdog",
+        "seconds, 0 to 600",
+        str(_DEFAULT_WATCHDOG_S),
+        "Time-out of the hardware watchdog that PID 1 serves, if there is one. 0 leaves it alone.",
+        lambda p, text: replace(p, watchdog_s=_seconds(text, 0, 600)),
+    ),
+    Parameter(
+        "shutdown.timeout",
+        "seconds, 1 to 3600",
+        str(_DEFAULT_SHUTDOWN_S),
+        "The longest that all containers together may take to stop before they are killed.",
+        lambda p, text: replace(p, shutdown_s=_seconds(text, 1, 3600)),
+    ),
+)
+
+
+def split_command_line(text: str) -> list[tuple[str, str | None]]:
+    """Keys and values as the kernel splits them: spaces separate, double quotes protect.
+
+    What follows a word `--` belongs to init and is left out. A key without `=` has the value None.
+    Source: Linux 6.12 lib/cmdline.c, next_arg().
+    """
+    words: list[str] = []
+    current, quoted, started = "", False, False
+    for character in text.strip():
+        if character == '"':
+            quoted, started = not quoted, True
+        elif character.isspace() and not quoted:
+            if started:
+                words.append(current)
+            current, started = "", False
+        else:
+            current, started = current + character, True
+    if started:
+        words.append(current)
+    if "--" in words:
+        words = words[: words.index("--")]
+    pairs: list[tuple[str, str | None]] = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        pairs.append((key, value if equals else None))
+    return pairs
+
+
+def parse_parameters(command_line: str) -> Parameters:
+    """Read the `orlop.*` keys of *command_line*; what is wrong with them is in `warnings`."""
+    found = Parameters()
+    rows = {row.key: row for row in PARAMETERS}
+    warnings: list[str] = []
+    values: list[tuple[str, str]] = []
+    for name, value in split_command_line(command_line):
+        if name == PREFIX[:-1] or not name.startswith(PREFIX):
+            continue
+        row = rows.get(name.removeprefix(PREFIX))
+        if row is None:
+            warnings.append(f"unknown kernel parameter {name}, ignoring{_guess(name, rows)}")
+            continue
+        values.append((name, value or ""))
+        try:
+            found = row.apply(found, value or "")
+        except ValueError as error:
+            warnings.append(f"kernel parameter {name}={value or ''}: {error}, ignoring")
+    return replace(found, values=tuple(values), warnings=tuple(warnings))
+
+
+def kernel_consoles(command_line: str) -> tuple[str, ...]:
+    """Devices named by `console=`, in order, without options such as `,115200n8`."""
+    return tuple(
+        value.split(",")[0]
+        for key, value in split_command_line(command_line)
+        if key == "console" and value
+    )
+
+
+def _guess(name: str, rows: dict[str, Parameter]) -> str:
+    from difflib import get_close_matches  # costs time to import, and only a typing error needs it
+
+    close = get_close_matches(name.removeprefix(PREFIX), list(rows), n=1)
+    return f" (did you mean {PREFIX}{close[0]}?)" if close else ""

@@ -1,0 +1,87 @@
+"""The kernel command line: what is read, what is reported, and that the document lists it all."""
+
+from pathlib import Path
+
+import pytest
+
+from orlop.system.parameters import (
+    PARAMETERS,
+    Parameters,
+    kernel_consoles,
+    parse_parameters,
+    split_command_line,
+)
+
+DOCUMENT = Path(__file__).parents[3] / "docs/kernel-parameters.md"
+
+
+def test_nothing_asked() -> None:
+    assert parse_parameters("quiet root=/dev/sda1 console=ttyS0") == Parameters()
+
+
+def test_every_key() -> None:
+    found = parse_parameters(
+        'orlop.debug orlop.state=LABEL="MY DISK" orlop.state.wait=30 orlop.recovery=off '
+        "orlop.hostname=ship-1.example orlop.console=tty1,ttyS0 orlop.services.disable=ssh,time "
+        "orlop.services.disable=power orlop.tuning=off orlop.watchdog=0 orlop.shutdown.timeout=5"
+    )
+    assert found.warnings == ()
+    assert found.debug
+    assert found.state == "LABEL=MY DISK"
+    assert found.state_wait_s == 30
+    assert not found.recovery
+    assert found.hostname == "ship-1.example"
+    assert found.consoles == ("tty1", "ttyS0")
+    assert found.disabled_services == ("ssh", "time", "power")
+    assert not found.tuning
+    assert found.watchdog_s == 0
+    assert found.shutdown_s == 5
+    assert dict(found.values)["orlop.state"] == "LABEL=MY DISK"
+
+
+@pytest.mark.parametrize(
+    ("line", "warning"),
+    [
+        (
+            "orlop.debugg",
+            "unknown kernel parameter orlop.debugg, ignoring (did you mean orlop.debug?)",
+        ),
+        ("orlop.x=1", "unknown kernel parameter orlop.x, ignoring"),
+        ("orlop.state=sda1", "kernel parameter orlop.state=sda1: must be none"),
+        ("orlop.watchdog=-1", "kernel parameter orlop.watchdog=-1: must be a number"),
+        ("orlop.hostname=-a", "kernel parameter orlop.hostname=-a: must be a host name"),
+        ("orlop.debug=maybe", "kernel parameter orlop.debug=maybe: must be on or off"),
+    ],
+)
+def test_reported_never_ignored_silently(line: str, warning: str) -> None:
+    found = parse_parameters(line)
+    assert len(found.warnings) == 1
+    assert found.warnings[0].startswith(warning)
+
+
+def test_a_bad_value_leaves_the_default() -> None:
+    assert parse_parameters("orlop.watchdog=soon").watchdog_s == Parameters().watchdog_s
+
+
+def test_splitting() -> None:
+    assert split_command_line('a b=c d="e f" "g=h i" j= -- k=l') == [
+        ("a", None),
+        ("b", "c"),
+        ("d", "e f"),
+        ("g", "h i"),
+        ("j", ""),
+    ]
+    assert split_command_line("  \n") == []
+
+
+def test_kernel_consoles() -> None:
+    assert kernel_consoles("console=tty0 console=ttyS0,115200n8 quiet") == ("tty0", "ttyS0")
+
+
+def test_document_has_every_row() -> None:
+    text = DOCUMENT.read_text()
+    for row in PARAMETERS:
+        line = f"| `orlop.{row.key}` | {row.form} | {row.default} | {row.what} |"
+        assert line in text, f"{DOCUMENT.name} lacks: {line}"
+    documented = [line for line in text.splitlines() if line.startswith("| `orlop.")]
+    assert len(documented) == len(PARAMETERS)

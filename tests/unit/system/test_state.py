@@ -1,0 +1,90 @@
+"""Choosing the state partition, and looking at devices without trusting them."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from orlop.system import block_devices
+from orlop.system.block_devices import Volume, candidates, probe, read_volume
+from orlop.system.blocking import run_bounded
+from orlop.system.state import choose
+from orlop.system.superblock import Superblock
+from tests.unit.system.test_superblock import UUID_TEXT, ext4
+
+
+def volume(device: str, label: str = "", uuid: str = "u") -> Volume:
+    return Volume(device, Superblock("ext4", label, uuid))
+
+
+VOLUMES = [
+    volume("/dev/vda1", "BOOT"),
+    volume("/dev/vda2", "ORLOP_STATE", "abc"),
+    volume("/dev/vdb", "ORLOP_STATE", "def"),
+]
+
+
+def test_by_label_uuid_and_device() -> None:
+    assert choose("LABEL=BOOT", VOLUMES).volume == VOLUMES[0]
+    assert choose("UUID=DEF", VOLUMES).volume == VOLUMES[2]
+    assert choose("/dev/vdb", VOLUMES).volume == VOLUMES[2]
+    assert choose("LABEL=NONE", VOLUMES).volume is None
+    assert choose("LABEL=", []).volume is None
+
+
+def test_two_of_the_same_label_are_reported() -> None:
+    choice = choose("LABEL=ORLOP_STATE", VOLUMES)
+    assert choice.volume == VOLUMES[1]
+    assert len(choice.warnings) == 1
+    assert "/dev/vda2, /dev/vdb" in choice.warnings[0]
+
+
+def test_candidates_in_stable_order(tmp_path: Path) -> None:
+    for name in ("sdb", "sda10", "sda2", "loop0", "sr0", "ram1", "zram0", "nvme0n1p1", "dm-0"):
+        (tmp_path / name).mkdir()
+    assert candidates(str(tmp_path)) == ["sdb", "dm-0", "sda2", "sda10", "nvme0n1p1"]
+    assert candidates(str(tmp_path / "missing")) == []
+
+
+def test_probe_skips_what_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "sda").write_bytes(bytes(ext4()))
+    (tmp_path / "sdb").write_bytes(b"nothing")
+    (tmp_path / "c0").mkdir()
+    (tmp_path / "c0/d0").write_bytes(bytes(ext4(b"SLASH")))
+    found = asyncio.run(probe(["sda", "sdb", "sdc", "c0!d0"], str(tmp_path)))
+    assert [(item.device, item.superblock.label) for item in found] == [
+        (f"{tmp_path}/sda", "ORLOP_STATE"),
+        (f"{tmp_path}/c0/d0", "SLASH"),
+    ]
+    assert found[0].superblock.uuid == UUID_TEXT
+    assert read_volume(str(tmp_path)) is None
+
+
+def test_a_silent_disk_delays_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    release = threading.Event()
+
+    def read(device: str) -> Volume | None:
+        if device.endswith("bad"):
+            release.wait()
+        return volume(device)
+
+    monkeypatch.setattr(block_devices, "read_volume", read)
+    monkeypatch.setattr(block_devices, "PROBE_TIMEOUT_S", 0.05)
+    try:
+        assert asyncio.run(probe(["bad", "good"], "/d")) == [volume("/d/good")]
+    finally:
+        release.set()
+
+
+def test_bounded_calls() -> None:
+    def fail() -> None:
+        raise OSError(5, "broken")
+
+    async def scenario() -> None:
+        assert await run_bounded(lambda: 7, 5) == 7
+        with pytest.raises(OSError, match="broken"):
+            await run_bounded(fail, 5)
+
+    asyncio.run(scenario())
