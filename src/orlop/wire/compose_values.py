@@ -61,8 +61,13 @@ class Fields:
         where = f"{'.'.join(path)}: " if path else ""
         raise InvalidArgument(f"{place}{self.what}: {where}{problem}", hint=hint)
 
-    def has(self, key: str) -> bool:
-        return key in self._data
+    def is_set(self, key: str) -> bool:
+        """Whether *key* has a value; an empty one (YAML's null) does not count."""
+        return self._data.get(key) is not None
+
+    def keys(self) -> list[str]:
+        """The keys nobody has taken yet."""
+        return list(self._data)
 
     def take(self, key: str) -> object:
         """The raw value of *key*, None when absent."""

@@ -1,0 +1,185 @@
+"""The machine configuration: every key, every kind of mistake, and what the worker answers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orlop.lib.errors import InvalidArgument
+from orlop.system.config_schema import KEYS, check_document, leaves, merge
+from orlop.system.config_worker import evaluate
+from orlop.wire.located_yaml import parse_yaml
+
+DOCUMENT = Path(__file__).parents[3] / "docs/configuration.md"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0aKmPL9Ysrw6Kb0eIn0V0Q3e0XQ5l6yq9u3r0Yb5Zt me"
+
+FULL = f"""\
+hostname: ship-1.example
+ssh_authorized_keys:
+  - {KEY}
+  - restrict {KEY}
+orlop:
+  network:
+    interfaces:
+      eth0:
+        dhcp: false
+        addresses: [192.0.2.7/24, "2001:db8::7/64"]
+        gateway: 192.0.2.1
+        gateway6: fe80::1
+        mtu: 9000
+      eth1:
+    nameservers: [192.0.2.53]
+    search: [example, b.example]
+  time:
+    servers: [ntp.example]
+    pools: [pool.example]
+  syslog:
+    remote: udp://[2001:db8::1]:514
+  services:
+    ssh:
+      enabled: false
+"""
+
+
+def check(text: str) -> dict[str, Any]:
+    return check_document(parse_yaml("c.yml", text))
+
+
+def test_every_key() -> None:
+    assert check(FULL) == {
+        "hostname": "ship-1.example",
+        "ssh_authorized_keys": [KEY, f"restrict {KEY}"],
+        "orlop": {
+            "network": {
+                "interfaces": {
+                    "eth0": {
+                        "dhcp": False,
+                        "addresses": ["192.0.2.7/24", "2001:db8::7/64"],
+                        "gateway": "192.0.2.1",
+                        "gateway6": "fe80::1",
+                        "mtu": 9000,
+                    },
+                    "eth1": {},
+                },
+                "nameservers": ["192.0.2.53"],
+                "search": ["example", "b.example"],
+            },
+            "time": {"servers": ["ntp.example"], "pools": ["pool.example"]},
+            "syslog": {"remote": "udp://[2001:db8::1]:514"},
+            "services": {"ssh": {"enabled": False}},
+        },
+    }
+
+
+@pytest.mark.parametrize("text", ["", "#cloud-config\n", "hostname:\n", "orlop:\n  time:\n"])
+def test_little_is_fine(text: str) -> None:
+    assert leaves(check(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "hint"),
+    [
+        ("a: 1\n", "c.yml:1: configuration: a: unknown key", None),
+        ("\nhostnam: x\n", "c.yml:2: configuration: hostnam: unknown key", "hostname"),
+        ("hostname: a_b\n", "c.yml:1: configuration: hostname: must be a host name", None),
+        ("hostname: [a]\n", "c.yml:1: configuration: hostname: must be a string", None),
+        ("- a\n", "c.yml:1: configuration: must be a map, not a list", None),
+        ("ssh_authorized_keys: [hello]\n", "ssh_authorized_keys[0]: is no public key", None),
+        ("ssh_authorized_keys:\n  - ssh-rsa AAA=A\n", "c.yml:2: ", None),
+        (
+            "orlop:\n  time:\n    server: [a]\n",
+            "c.yml:3: configuration: orlop.time.server",
+            "servers",
+        ),
+        ("orlop:\n  time: [a]\n", "c.yml:2: configuration: orlop.time: must be a map", None),
+        (
+            "orlop:\n  network:\n    interfaces:\n      eth0:\n        adresses: []\n",
+            "c.yml:5: configuration: orlop.network.interfaces.eth0.adresses",
+            "addresses",
+        ),
+        (
+            "orlop:\n  network:\n    interfaces:\n      'a b': {}\n",
+            "is not an interface name",
+            None,
+        ),
+        (
+            "orlop: {network: {interfaces: {e: {addresses: [300.1.1.1]}}}}",
+            "must be an address",
+            None,
+        ),
+        (
+            "orlop: {network: {interfaces: {e: {gateway: 'fe80::1'}}}}",
+            "must be an IPv4 address",
+            None,
+        ),
+        ("orlop: {network: {interfaces: {e: {mtu: 100}}}}", "must be from 576 to 65535", None),
+        (
+            "orlop: {network: {nameservers: [dns.example]}}",
+            "nameservers[0]: must be an address",
+            None,
+        ),
+        ("orlop: {syslog: {remote: 'http://x'}}", "must be udp://", None),
+        ("orlop: {syslog: {remote: 'udp://x:0'}}", "must be udp://", None),
+        ("orlop: {services: {ssh: {enabled: 'yes'}}}", "must be true or false", None),
+        ("orlop: {services: {ssh: {enable: true}}}", "unknown key", "enabled"),
+    ],
+)
+def test_refused_with_file_line_and_key(text: str, problem: str, hint: str | None) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check(text)
+    assert problem in caught.value.message
+    assert caught.value.message.startswith("c.yml:")
+    if hint is not None:
+        assert hint in (caught.value.hint or "")
+
+
+def test_merging() -> None:
+    under: dict[str, Any] = {"a": {"b": 1, "c": [1]}, "d": 1}
+    over: dict[str, Any] = {"a": {"c": [2]}, "e": {"f": 1}}
+    assert merge(under, over) == {"a": {"b": 1, "c": [2]}, "d": 1, "e": {"f": 1}}
+    assert under == {"a": {"b": 1, "c": [1]}, "d": 1}
+
+
+def test_worker_merges_in_order_and_names_origins() -> None:
+    answer = evaluate([
+        ("config", "a.yml", b"hostname: one\norlop:\n  time:\n    servers: [a]\n"),
+        ("config", "b.yml", b"hostname: two\n"),
+    ])  # fmt: skip
+    assert answer["config"] == {"hostname": "two", "orlop": {"time": {"servers": ["a"]}}}
+    assert answer["origins"] == {"hostname": "b.yml:1", "orlop.time.servers": "a.yml:4"}
+    assert answer["problems"] == []
+
+
+def test_worker_leaves_out_a_bad_file_as_a_whole() -> None:
+    answer = evaluate([
+        ("config", "good.yml", b"hostname: good\n"),
+        ("config", "bad.yml", b"hostname: bad\ntime: 1\n"),
+        ("config", "binary.yml", b"a: 1\n\xff\xfe"),
+        ("config", "gone.yml", OSError(2, "No such file or directory")),
+        ("config", "long.yml", b"#" * (1 << 20) + b"\n"),
+        ("services", "s.yml", b"services:\n  web:\n    imagee: x\n"),
+        ("services", "t.yml", b"- 1\n"),
+        ("services", "u.json", b'{"services": {"web": {"image": "console"}}}'),
+    ])  # fmt: skip
+    assert answer["config"] == {"hostname": "good"}
+    problems = answer["problems"]
+    assert isinstance(problems, list)
+    assert [str(problem).split(": ")[0] for problem in problems] == [
+        "bad.yml:2",
+        "binary.yml:2",
+        "gone.yml",
+        "long.yml",
+        "s.yml:3",
+        "t.yml:1",
+    ]
+    assert "service web: imagee: unknown key (did you mean image?)" in str(problems[4])
+    services = answer["services"]
+    assert isinstance(services, dict)
+    assert list(services) == ["web"]
+
+
+def test_document_has_every_key() -> None:
+    text = DOCUMENT.read_text()
+    for key in KEYS:
+        line = f"| `{key.path}` | {key.form} | {key.what} |"
+        assert line in text, f"{DOCUMENT.name} lacks: {line}"
