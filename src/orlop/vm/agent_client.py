@@ -1,0 +1,162 @@
+"""Commands in a guest, over the agent's virtio port: one JSON object per line, each way.
+
+    {"id": 1, "argv": ["sh", "-c", "..."], "stdin": "<base64>", "timeout_s": 30}
+    {"id": 1, "status": 0, "stdout": "<base64>", "stderr": "<base64>"}
+
+The port is one stream however often the host connects to it, so an answer may belong to a client
+that left. Ids are random for that reason, and what does not match is dropped. A request that
+comes before the agent is up waits in QEMU until it is.
+"""
+
+import base64
+import binascii
+import json
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orlop.lib.errors import DeadlineExceeded, Unavailable
+from orlop.vm.sockets import connect_in
+
+ANSWER_LIMIT_BYTES = 64 << 20
+"""A bound against a guest that never ends its line; the agent itself cuts output far below."""
+
+SLACK_S = 15.0
+"""How much longer than the command's own limit the host waits: an emulated guest is slow."""
+
+_CHUNK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command to run in the guest."""
+
+    id: int
+    argv: tuple[str, ...]
+    stdin: bytes = b""
+    timeout_s: float = 30.0
+
+    def encode(self) -> bytes:
+        value: dict[str, object] = {"id": self.id, "argv": list(self.argv)}
+        if self.stdin:
+            value["stdin"] = base64.b64encode(self.stdin).decode()
+        value["timeout_s"] = self.timeout_s
+        return json.dumps(value).encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a command ended: its status (128 + signal if killed) and what it wrote.
+
+    *error* is set when the agent could not run it at all.
+    """
+
+    id: int
+    status: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+    error: str = ""
+
+
+def parse_answer(line: bytes) -> Answer | None:
+    """Parse one line; None for anything that is not an answer."""
+    try:
+        value = json.loads(line)
+        if not isinstance(value, dict) or not isinstance(value.get("id"), int):
+            return None
+        status = value.get("status", -1)
+        return Answer(
+            id=value["id"],
+            status=status if isinstance(status, int) else -1,
+            stdout=base64.b64decode(value.get("stdout") or "", validate=True),
+            stderr=base64.b64decode(value.get("stderr") or "", validate=True),
+            error=str(value.get("error") or ""),
+        )
+    except (ValueError, TypeError, binascii.Error):
+        return None
+
+
+class AnswerReader:
+    """Turns the port's bytes into answers; no I/O."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Answer]:
+        """Take the next bytes and return the answers that are complete now.
+
+        Raises:
+            Unavailable: a line is longer than any answer may be.
+        """
+        self._buffer += data
+        *lines, rest = self._buffer.split(b"\n")
+        self._buffer = rest
+        if len(rest) > ANSWER_LIMIT_BYTES:
+            raise Unavailable("the agent in the guest sent a line without an end")
+        return [answer for line in lines if (answer := parse_answer(bytes(line))) is not None]
+
+
+class AgentClient:
+    """A connection to the agent of the machine in *directory*; the port takes one at a time."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._directory = directory
+        self._name = name
+        self._socket: socket.socket | None = None
+        self._reader = AnswerReader()
+
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Answer:
+        """Run *argv* in the guest and wait for its end.
+
+        Raises:
+            DeadlineExceeded: no answer came, some seconds after the guest's own limit.
+            Unavailable: the port is gone (QEMU ended), or the agent could not run *argv*.
+        """
+        request = Request(secrets.randbits(53), tuple(argv), stdin, timeout_s)
+        deadline = time.monotonic() + timeout_s + SLACK_S
+        try:
+            connection = self._connect()
+            connection.settimeout(timeout_s + SLACK_S)
+            connection.sendall(request.encode())
+            answer = self._wait(connection, request.id, deadline)
+        except TimeoutError as error:
+            self.close()
+            raise DeadlineExceeded(
+                f"the guest did not answer within {timeout_s + SLACK_S:.0f} s: {' '.join(argv)}"
+            ) from error
+        except OSError as error:
+            self.close()
+            raise Unavailable(f"cannot reach the guest's agent: {error.strerror}") from error
+        if answer.error:
+            raise Unavailable(f"the guest cannot run {argv[0]}: {answer.error}")
+        return answer
+
+    def _connect(self) -> socket.socket:
+        if self._socket is None:
+            self._socket = connect_in(self._directory, self._name)
+            self._reader = AnswerReader()
+            # Ends a line that a client before us may have left half written.
+            self._socket.sendall(b"\n")
+        return self._socket
+
+    def _wait(self, connection: socket.socket, wanted: int, deadline: float) -> Answer:
+        while True:
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
+                raise TimeoutError
+            connection.settimeout(remaining_s)
+            data = connection.recv(_CHUNK_BYTES)
+            if not data:
+                raise ConnectionResetError(104, "the port was closed")
+            for answer in self._reader.feed(data):
+                if answer.id == wanted:
+                    return answer
+
+    def close(self) -> None:
+        """Let others connect; a later `run` connects again."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None

@@ -1,0 +1,218 @@
+"""The QEMU command line of a machine, as pure data.
+
+QEMU is started with the machine's directory as its working directory and given relative names
+for everything that lives there. So a socket's path never meets the limit of 108 bytes, however
+deep the cache is, and the line can be pasted after a `cd`.
+
+Nothing QEMU would add by itself is there (`-nodefaults`), and it may not start programs or gain
+privileges (`-sandbox`): the guest may be hostile.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from orlop.vm.spec import (
+    BootMedium,
+    CdRom,
+    DirectKernel,
+    Disk,
+    DiskBus,
+    Firmware,
+    LinkNet,
+    MachineSpec,
+    Nic,
+    Publish,
+    UsbStick,
+    UserNet,
+)
+
+PROGRAM = "qemu-system-x86_64"
+
+QMP_SOCKET = "qmp.sock"
+CONSOLE_SOCKET = "console.sock"
+CONSOLE_LOG = "console.log"
+BOOT_LOG = "boot.log"
+AGENT_SOCKET = "agent.sock"
+CONFIG_FILE = "config.yml"
+PID_FILE = "qemu.pid"
+UEFI_VARIABLES = "uefi-vars.fd"
+
+BOOT_PORT = "org.orlop.boot.0"
+AGENT_PORT = "org.orlop.agent.0"
+CONFIG_ITEM = "opt/org.orlop/config"
+
+OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+OVMF_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+"""From Debian's `ovmf`; the variables are a template that each machine copies."""
+
+HOTPLUG_BUS = "slot{index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """How QEMU runs the guest's instructions, and the processor it shows."""
+
+    argument: str
+    cpu: str
+
+    @property
+    def name(self) -> str:
+        return self.argument.partition(",")[0]
+
+
+KVM = Accelerator("kvm", "host")
+# 5-level page tables cost the emulator a level on every miss and a machine of this size has no
+# use for them.
+TCG = Accelerator("tcg,thread=multi", "max,la57=off")
+
+
+def command_line(spec: MachineSpec, accelerator: Accelerator) -> list[str]:
+    """The words that start *spec*; the working directory must be the machine's."""
+    return [
+        PROGRAM,
+        *_machine(spec, accelerator),
+        *_firmware(spec),
+        *_channels(spec),
+        *_usb(spec),
+        *_medium(spec.medium),
+        *(word for index, disk in enumerate(spec.disks) for word in _disk(index, disk)),
+        *(word for index, nic in enumerate(spec.nics) for word in _nic(index, nic)),
+        *_slots(spec),
+        *spec.extra,
+    ]
+
+
+def _machine(spec: MachineSpec, accelerator: Accelerator) -> list[str]:
+    words = ["-name", f"guest={spec.name}", "-nodefaults", "-no-user-config"]
+    words += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"]
+    words += ["-machine", "q35", "-accel", accelerator.argument, "-cpu", accelerator.cpu]
+    words += ["-smp", str(spec.cpus), "-m", f"{spec.memory_mib}M"]
+    words += ["-rtc", f"base={spec.rtc_start or 'utc'},clock=host"]
+    words += ["-display", "none", "-vga", "std" if spec.display else "none"]
+    words += ["-object", "rng-random,id=entropy,filename=/dev/urandom"]
+    words += ["-device", "virtio-rng-pci,rng=entropy"]
+    words += ["-device", "i6300esb", "-action", "watchdog=reset"]
+    # A panic is an event for whoever listens; what follows it is the guest's own choice (panic=).
+    words += ["-device", "pvpanic", "-action", "panic=none"]
+    return words
+
+
+def _firmware(spec: MachineSpec) -> list[str]:
+    if spec.firmware is Firmware.BIOS:
+        return []
+    return [
+        "-drive",
+        f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}",
+        "-drive",
+        f"if=pflash,unit=1,format=raw,file={UEFI_VARIABLES}",
+    ]
+
+
+def _channels(spec: MachineSpec) -> list[str]:
+    """The ways in and out besides the network: QMP, serial console, boot channel, agent.
+
+    The boot channel is a file and not a socket: the guest can always write to it, and whoever
+    comes later still reads the whole boot.
+    """
+    console = f"socket,id=console,path={CONSOLE_SOCKET},server=on,wait=off"
+    console += f",logfile={CONSOLE_LOG},logappend=on"
+    words = [
+        *("-pidfile", PID_FILE),
+        *("-chardev", f"socket,id=qmp,path={QMP_SOCKET},server=on,wait=off"),
+        *("-mon", "chardev=qmp,mode=control"),
+        *("-chardev", console),
+        *("-serial", "chardev:console"),
+        *("-device", "virtio-serial-pci,id=ports"),
+        *("-chardev", f"file,id=boot,path={BOOT_LOG},append=on"),
+        *("-device", f"virtserialport,bus=ports.0,chardev=boot,name={BOOT_PORT}"),
+        *("-chardev", f"socket,id=agent,path={AGENT_SOCKET},server=on,wait=off"),
+        *("-device", f"virtserialport,bus=ports.0,chardev=agent,name={AGENT_PORT}"),
+    ]
+    if spec.config is not None:
+        words += ["-fw_cfg", f"name={CONFIG_ITEM},file={CONFIG_FILE}"]
+    return words
+
+
+def _usb(spec: MachineSpec) -> list[str]:
+    wanted = (
+        spec.usb
+        or isinstance(spec.medium, UsbStick)
+        or any(disk.bus is DiskBus.USB for disk in spec.disks)
+    )
+    return ["-device", "qemu-xhci,id=usb"] if wanted else []
+
+
+def _medium(medium: BootMedium) -> list[str]:
+    match medium:
+        case CdRom(iso):
+            drive = f"if=none,id=boot,media=cdrom,readonly=on,format=raw,file={_file(iso)}"
+            return ["-drive", drive, "-device", "ide-cd,bus=ide.0,drive=boot,bootindex=0"]
+        case UsbStick(iso):
+            # A stick can be written to; the image on this host must stay as it was built.
+            drive = f"if=none,id=boot,snapshot=on,format=raw,file={_file(iso)}"
+            device = "usb-storage,bus=usb.0,drive=boot,bootindex=0,removable=on"
+            return ["-drive", drive, "-device", device]
+        case DirectKernel(kernel, initrd, line):
+            return ["-kernel", str(kernel), "-initrd", str(initrd), "-append", line]
+
+
+def _disk(index: int, disk: Disk) -> list[str]:
+    read_only = ",readonly=on" if disk.read_only else ""
+    name = f"disk{index}"
+    drive = f"if=none,id={name},format=raw,file={_file(disk.path)}{read_only}"
+    return ["-drive", drive, "-device", disk_device(name, index, disk)]
+
+
+def disk_device(drive: str, index: int, disk: Disk) -> str:
+    """The `-device` value that attaches block node *drive* as *disk*."""
+    serial = f",serial={disk.serial}" if disk.serial else ""
+    match disk.bus:
+        case DiskBus.VIRTIO:
+            return f"virtio-blk-pci,drive={drive}{serial}"
+        case DiskBus.USB:
+            return f"usb-storage,bus=usb.0,drive={drive}{serial}"
+        case DiskBus.NVME:
+            return f"nvme,drive={drive},serial={disk.serial or drive}"
+        case DiskBus.AHCI:
+            # ide.0 is the CD drive's.
+            return f"ide-hd,bus=ide.{index + 1},drive={drive}{serial}"
+
+
+def _nic(index: int, nic: Nic) -> list[str]:
+    name = f"net{index}"
+    match nic:
+        case UserNet(publish, restrict, mac):
+            options = f"user,id={name}" + (",restrict=on" if restrict else "")
+            forwards = "".join(f",hostfwd={forward(entry)}" for entry in publish)
+            return [*("-netdev", options + forwards), *_card(name, mac)]
+        case LinkNet(local, remote, mac):
+            options = (
+                f"dgram,id={name},local.type=unix,local.path={_file(local)}"
+                f",remote.type=unix,remote.path={_file(remote)}"
+            )
+            return [*("-netdev", options), *_card(name, mac)]
+
+
+def _card(netdev: str, mac: str) -> list[str]:
+    # No option ROM: nothing boots from the network, and the firmware starts sooner without.
+    return ["-device", f"virtio-net-pci,netdev={netdev},mac={mac},romfile="]
+
+
+def forward(entry: Publish) -> str:
+    """The `hostfwd` value of a published port: on loopback only, other hosts have no business."""
+    return f"{entry.protocol}:127.0.0.1:{entry.host_port}-:{entry.guest_port}"
+
+
+def _slots(spec: MachineSpec) -> list[str]:
+    """Empty PCIe ports: devices on the q35 root complex itself cannot be plugged while it runs."""
+    words: list[str] = []
+    for index in range(spec.hotplug_slots):
+        bus = HOTPLUG_BUS.format(index=index)
+        words += ["-device", f"pcie-root-port,id={bus},chassis={index + 1},slot={index + 1}"]
+    return words
+
+
+def _file(path: Path) -> str:
+    """A file name inside an option list, where a comma ends the value unless doubled."""
+    return os.fspath(path).replace(",", ",,")
