@@ -1,0 +1,169 @@
+"""The table of commands: name, line in the help, and how to get its file.
+
+A new command is one file with `USAGE`, `OPTIONS`, `WORDS` and `run`, a loader here and a row in
+`COMMANDS`. Loaders are import statements and not names because the image builder reads imports to
+know which files to take along; each file is imported only when its command is run.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from orlop.cli.arguments import Arguments, Option
+
+    class Command(Protocol):
+        """What a command's file holds; `WORDS` is how many words it takes, at least and at most."""
+
+        @property
+        def USAGE(self) -> str: ...  # noqa: N802 - a module's constant
+        @property
+        def OPTIONS(self) -> tuple[Option, ...]: ...  # noqa: N802
+        @property
+        def WORDS(self) -> tuple[int, int]: ...  # noqa: N802
+        def run(self, arguments: Arguments, /) -> int: ...
+
+    type Loader = Callable[[], Command]
+
+MANY = 1 << 30
+"""For `WORDS`: as many as one likes."""
+
+
+def _status() -> Command:
+    from orlop.cli import status
+
+    return status
+
+
+def _ps() -> Command:
+    from orlop.cli import ps
+
+    return ps
+
+
+def _logs() -> Command:
+    from orlop.cli import logs
+
+    return logs
+
+
+def _service() -> Command:
+    from orlop.cli import service
+
+    return service
+
+
+def _exec() -> Command:
+    from orlop.cli import exec_command
+
+    return exec_command
+
+
+def _inspect() -> Command:
+    from orlop.cli import inspect_command
+
+    return inspect_command
+
+
+def _stats() -> Command:
+    from orlop.cli import stats
+
+    return stats
+
+
+def _top() -> Command:
+    from orlop.cli import top
+
+    return top
+
+
+def _dmesg() -> Command:
+    from orlop.cli import dmesg
+
+    return dmesg
+
+
+def _config() -> Command:
+    from orlop.cli import config
+
+    return config
+
+
+def _poweroff() -> Command:
+    from orlop.cli import poweroff
+
+    return poweroff
+
+
+def _reboot() -> Command:
+    from orlop.cli import reboot
+
+    return reboot
+
+
+def _halt() -> Command:
+    from orlop.cli import halt
+
+    return halt
+
+
+def _system() -> Command:
+    from orlop.cli import system
+
+    return system
+
+
+def _version() -> Command:
+    from orlop.cli import version
+
+    return version
+
+
+def _help() -> Command:
+    from orlop.cli import help_command
+
+    return help_command
+
+
+def _docker() -> Command:
+    from orlop.cli import docker
+
+    return docker
+
+
+COMMANDS: dict[str, tuple[Loader, str]] = {
+    "status": (_status, "the machine at a glance"),
+    "ps": (_ps, "list the system's containers"),
+    "logs": (_logs, "what a service, or the whole system, has to say"),
+    "service": (_service, "list, start, stop and restart services; why one is not running"),
+    "exec": (_exec, "run a program inside a container"),
+    "inspect": (_inspect, "everything about a container, as JSON"),
+    "stats": (_stats, "processor and memory of each container"),
+    "top": (_top, "the processes of each container"),
+    "dmesg": (_dmesg, "the kernel's messages"),
+    "config": (_config, "the machine's configuration"),
+    "poweroff": (_poweroff, "stop everything and switch off"),
+    "reboot": (_reboot, "stop everything and start again"),
+    "halt": (_halt, "stop everything and stay"),
+    "system": (_system, "replace the engine in place, without a container noticing"),
+    "version": (_version, "what this machine runs"),
+    "help": (_help, "this list, or how to use one command"),
+}
+"""In the order of the help."""
+
+HIDDEN: dict[str, Loader] = {"docker": _docker}
+"""What other programs call and people need not see."""
+
+LEADING_WORDS = frozenset({"exec", "docker"})
+"""Commands whose options end at the first word: what follows has options of its own."""
+
+
+def find(name: str) -> Command | None:
+    """The file of command *name*, imported; None if there is none."""
+    if name in COMMANDS:
+        return COMMANDS[name][0]()
+    if name in HIDDEN:
+        return HIDDEN[name]()
+    return None
