@@ -95,6 +95,8 @@ class ContainerConfig:
     extra_hosts: tuple[tuple[str, str], ...] = ()
     manage_etc: bool = True
     """Give the container its own /etc/hostname, /etc/hosts and /etc/resolv.conf, as Docker does."""
+    sysfs: bool = True
+    """Mount /sys and /sys/fs/cgroup, read-only unless privileged."""
     host_dev: bool = False
     host_sys: SysAccess = SysAccess.NONE
     host_proc: bool = False
@@ -111,7 +113,8 @@ def from_service(
 
     What `x-orlop` asks of the *system* (syslog, power, api, config, conditions, stage, depends_on) is
     not looked at: the caller turns it into *extra_mounts* and into the order of starting. All
-    capabilities are dropped but those in `cap_add`. The files under /etc are the image's own.
+    capabilities are dropped but those in `cap_add`. The files under /etc are the image's own, and
+    there is no /sys unless `host_sys` or `cgroup_writable` asks for one.
     """
     return ContainerConfig(
         name=service.name,
@@ -153,6 +156,7 @@ def from_service(
         oom_score_adj=service.oom_score_adj,
         log_limits=service.log_limits,
         manage_etc=False,
+        sysfs=service.cgroup_writable,
         host_dev=service.host_dev,
         host_sys=service.host_sys,
         host_proc=service.host_proc,

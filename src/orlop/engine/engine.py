@@ -20,90 +20,104 @@ Use::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
+import asyncio
+import contextlib
+import logging
+import os
+import time
 from typing import TYPE_CHECKING
 
+from orlop.engine import names, spec
+from orlop.engine import record as record_file
+from orlop.engine.container import Container
 from orlop.engine.events import EventHub
+from orlop.engine.exec_session import run_probe
+from orlop.engine.host import Host
+from orlop.engine.images import DirectoryImages, ImageStore, check_reference
+from orlop.engine.layout import Layout
+from orlop.engine.record import Record
+from orlop.engine.removal import Trash
+from orlop.engine.runtime import Runtime
 from orlop.engine.settings import EngineSettings
+from orlop.engine.state import ContainerInfo, Health, State, WaitCondition
+from orlop.engine.tasks import TaskSet
+from orlop.lib.children import OUTPUT_LIMIT_BYTES, Children
+from orlop.lib.errors import Conflict, DeadlineExceeded, OrlopError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     from orlop.engine.api.router import Route
+    from orlop.engine.api.server import ApiServer
     from orlop.engine.config import ContainerConfig
-    from orlop.lib.children import Children
     from orlop.wire.compose_model import Json
 
+log = logging.getLogger(__name__)
 
-class State(StrEnum):
-    """Docker's words for what a container is doing."""
+__all__ = ["ContainerInfo", "Engine", "EngineSettings", "Health", "State", "WaitCondition"]
 
-    CREATED = "created"
-    RUNNING = "running"
-    PAUSED = "paused"
-    RESTARTING = "restarting"
-    REMOVING = "removing"
-    EXITED = "exited"
-    DEAD = "dead"
-
-
-class Health(StrEnum):
-    """Docker's words for the result of health checks; NONE without a health check."""
-
-    NONE = "none"
-    STARTING = "starting"
-    HEALTHY = "healthy"
-    UNHEALTHY = "unhealthy"
-
-
-class WaitCondition(StrEnum):
-    """What `Engine.wait` waits for."""
-
-    NOT_RUNNING = "not-running"
-    NEXT_EXIT = "next-exit"
-    REMOVED = "removed"
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerInfo:
-    """A container at one moment. Times are CLOCK_REALTIME; 0 is "never"."""
-
-    id: str
-    config: ContainerConfig
-    state: State
-    health: Health
-    pid: int
-    """PID of the container's init in the engine's PID namespace; 0 when not running."""
-    exit_code: int
-    oom_killed: bool
-    error: str
-    """Why the last start failed, in words; empty if it did not."""
-    restart_count: int
-    created_ns: int
-    started_ns: int
-    finished_ns: int
+HANDOVER_FORMAT = 1
 
 
 class Engine:
     """See the module. *ref* is a name, an id or a unique prefix of an id."""
 
-    def __init__(self, settings: EngineSettings, *, children: Children | None = None) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        children: Children | None = None,
+        images: ImageStore | None = None,
+    ) -> None:
         """Nothing happens before `start`. *children* may be shared with the embedding program."""
         self.settings = settings
         self.events = EventHub()
+        self.children = children or Children()
+        self.images: ImageStore = images or DirectoryImages(settings.images_dir)
+        self.tasks = TaskSet()
+        self.host = Host(
+            settings=settings,
+            children=self.children,
+            runtime=Runtime(settings, self.children),
+            images=self.images,
+            events=self.events,
+            run_trash=Trash(settings.run_dir / "trash"),
+            data_trash=Trash(settings.data_dir / "trash"),
+            tasks=self.tasks,
+        )
+        self._by_id: dict[str, Container] = {}
+        self._id_by_name: dict[str, str] = {}
+        self._servers: list[ApiServer] = []
+        self._inherited_sockets: dict[str, int] = {}
+        self.started_ns = 0
 
-    async def start(self, handover: dict[str, Json] | None = None) -> None:
+    async def start(self, handover: Mapping[str, Json] | None = None) -> None:
         """Take over what is in *run_dir*: containers found running are watched again.
 
         *handover* is what `prepare_reexec` of the same PID returned before `execve`. A container
         whose state cannot be read is reported in the log and set aside; the others come up.
-        Containers that were to be restarted by policy are.
+        Containers that were about to be restarted by policy are.
 
         Raises:
-            OrlopError: *run_dir* itself cannot be used.
+            OrlopError: *run_dir* or *data_dir* cannot be used at all.
         """
-        raise NotImplementedError
+        self.started_ns = time.time_ns()
+        # Modes given here are meant: roots of containers must be readable by their users.
+        os.umask(0o022)
+        try:
+            for directory in (self.settings.run_dir, self.settings.data_dir):
+                (directory / "containers").mkdir(parents=True, exist_ok=True, mode=0o711)
+            (self.settings.run_dir / "runtime").mkdir(exist_ok=True, mode=0o700)
+            self.host.run_trash.start()
+            self.host.data_trash.start()
+        except OSError as error:
+            raise OrlopError(f"cannot start the engine: {error}") from error
+        self.children.start()
+        self.host.prepare_cgroups()
+        descriptors = self._read_handover(handover or {})
+        self._load(descriptors)
+        self._remove_strays()
 
     async def serve(
         self, socket_path: Path, extra_routes: Sequence[Route] = (), *, mode: int = 0o600
@@ -116,23 +130,57 @@ class Engine:
         Raises:
             OSError: the socket cannot be made.
         """
-        raise NotImplementedError
+        from orlop.engine.api.server import ApiServer
+        from orlop.engine.api.table import make_router
+
+        server = ApiServer(make_router(self, extra_routes), self.tasks, self.settings.version)
+        inherited = self._inherited_sockets.pop(os.fspath(socket_path), -1)
+        await server.start(socket_path, mode=mode, inherited_fd=inherited)
+        self._servers.append(server)
 
     async def close(self) -> None:
         """Stop serving and watching. Containers go on; a later engine finds them."""
-        raise NotImplementedError
+        for server in self._servers:
+            await server.close()
+        self._servers.clear()
+        await self.tasks.close()
+        for container in self._by_id.values():
+            container.detach()
+        await self.host.run_trash.close()
+        await self.host.data_trash.close()
+        self.children.close()
 
     def prepare_reexec(self) -> dict[str, Json]:
         """Make ready for `execve` of this process; what returns goes to `start` of the next image.
 
         Descriptors that must live on (terminals, listening sockets, stdin of containers) are made
-        inheritable and named by number in the result. Call it last, and `execve` at once.
+        inheritable and named by number in the result. Call it last, and `execve` at once;
+        `abandon_reexec` if that fails.
         """
-        raise NotImplementedError
+        containers: dict[str, Json] = {}
+        for container in self._by_id.values():
+            kept = container.io.inheritable()
+            if kept:
+                containers[container.record.id] = dict(kept)
+        sockets: dict[str, Json] = {}
+        for server in self._servers:
+            sockets[os.fspath(server.path)] = server.inheritable()
+        return {"format": HANDOVER_FORMAT, "containers": containers, "sockets": sockets}
+
+    def abandon_reexec(self, handover: Mapping[str, Json]) -> None:
+        """`execve` failed: descriptors must not leak into what is started next."""
+        named, sockets = _handover_descriptors(handover)
+        for descriptor in [
+            *sockets.values(),
+            *(fd for fds in named.values() for fd in fds.values()),
+        ]:
+            with contextlib.suppress(OSError):
+                os.set_inheritable(descriptor, False)
 
     def containers(self) -> list[ContainerInfo]:
         """All containers, newest first."""
-        raise NotImplementedError
+        infos = [container.info() for container in self._by_id.values()]
+        return sorted(infos, key=lambda info: info.created_ns, reverse=True)
 
     def get(self, ref: str) -> ContainerInfo:
         """The container *ref*.
@@ -140,7 +188,15 @@ class Engine:
         Raises:
             NotFound: no such container; InvalidArgument: several match.
         """
-        raise NotImplementedError
+        return self.find(ref).info()
+
+    def find(self, ref: str) -> Container:
+        """As `get`, the object itself: for the API."""
+        return names.find(ref, self._by_id, self._id_by_name)
+
+    def all(self) -> list[Container]:
+        """All containers themselves, newest first: for the API."""
+        return sorted(self._by_id.values(), key=lambda c: c.record.created_ns, reverse=True)
 
     async def create(self, config: ContainerConfig, *, replace: bool = False) -> str:
         """Make a container, not started, and return its id.
@@ -151,7 +207,46 @@ class Engine:
         Raises:
             Conflict: the name is taken. NotFound: no such image. InvalidArgument: what *config* says.
         """
-        raise NotImplementedError
+        name = names.check_name(config.name)
+        image = self.images.get(check_reference(config.image))
+        # Refuse now what no start could mend.
+        spec.plan_arguments(config, image)
+        spec.capabilities.effective(config.cap_add, config.cap_drop)
+        if config.stop_signal:
+            spec.parse_signal(config.stop_signal)
+        existing = self._id_by_name.get(name)
+        if existing is not None and replace:
+            kept = self._by_id[existing]
+            if kept.record.config == config and kept.record.image_id == image.id:
+                return existing
+            await self.remove_container(existing)
+            existing = self._id_by_name.get(name)
+        if existing is not None:
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container '
+                f'"{existing}". You have to remove (or rename) that container to be able to '
+                "reuse that name."
+            )
+        container_id = names.new_id()
+        record = Record(
+            id=container_id,
+            config=config,
+            image_id=image.id,
+            cgroup_name=self._cgroup_name(name, container_id),
+            created_ns=time.time_ns(),
+        )
+        layout = Layout(self.settings, container_id)
+        try:
+            layout.run.mkdir(mode=0o711)
+            record_file.write(record, layout.run)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self.host.run_trash.put(layout.run)
+            raise OrlopError(f"cannot create container {name}: {error}") from error
+        container = self._add(record)
+        container.run_owner()
+        container.publish("create")
+        return container_id
 
     async def start_container(self, ref: str) -> None:
         """Start; returns when the container's command has been executed.
@@ -159,23 +254,23 @@ class Engine:
         Raises:
             NotModified: it runs. Internal or InvalidArgument: the runtime refused, with its words.
         """
-        raise NotImplementedError
+        await self.find(ref).start()
 
     async def stop_container(
         self, ref: str, *, grace_s: float | None = None, signal: str | None = None
     ) -> None:
-        """Stop signal, grace time (both the container's own unless given), then KILL; waits for the end.
+        """Stop signal, grace time (both the container's own unless given), then KILL.
 
-        Ends a pending restart. The restart policy does not start it again.
+        Waits for the end. Ends a pending restart, and the policy does not start it again.
 
         Raises:
             NotModified: it was not running.
         """
-        raise NotImplementedError
+        await self.find(ref).stop(grace_s, signal)
 
     async def restart_container(self, ref: str, *, grace_s: float | None = None) -> None:
         """Stop if running, then start."""
-        raise NotImplementedError
+        await self.find(ref).restart(grace_s)
 
     async def kill_container(self, ref: str, signal: str = "SIGKILL") -> None:
         """Send *signal* (name or number) to the container's init.
@@ -183,25 +278,36 @@ class Engine:
         Raises:
             Conflict: not running.
         """
-        raise NotImplementedError
+        await self.find(ref).kill(spec.parse_signal(signal))
 
     async def pause_container(self, ref: str) -> None:
         """Freeze every process of the container."""
-        raise NotImplementedError
+        await self.find(ref).pause()
 
     async def unpause_container(self, ref: str) -> None:
         """Let it go on."""
-        raise NotImplementedError
+        await self.find(ref).unpause()
 
-    async def wait(
-        self, ref: str, condition: WaitCondition = WaitCondition.NOT_RUNNING
-    ) -> int:
+    async def wait(self, ref: str, condition: WaitCondition = WaitCondition.NOT_RUNNING) -> int:
         """Wait for *condition* and return the exit code."""
-        raise NotImplementedError
+        return await self.find(ref).wait(condition)
 
     async def wait_started(self, ref: str, *, healthy: bool = False) -> ContainerInfo:
-        """Wait until the container runs (and is healthy), or has ended and will not come back."""
-        raise NotImplementedError
+        """Wait until the container runs (and is healthy), or has ended and will not come back.
+
+        Without a health check, running is healthy. Put a timeout around it.
+        """
+        container = self.find(ref)
+
+        def settled() -> bool:
+            known = container.record
+            if known.state is State.RUNNING:
+                return not healthy or known.health in (Health.NONE, Health.HEALTHY)
+            has_ended = known.state is State.EXITED or bool(known.error)
+            return container.removed or (has_ended and known.state is not State.RESTARTING)
+
+        await container.wait_until(settled)
+        return container.info()
 
     async def remove_container(self, ref: str, *, force: bool = False) -> None:
         """Delete the container with its writable layer and log.
@@ -209,10 +315,130 @@ class Engine:
         Raises:
             Conflict: it runs and not *force*.
         """
-        raise NotImplementedError
+        container = self.find(ref)
+        await container.remove(force=force)
+        self._forget(container)
+
+    async def rename_container(self, ref: str, name: str) -> None:
+        """Give it another name; its cgroup keeps the old one.
+
+        Raises:
+            Conflict: the name is taken.
+        """
+        container = self.find(ref)
+        new, old = names.check_name(name), container.name
+        if new in self._id_by_name:
+            raise Conflict(f'Conflict. The container name "/{new}" is already in use.')
+        self._id_by_name[new] = container.record.id
+        try:
+            await container.rename(new)
+        except OrlopError:
+            self._id_by_name.pop(new, None)
+            raise
+        self._id_by_name.pop(old, None)
 
     async def exec_run(
         self, ref: str, argv: Sequence[str], *, timeout_s: float = 30.0
     ) -> tuple[int, bytes]:
-        """Run *argv* in the container; its status and the beginning of its output (bounded)."""
-        raise NotImplementedError
+        """Run *argv* in the container; its status and the beginning of its output.
+
+        Raises:
+            DeadlineExceeded: it was killed after *timeout_s*. Conflict: the container does not run.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await run_probe(self.find(ref), argv, limit_bytes=OUTPUT_LIMIT_BYTES)
+        except TimeoutError:
+            raise DeadlineExceeded(f"{argv[0]} took longer than {timeout_s:g} s") from None
+
+    def has_name(self, name: str) -> bool:
+        """Whether a container is called *name*."""
+        return name in self._id_by_name
+
+    def _add(self, record: Record) -> Container:
+        container = Container(self.host, record)
+        container.on_removed = self._forget
+        self._by_id[record.id] = container
+        self._id_by_name[record.config.name] = record.id
+        return container
+
+    def _forget(self, container: Container) -> None:
+        self._by_id.pop(container.record.id, None)
+        if self._id_by_name.get(container.name) == container.record.id:
+            del self._id_by_name[container.name]
+
+    def _cgroup_name(self, name: str, container_id: str) -> str:
+        """The container's name, unless a renamed one still has a cgroup of that name."""
+        taken = {container.record.cgroup_name for container in self._by_id.values()}
+        return container_id if name in taken else name
+
+    def _load(self, descriptors: Mapping[str, Mapping[str, int]]) -> None:
+        directory = self.settings.run_dir / "containers"
+        for path in sorted(directory.iterdir()):
+            try:
+                record = record_file.read(path)
+                if record.config.name in self._id_by_name:
+                    raise Conflict(f"the name {record.config.name} is taken")
+            except (OSError, OrlopError) as error:
+                log.error("container %s is set aside: %s", path.name[:12], error)
+                self._set_aside(path)
+                continue
+            self._add(record)
+        for container in tuple(self._by_id.values()):
+            try:
+                container.adopt_running(descriptors.get(container.record.id, {}))
+            except Exception:
+                log.exception("container %s cannot be taken over", container.name)
+            container.run_owner()
+
+    def _set_aside(self, path: Path) -> None:
+        """Out of the way, but kept for whoever wants to know; its processes are ended."""
+        from orlop.lib import cgroup, mount
+
+        with contextlib.suppress(OSError):
+            mount.detach(path / "rootfs")
+        with contextlib.suppress(OSError):
+            cgroup.kill(self.host.cgroup_path(path.name))
+        broken = self.settings.run_dir / "broken"
+        with contextlib.suppress(OSError):
+            broken.mkdir(exist_ok=True, mode=0o700)
+            os.rename(path, broken / path.name)
+
+    def _remove_strays(self) -> None:
+        """Writable layers and cgroups of containers that are no more, from before a crash or boot."""
+        for path in (self.settings.data_dir / "containers").iterdir():
+            if path.name not in self._by_id:
+                with contextlib.suppress(OSError):
+                    self.host.data_trash.put(path)
+        for container in self._by_id.values():
+            if not container.record.state.is_up:
+                container.clean_up_later()
+
+    def _read_handover(self, handover: Mapping[str, Json]) -> dict[str, dict[str, int]]:
+        named, sockets = _handover_descriptors(handover)
+        for descriptor in [
+            *sockets.values(),
+            *(fd for fds in named.values() for fd in fds.values()),
+        ]:
+            try:
+                os.set_inheritable(descriptor, False)
+                os.set_blocking(descriptor, False)
+            except OSError as error:
+                log.warning("a descriptor was not handed over: %s, ignoring", error)
+        self._inherited_sockets = sockets
+        return named
+
+
+def _handover_descriptors(
+    handover: Mapping[str, Json],
+) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """Descriptors of containers by id and purpose, and of sockets by path; nothing if malformed."""
+    containers, sockets = handover.get("containers"), handover.get("sockets")
+    if not isinstance(containers, dict) or not isinstance(sockets, dict):
+        return {}, {}
+    named = {
+        container_id: {name: fd for name, fd in fds.items() if isinstance(fd, int)}
+        for container_id, fds in containers.items()
+        if isinstance(fds, dict)
+    }
+    return named, {path: fd for path, fd in sockets.items() if isinstance(fd, int)}

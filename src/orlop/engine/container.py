@@ -1,0 +1,684 @@
+"""One container: its owner task, which alone changes its state.
+
+Everybody else calls the public coroutines, which queue an operation and wait for its result;
+operations run one after the other, so each sees the state as the one before left it. An operation
+never waits for the container's end: that comes as an operation of its own, as do expired timers.
+Afterwards whoever wants it waits with `wait_until`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from orlop.engine import exec_session, health, launch, rootfs, spec
+from orlop.engine import record as record_file
+from orlop.engine.container_io import ContainerIO, close_theirs
+from orlop.engine.layout import Layout
+from orlop.engine.log_writer import LogWriter
+from orlop.engine.restart import Backoff, wants_restart
+from orlop.engine.runtime import StartError, Terminal
+from orlop.engine.state import (
+    ContainerInfo,
+    Health,
+    State,
+    WaitCondition,
+    check_transition,
+)
+from orlop.lib import cgroup
+from orlop.lib.children import UNKNOWN_STATUS, Child, ExitStatus
+from orlop.lib.errors import (
+    Conflict,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    NotModified,
+    OrlopError,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from orlop.engine.config import ContainerConfig, Resources
+    from orlop.engine.host import Host
+    from orlop.engine.images import Image
+    from orlop.engine.record import Record
+    from orlop.wire.compose_model import RestartPolicy
+
+log = logging.getLogger(__name__)
+
+QUEUED_OPERATIONS = 128
+"""Requests that may wait for one container; more are refused."""
+
+CGROUP_REMOVE_DELAYS_S = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
+"""Killed processes take a moment to leave their cgroup."""
+
+DEFAULT_STOP_SIGNAL = "SIGTERM"
+
+
+class Container:
+    """See the module. `record` and `io` are for reading; only methods here change them."""
+
+    def __init__(self, host: Host, record: Record) -> None:
+        self.host = host
+        self.record = record
+        self.layout = Layout(host.settings, record.id)
+        limits = record.config.log_limits or host.settings.log_limits
+        self.log = LogWriter(self.layout.logs, limits)
+        self.io = ContainerIO(self.layout, self.log)
+        self.execs: dict[str, exec_session.ExecSession] = {}
+        self.health_tracker: health.HealthTracker | None = None
+        self.exits = 0
+        """How often it has ended since this engine knows it."""
+        self.removed = False
+        self.on_removed: Callable[[Container], None] = lambda container: None
+        self._queue: asyncio.Queue[
+            tuple[Callable[[], Awaitable[None]], asyncio.Future[None] | None]
+        ]
+        self._queue = asyncio.Queue(QUEUED_OPERATIONS)
+        self._changed = asyncio.Event()
+        self._child: Child | None = None
+        self._backoff = Backoff()
+        self._timer: asyncio.TimerHandle | None = None
+        self._health_task: asyncio.Task[None] | None = None
+        self._no_restart = False
+        self._started_s = 0.0
+
+    # What others may call.
+
+    @property
+    def name(self) -> str:
+        return self.record.config.name
+
+    @property
+    def config(self) -> ContainerConfig:
+        return self.record.config
+
+    @property
+    def cgroup(self) -> object:
+        return self.host.cgroup_path(self.record.cgroup_name)
+
+    def info(self) -> ContainerInfo:
+        """The container now."""
+        known = self.record
+        return ContainerInfo(
+            known.id,
+            known.config,
+            known.image_id,
+            known.state,
+            known.health,
+            known.pid,
+            known.exit_code,
+            known.oom_killed,
+            known.error,
+            known.restart_count,
+            known.created_ns,
+            known.started_ns,
+            known.finished_ns,
+        )
+
+    def run_owner(self) -> None:
+        """Start the owner task; before that, operations wait."""
+        self.host.tasks.start(self._own(), f"container {self.name}")
+
+    async def start(self) -> None:
+        await self._ask(self._start)
+
+    async def stop(self, grace_s: float | None, signal_name: str | None) -> None:
+        """Signal, grace, KILL; returns when it has ended."""
+        if not self.record.state.is_up and self.record.state is not State.RESTARTING:
+            raise NotModified(f"container {self.name} is not running")
+        number = spec.parse_signal(signal_name) if signal_name else self._stop_signal()
+        wait_s = self.config.stop_grace_period_s if grace_s is None else grace_s
+        await self._ask(lambda: self._begin_stop(number, wait_s))
+        await self.wait_until(lambda: not self._is_active())
+        self.publish("stop")
+
+    async def kill(self, number: int) -> None:
+        await self._ask(lambda: self._kill(number))
+
+    async def restart(self, grace_s: float | None) -> None:
+        if self._is_active():
+            await self.stop(grace_s, None)
+        await self.start()
+        self.publish("restart")
+
+    async def pause(self) -> None:
+        await self._ask(self._pause)
+
+    async def unpause(self) -> None:
+        await self._ask(self._unpause)
+
+    async def remove(self, *, force: bool) -> None:
+        if force and self._is_active():
+            await self._ask(self._begin_forced_removal)
+            await self.wait_until(lambda: not self._is_active() or self.removed)
+        if not self.removed:
+            await self._ask(lambda: self._remove(force=force))
+
+    async def rename(self, name: str) -> None:
+        await self._ask(lambda: self._rename(name))
+
+    async def update(self, policy: RestartPolicy | None, resources: Resources | None) -> None:
+        await self._ask(lambda: self._update(policy, resources))
+
+    async def wait(self, condition: WaitCondition) -> int:
+        """Wait for *condition*; the exit code then."""
+        before = self.exits
+        match condition:
+            case WaitCondition.NOT_RUNNING:
+                await self.wait_until(lambda: not self._is_active())
+            case WaitCondition.NEXT_EXIT:
+                await self.wait_until(lambda: self.exits > before or self.removed)
+            case WaitCondition.REMOVED:
+                await self.wait_until(lambda: self.removed)
+        return self.record.exit_code
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until *condition* holds; looked at after each change of state or health."""
+        while not condition():
+            await self._changed.wait()
+
+    def publish(self, action: str, extra: Mapping[str, str] | None = None) -> None:
+        """Tell the world, with the attributes Docker gives."""
+        attributes = {**dict(self.config.labels), "image": self.config.image, "name": self.name}
+        self.host.events.publish(
+            "container", action, self.record.id, {**attributes, **(extra or {})}
+        )
+
+    def adopt_running(self, descriptors: Mapping[str, int]) -> None:
+        """Take over the container that an earlier engine started, before the owner task runs.
+
+        *descriptors* are those kept over `execve`. If its process is gone, or the number now
+        belongs to another, the container counts as ended with an unknown status.
+        """
+        if self.record.state is State.RESTARTING:
+            self._later(0.0, self._restart_now)
+            return
+        if not self.record.state.is_up:
+            return
+        if "master" in descriptors:
+            self.io.attach_terminal(descriptors["master"])
+        elif not self.config.tty:
+            self._reopen_pipes()
+        if "stdin" in descriptors:
+            self.io.adopt_stdin(descriptors["stdin"])
+        self._started_s = time.monotonic() - max(time.time_ns() - self.record.started_ns, 0) / 1e9
+        try:
+            child = self.host.children.adopt(self.record.pid)
+            same = child.status is not None or self._is_same_process()
+        except OSError:
+            child, same = Child(self.record.pid), False
+        if not same:
+            child = Child(self.record.pid)
+            child.finish(UNKNOWN_STATUS)
+        self._watch(child)
+        self.io.start()
+        if same and child.status is None and self.record.state is State.RUNNING:
+            self._begin_health(self.record.health)
+
+    def detach(self) -> None:
+        """Let go without touching the container: the engine ends or is replaced."""
+        self._cancel_timer()
+        self.io.close()
+        self.log.close()
+
+    def clean_up_later(self) -> None:
+        """Undo what a start left that a crash of the engine interrupted."""
+        self._tell(self._release_if_down)
+
+    async def exec_create(self, request: exec_session.ExecRequest) -> exec_session.ExecSession:
+        """Register a further process; it is started by `ExecSession.start`."""
+        if self.record.state is State.PAUSED:
+            raise Conflict(
+                f"Container {self.record.id} is paused, unpause the container before exec"
+            )
+        if self.record.state is not State.RUNNING:
+            raise Conflict(f"container {self.record.id} is not running")
+        session = exec_session.ExecSession(self, request)
+        return session
+
+    def image(self) -> Image:
+        """The image it was made from.
+
+        Raises:
+            NotFound: it is no more.
+        """
+        return self.host.images.get(self.config.image)
+
+    # The owner task and what it does.
+
+    async def _own(self) -> None:
+        while not self.removed:
+            operation, future = await self._queue.get()
+            try:
+                await operation()
+            except OrlopError as error:
+                if future is None:
+                    log.warning("container %s: %s", self.name, error)
+                elif not future.done():
+                    future.set_exception(error)
+            except asyncio.CancelledError:
+                if future is not None and not future.done():
+                    future.set_exception(Unavailable("the engine is stopping"))
+                raise
+            except Exception as error:
+                log.exception("container %s: internal error", self.name)
+                if future is not None and not future.done():
+                    future.set_exception(Internal(f"internal error: {error!r}"))
+            else:
+                if future is not None and not future.done():
+                    future.set_result(None)
+        while not self._queue.empty():
+            _operation, future = self._queue.get_nowait()
+            if future is not None and not future.done():
+                future.set_exception(NotFound(f"No such container: {self.name}"))
+
+    async def _ask(self, operation: Callable[[], Awaitable[None]]) -> None:
+        if self.removed:
+            raise NotFound(f"No such container: {self.name}")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            self._queue.put_nowait((operation, future))
+        except asyncio.QueueFull:
+            raise Unavailable(f"too many requests for container {self.name}") from None
+        await future
+
+    def _tell(self, operation: Callable[[], Awaitable[None]]) -> None:
+        """Queue an operation nobody waits for; it must not be lost, so a full queue is retried."""
+        if self.removed:
+            return
+        try:
+            self._queue.put_nowait((operation, None))
+        except asyncio.QueueFull:
+            asyncio.get_running_loop().call_later(0.1, self._tell, operation)
+
+    def _is_active(self) -> bool:
+        return self.record.state.is_up or self.record.state is State.RESTARTING
+
+    def _set_state(self, state: State) -> None:
+        check_transition(self.record.state, state)
+        self.record.state = state
+        self._save()
+        self._notify()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def _save(self) -> None:
+        try:
+            record_file.write(self.record, self.layout.run)
+        except OSError as error:
+            # The container goes on; only a crash of the engine now would lose this change.
+            self.host.warn(f"cannot store the state of container {self.name}: {error}, ignoring")
+
+    def _later(self, delay_s: float, operation: Callable[[], Awaitable[None]]) -> None:
+        self._cancel_timer()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(delay_s, self._tell, operation)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _start(self) -> None:
+        match self.record.state:
+            case State.RUNNING:
+                raise NotModified(f"container {self.name} is already running")
+            case State.PAUSED:
+                raise Conflict("cannot start a paused container, try unpause instead")
+            case State.REMOVING | State.DEAD:
+                raise Conflict("container is marked for removal and cannot be started")
+            case State.RESTARTING:
+                self._cancel_timer()
+            case State.CREATED | State.EXITED:
+                pass
+        self.record.manually_stopped = False
+        self.record.restart_count = 0
+        self._no_restart = False
+        self._backoff.reset()
+        await self._launch()
+
+    async def _launch(self) -> None:
+        try:
+            image = self.image()
+            launch.prepare(self.host, self.layout, self.record, image)
+            child = await self._run(image)
+        except OrlopError as error:
+            await self._launch_failed(error)
+            raise
+        self.record.error = ""
+        self.record.oom_killed = False
+        self.record.exit_code = 0
+        self.record.pid = child.pid
+        self.record.pid_started_ticks = read_start_ticks(child.pid)
+        self.record.started_ns = time.time_ns()
+        self.record.finished_ns = 0
+        self._started_s = time.monotonic()
+        self._set_state(State.RUNNING)
+        self.publish("start")
+        self._watch(child)
+        self.io.start()
+        self._begin_health()
+
+    async def _run(self, image: Image) -> Child:
+        terminal = None
+        theirs: dict[int, int] = {}
+        try:
+            theirs = self.io.open(terminal=self.config.tty, stdin=self.config.stdin_open)
+            if self.config.tty:
+                socket_name = self.record.id[:12]
+                terminal = Terminal(self.host.settings.run_dir / "tty" / socket_name)
+            child = await self.host.runtime.run(
+                self.record.id, self.layout.run, theirs, terminal.path if terminal else None
+            )
+            if terminal is not None:
+                self.io.attach_terminal(terminal.receive())
+        except OSError as error:
+            raise Unavailable(f"cannot start container {self.name}: {error}") from error
+        finally:
+            close_theirs(theirs)
+            if terminal is not None:
+                terminal.close()
+        return child
+
+    async def _launch_failed(self, error: OrlopError) -> None:
+        self.record.error = str(error)
+        self.record.exit_code = error.exit_code if isinstance(error, StartError) else 128
+        self.io.close()
+        await self._release()
+        if self.record.state is State.RESTARTING:
+            self._set_state(State.EXITED)
+        else:
+            self._save()
+            self._notify()
+
+    def _watch(self, child: Child) -> None:
+        self._child = child
+        child.on_exit(lambda status: self._tell(lambda: self._ended(child, status)))
+
+    async def _ended(self, child: Child, status: ExitStatus) -> None:
+        if child is not self._child:
+            return
+        self._child = None
+        self._cancel_timer()
+        self._end_health()
+        directory = self.host.cgroup_path(self.record.cgroup_name)
+        self.record.oom_killed = (
+            cgroup.read_keyed(directory, "memory.events").get("oom_kill", 0) > 0
+        )
+        self.record.exit_code = status.code
+        self.record.error = "" if status.known else "ended while no engine was watching"
+        self.record.finished_ns = time.time_ns()
+        self.record.pid = 0
+        self._kill_cgroup()
+        await self._release()
+        self.io.finish()
+        for session in tuple(self.execs.values()):
+            session.container_ended()
+        ran_s = time.monotonic() - self._started_s
+        if self.record.oom_killed:
+            self.publish("oom")
+        attributes = {"exitCode": str(status.code), "execDuration": str(int(ran_s))}
+        again = not self._no_restart and wants_restart(
+            self.config.restart,
+            exit_code=status.code,
+            manually_stopped=self.record.manually_stopped,
+            restart_count=self.record.restart_count,
+        )
+        self.exits += 1
+        if again:
+            self._set_state(State.RESTARTING)
+            self._later(self._backoff.delay_after(ran_s), self._restart_now)
+        else:
+            self._set_state(State.EXITED)
+        self.publish("die", attributes)
+        if self.config.auto_remove and not again:
+            await self._remove(force=True)
+
+    async def _restart_now(self) -> None:
+        self._timer = None
+        if self.record.state is not State.RESTARTING:
+            return
+        self.record.restart_count += 1
+        try:
+            await self._launch()
+        except OrlopError as error:
+            log.warning("container %s does not start again: %s", self.name, error)
+            if wants_restart(
+                self.config.restart,
+                exit_code=self.record.exit_code,
+                manually_stopped=self.record.manually_stopped,
+                restart_count=self.record.restart_count,
+            ):
+                self._set_state(State.RESTARTING)
+                self._later(self._backoff.delay_after(0.0), self._restart_now)
+
+    async def _begin_stop(self, number: int, grace_s: float) -> None:
+        self.record.manually_stopped = True
+        if self.record.state is State.RESTARTING:
+            self._cancel_timer()
+            self._set_state(State.EXITED)
+            return
+        if self._child is None or not self.record.state.is_up:
+            return
+        self._send(number)
+        self._thaw()
+        # A negative grace time is without end, as for Docker.
+        if grace_s >= 0:
+            child = self._child
+            self._later(grace_s, lambda: self._grace_expired(child))
+
+    async def _grace_expired(self, child: Child) -> None:
+        self._timer = None
+        if child is self._child:
+            self._kill_cgroup()
+
+    async def _begin_forced_removal(self) -> None:
+        self._no_restart = True
+        self.record.manually_stopped = True
+        if self.record.state is State.RESTARTING:
+            self._cancel_timer()
+            self._set_state(State.EXITED)
+        elif self.record.state.is_up:
+            self._kill_cgroup()
+
+    async def _kill(self, number: int) -> None:
+        if not self.record.state.is_up or self._child is None:
+            raise Conflict(f"Cannot kill container: {self.name}: container is not running")
+        if number in (9, self._stop_signal()):
+            self._no_restart = True
+        self.record.manually_stopped = True
+        if number == 9:
+            self._kill_cgroup()
+        else:
+            self._send(number)
+        self.publish("kill", {"signal": str(number)})
+
+    async def _pause(self) -> None:
+        if self.record.state is State.PAUSED:
+            raise Conflict(f"Container {self.name} is already paused")
+        if self.record.state is not State.RUNNING:
+            raise Conflict(f"Container {self.name} is not running")
+        self._freeze(frozen=True)
+        self._set_state(State.PAUSED)
+        self._end_health()
+        self.publish("pause")
+
+    async def _unpause(self) -> None:
+        if self.record.state is not State.PAUSED:
+            raise Conflict(f"Container {self.name} is not paused")
+        self._freeze(frozen=False)
+        self._set_state(State.RUNNING)
+        self._begin_health()
+        self.publish("unpause")
+
+    async def _remove(self, *, force: bool) -> None:
+        if self._is_active():
+            raise Conflict(
+                f'cannot remove container "{self.name}": container is {self.record.state}: '
+                "stop the container before removing or force remove"
+            )
+        self._set_state(State.REMOVING)
+        self.io.close()
+        self.log.close()
+        self.log.wake()
+        await self._release()
+        try:
+            self.host.data_trash.put(self.layout.data)
+            self.host.run_trash.put(self.layout.run)
+        except OSError as error:
+            self.record.error = f"cannot be deleted: {error}"
+            self._set_state(State.DEAD)
+            raise Internal(f"cannot delete container {self.name}: {error}") from error
+        self.record.state = State.DEAD
+        self.removed = True
+        self.on_removed(self)
+        self._notify()
+        self.publish("destroy")
+
+    async def _rename(self, name: str) -> None:
+        import dataclasses
+
+        old = self.name
+        self.record.config = dataclasses.replace(self.config, name=name)
+        self._save()
+        self.publish("rename", {"oldName": f"/{old}"})
+
+    async def _update(self, policy: RestartPolicy | None, resources: Resources | None) -> None:
+        import dataclasses
+
+        config = self.config
+        if policy is not None:
+            if config.auto_remove and policy.mode != "no":
+                raise InvalidArgument(
+                    "cannot give a restart policy to a container with auto-remove"
+                )
+            config = dataclasses.replace(config, restart=policy)
+        if resources is not None:
+            config = dataclasses.replace(config, resources=resources)
+            if self.record.state.is_up:
+                from orlop.engine.limits import apply_limits
+
+                apply_limits(self.host, self.host.cgroup_path(self.record.cgroup_name), resources)
+        self.record.config = config
+        self._save()
+        self.publish("update")
+
+    async def _release_if_down(self) -> None:
+        if not self.record.state.is_up:
+            await self._release()
+
+    async def _release(self) -> None:
+        """Undo what a start made: mount, cgroup, runtime's memory of it."""
+        rootfs.unmount_rootfs(self.layout)
+        self.host.runtime.forget(self.record.id)
+        directory = self.host.cgroup_path(self.record.cgroup_name)
+        for delay_s in CGROUP_REMOVE_DELAYS_S:
+            if delay_s:
+                await asyncio.sleep(delay_s)
+            self._kill_cgroup()
+            try:
+                if cgroup.remove(directory):
+                    return
+            except OSError as error:
+                log.warning("cannot remove cgroup %s: %s, ignoring", directory, error)
+                return
+        log.warning("processes of container %s do not end, leaving its cgroup", self.name)
+
+    def _send(self, number: int) -> None:
+        if self._child is not None:
+            try:
+                self._child.send_signal(number)
+            except OSError as error:
+                raise Internal(f"cannot signal container {self.name}: {error}") from error
+
+    def _kill_cgroup(self) -> None:
+        directory = self.host.cgroup_path(self.record.cgroup_name)
+        try:
+            cgroup.kill(directory)
+        except OSError as error:
+            log.warning("cannot kill cgroup %s: %s, ignoring", directory, error)
+        # Also where a broken container's init is not in its cgroup.
+        if self._child is not None:
+            self._child.send_signal(9)
+
+    def _freeze(self, *, frozen: bool) -> None:
+        try:
+            cgroup.freeze(self.host.cgroup_path(self.record.cgroup_name), frozen=frozen)
+        except OSError as error:
+            raise Internal(f"cannot freeze or thaw container {self.name}: {error}") from error
+
+    def _thaw(self) -> None:
+        if self.record.state is State.PAUSED:
+            self._freeze(frozen=False)
+            self._set_state(State.RUNNING)
+
+    def _stop_signal(self) -> int:
+        name = self.config.stop_signal
+        if not name:
+            try:
+                name = self.image().stop_signal
+            except OrlopError:
+                name = ""
+        return spec.parse_signal(name or DEFAULT_STOP_SIGNAL)
+
+    def _begin_health(self, known: Health = Health.STARTING) -> None:
+        check = self.config.healthcheck
+        if check is None:
+            try:
+                check = self.image().healthcheck
+            except OrlopError:
+                check = None
+        if check is None or not check.command:
+            self.record.health = Health.NONE
+            self.health_tracker = None
+            return
+        self.health_tracker = health.HealthTracker(check, known)
+        self.record.health = self.health_tracker.health
+        argv = check.command
+
+        async def probe() -> tuple[int, bytes]:
+            return await exec_session.run_probe(self, argv, limit_bytes=health.OUTPUT_LIMIT_BYTES)
+
+        work = health.watch(self.health_tracker, check, probe, self._health_reported)
+        self._health_task = self.host.tasks.start(work, f"health of {self.name}")
+
+    def _end_health(self) -> None:
+        if self._health_task is not None:
+            self._health_task.cancel()
+            self._health_task = None
+
+    def _health_reported(self, state: Health) -> None:
+        if state is self.record.health or not self.record.state.is_up:
+            return
+        self.record.health = state
+        self._save()
+        self._notify()
+        self.publish(f"health_status: {state}")
+
+    def _reopen_pipes(self) -> None:
+        try:
+            self.io.reopen(stdin=self.config.stdin_open)
+        except OSError as error:
+            log.warning("the output of container %s is lost: %s, ignoring", self.name, error)
+
+    def _is_same_process(self) -> bool:
+        return read_start_ticks(self.record.pid) == self.record.pid_started_ticks
+
+
+def read_start_ticks(pid: int) -> int:
+    """When process *pid* began, in ticks since boot; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            text = stream.read(4096)
+    except OSError:
+        return 0
+    # The second field, the name, may hold anything, but it ends at the last parenthesis.
+    fields = text[text.rfind(b")") + 1 :].split()
+    return int(fields[19]) if len(fields) > 19 else 0

@@ -1,0 +1,90 @@
+"""What all containers of one engine share."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orlop.engine import seccomp
+from orlop.lib import cgroup
+
+if TYPE_CHECKING:
+    from orlop.engine.events import EventHub
+    from orlop.engine.images import ImageStore
+    from orlop.engine.removal import Trash
+    from orlop.engine.runtime import Runtime
+    from orlop.engine.settings import EngineSettings
+    from orlop.engine.tasks import TaskSet
+    from orlop.lib.children import Children
+    from orlop.wire import oci
+
+log = logging.getLogger(__name__)
+
+CGROUP_MOUNT = Path("/sys/fs/cgroup")
+CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
+
+
+@dataclass(slots=True, kw_only=True)
+class Host:
+    """Made by the engine at its start, never replaced."""
+
+    settings: EngineSettings
+    children: Children
+    runtime: Runtime
+    images: ImageStore
+    events: EventHub
+    run_trash: Trash
+    data_trash: Trash
+    tasks: TaskSet
+    controllers: frozenset[str] = frozenset()
+    warnings: list[str] = field(default_factory=list)
+    _seccomp: dict[frozenset[str], oci.Seccomp] = field(default_factory=dict)
+    _profile: seccomp.Profile | None = None
+
+    def prepare_cgroups(self) -> None:
+        """Make the cgroup for all containers and enable what controllers there are.
+
+        A missing controller is a warning: containers run, without those limits.
+        """
+        root = self.settings.cgroup_root
+        missing: frozenset[str] = frozenset()
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            parents = [path for path in root.parents if path.is_relative_to(CGROUP_MOUNT)]
+            for path in (*reversed(parents), root):
+                missing |= cgroup.enable_controllers(path, CONTROLLERS)
+        except OSError as error:
+            self.warn(f"cannot prepare cgroup {root}: {error}, ignoring")
+        self.controllers = frozenset(CONTROLLERS) - missing
+        if missing:
+            self.warn(f"no cgroup controller for {', '.join(sorted(missing))}: no such limits")
+
+    def cgroup_path(self, name: str) -> Path:
+        """The cgroup directory of the container with cgroup name *name*."""
+        return self.settings.cgroup_root / name
+
+    def cgroup_for_runtime(self, name: str) -> str:
+        """The same, as the runtime names it."""
+        return "/" + os.fspath(self.cgroup_path(name).relative_to(CGROUP_MOUNT))
+
+    def seccomp_for(self, capabilities: list[str]) -> oci.Seccomp:
+        """The filter for processes with *capabilities*; the profile is read when first wanted.
+
+        Raises:
+            Unavailable: it cannot be read.
+        """
+        key = frozenset(capabilities)
+        if key not in self._seccomp:
+            if self._profile is None:
+                self._profile = seccomp.read_profile(self.settings.seccomp_profile)
+            self._seccomp[key] = seccomp.resolve(self._profile, os.uname().machine, key)
+        return self._seccomp[key]
+
+    def warn(self, text: str) -> None:
+        """Log *text* once and keep it for `docker info`."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+            log.warning("%s", text)

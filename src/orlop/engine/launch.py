@@ -1,0 +1,181 @@
+"""Everything a container's start needs on disk: its root mounted, its bundle written."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import stat
+from typing import TYPE_CHECKING
+
+from orlop.engine import capabilities, rootfs, spec, users
+from orlop.lib.errors import InvalidArgument, ResourceExhausted
+from orlop.wire.compose_model import MountKind, Seccomp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from orlop.engine.config import ContainerConfig
+    from orlop.engine.host import Host
+    from orlop.engine.images import Image
+    from orlop.engine.layout import Layout
+    from orlop.engine.record import Record
+    from orlop.wire import oci
+
+MAX_HOST_DEVICES = 512
+"""Nodes a privileged container gets; a machine has fewer, and a broken /dev is no reason to hang."""
+
+_NOT_FOR_CONTAINERS = frozenset({"pts", "shm", "mqueue", "fd", "hugepages", "console", "ptmx"})
+
+
+def prepare(host: Host, layout: Layout, record: Record, image: Image) -> None:
+    """Mount the root file system and write the bundle.
+
+    Raises:
+        OrlopError: what *record* asks for cannot be had here.
+    """
+    config = record.config
+    try:
+        layout.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        layout.data.mkdir(parents=True, exist_ok=True, mode=0o710)
+        rootfs.mount_rootfs(layout, image.lower)
+        _make_bind_sources(config)
+        facts = gather_facts(host, layout, record, image)
+        bundle, warnings = spec.plan_bundle(config, image, facts)
+        for warning in warnings:
+            host.warn(warning)
+        (layout.run / "config.json").write_text(json.dumps(bundle, separators=(",", ":")))
+    except OSError as error:
+        raise ResourceExhausted(f"cannot prepare container {config.name}: {error}") from error
+
+
+def gather_facts(
+    host: Host, layout: Layout, record: Record, image: Image, *, user: str = ""
+) -> spec.HostFacts:
+    """Look up what `spec` needs to know of this host; *user* instead of the configured one."""
+    config = record.config
+    hostname = plan_hostname(config, record.id)
+    groups = config.group_add
+    identity = users.resolve(
+        user or config.user or image.user,
+        users.read_in_root(layout.rootfs, "/etc/passwd"),
+        users.read_in_root(layout.rootfs, "/etc/group"),
+        groups,
+    )
+    return spec.HostFacts(
+        rootfs=layout.rootfs,
+        cgroup=host.cgroup_for_runtime(record.cgroup_name),
+        identity=identity,
+        hostname=hostname,
+        pids_limit=host.settings.pids_limit,
+        open_files=_open_files_limit(),
+        devices=tuple(find_devices(config)),
+        seccomp=_seccomp(host, config),
+        controllers=host.controllers,
+        etc_dir=_write_etc(layout, config, hostname) if config.manage_etc else None,
+    )
+
+
+def _open_files_limit() -> int:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return spec.DEFAULT_OPEN_FILES[1] if hard == resource.RLIM_INFINITY else hard
+
+
+def plan_hostname(config: ContainerConfig, container_id: str) -> str:
+    """The configured name, the host's own in its UTS or network namespace, or the short id."""
+    if config.uts == "host" or (config.network == "host" and not config.hostname):
+        return os.uname().nodename
+    return config.hostname or container_id[:12]
+
+
+def _seccomp(host: Host, config: ContainerConfig) -> oci.Seccomp | None:
+    if config.privileged or config.seccomp is Seccomp.NONE:
+        return None
+    return host.seccomp_for(capabilities.effective(config.cap_add, config.cap_drop))
+
+
+def _make_bind_sources(config: ContainerConfig) -> None:
+    for mount in config.mounts:
+        if mount.kind is not MountKind.BIND or os.path.lexists(mount.source):
+            continue
+        if not mount.create_host_path:
+            raise InvalidArgument(f"bind source path does not exist: {mount.source}")
+        os.makedirs(mount.source, mode=0o755, exist_ok=True)
+
+
+def find_devices(config: ContainerConfig) -> Iterator[spec.HostDevice]:
+    """The nodes of the host that the container is to have.
+
+    Raises:
+        InvalidArgument: one that was named does not exist or is no device.
+    """
+    if config.host_dev:
+        return
+    if config.privileged:
+        yield from _all_devices()
+    for device in config.devices:
+        found = _device(device.source, device.target, device.permissions)
+        if found is None:
+            raise InvalidArgument(f"no device {device.source} on this machine")
+        yield found
+
+
+def _all_devices() -> Iterator[spec.HostDevice]:
+    count = 0
+    for directory, names, files in os.walk("/dev"):
+        names[:] = [name for name in names if name not in _NOT_FOR_CONTAINERS]
+        for name in files:
+            path = os.path.join(directory, name)
+            if name in _NOT_FOR_CONTAINERS or os.path.islink(path):
+                continue
+            found = _device(path, path, "rwm")
+            if found is not None:
+                yield found
+                count += 1
+                if count >= MAX_HOST_DEVICES:
+                    return
+
+
+def _device(source: str, target: str, permissions: str) -> spec.HostDevice | None:
+    try:
+        status = os.stat(source)
+    except OSError:
+        return None
+    if stat.S_ISCHR(status.st_mode):
+        kind = "c"
+    elif stat.S_ISBLK(status.st_mode):
+        kind = "b"
+    else:
+        return None
+    return spec.HostDevice(
+        target,
+        kind,
+        os.major(status.st_rdev),
+        os.minor(status.st_rdev),
+        stat.S_IMODE(status.st_mode),
+        status.st_uid,
+        status.st_gid,
+        permissions,
+    )
+
+
+def _write_etc(layout: Layout, config: ContainerConfig, hostname: str) -> Path:
+    layout.etc.mkdir(mode=0o755, exist_ok=True)
+    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    lines += [f"{address}\t{name}" for name, address in config.extra_hosts]
+    lines.append(f"127.0.1.1\t{hostname}")
+    (layout.etc / "hostname").write_text(hostname + "\n")
+    (layout.etc / "hosts").write_text("\n".join(lines) + "\n")
+    (layout.etc / "resolv.conf").write_bytes(
+        _host_resolv_conf() if config.network == "host" else b""
+    )
+    return layout.etc
+
+
+def _host_resolv_conf() -> bytes:
+    try:
+        with open("/etc/resolv.conf", "rb") as stream:
+            return stream.read(users.MAX_FILE_BYTES)
+    except OSError:
+        return b""

@@ -1,0 +1,58 @@
+"""The directories of one container, by purpose.
+
+RUN/containers/ID/   container.json  config.json (bundle)  rootfs/  etc/  stdin stdout stderr
+RUN/runtime/ID/      the OCI runtime's own state
+RUN/tty/             sockets through which terminals arrive, short names
+DATA/containers/ID/  upper/ work/ logs/
+DATA/trash/          what is being deleted
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orlop.engine.settings import EngineSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things of container *id* are."""
+
+    settings: EngineSettings
+    id: str
+
+    @property
+    def run(self) -> Path:
+        return self.settings.run_dir / "containers" / self.id
+
+    @property
+    def rootfs(self) -> Path:
+        return self.run / "rootfs"
+
+    @property
+    def etc(self) -> Path:
+        return self.run / "etc"
+
+    @property
+    def data(self) -> Path:
+        return self.settings.data_dir / "containers" / self.id
+
+    @property
+    def upper(self) -> Path:
+        return self.data / "upper"
+
+    @property
+    def work(self) -> Path:
+        return self.data / "work"
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+    @property
+    def runtime_state(self) -> Path:
+        return self.settings.run_dir / "runtime" / self.id

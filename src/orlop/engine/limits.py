@@ -1,0 +1,61 @@
+"""Changing the limits of a running container: straight into its cgroup."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orlop.engine.spec import CPU_PERIOD_USEC
+from orlop.lib import cgroup
+from orlop.lib.errors import Internal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orlop.engine.config import Resources
+    from orlop.engine.host import Host
+
+
+def plan_limits(wanted: Resources) -> list[tuple[str, str, str]]:
+    """Controller, file and value for each limit that is set."""
+    plan: list[tuple[str, str, str]] = []
+    if wanted.memory_bytes is not None:
+        plan.append(("memory", "memory.max", str(wanted.memory_bytes)))
+        if wanted.memory_swap_bytes is not None:
+            swap = wanted.memory_swap_bytes - wanted.memory_bytes
+            plan.append(("memory", "memory.swap.max", "max" if swap < 0 else str(swap)))
+    if wanted.memory_reservation_bytes is not None:
+        plan.append(("memory", "memory.low", str(wanted.memory_reservation_bytes)))
+    if wanted.cpus is not None:
+        quota = round(wanted.cpus * CPU_PERIOD_USEC)
+        plan.append(("cpu", "cpu.max", f"{quota or 'max'} {CPU_PERIOD_USEC}"))
+    if wanted.cpu_shares:
+        plan.append(("cpu", "cpu.weight", str(weight_of_shares(wanted.cpu_shares))))
+    if wanted.cpuset_cpus:
+        plan.append(("cpuset", "cpuset.cpus", wanted.cpuset_cpus))
+    if wanted.cpuset_mems:
+        plan.append(("cpuset", "cpuset.mems", wanted.cpuset_mems))
+    if wanted.pids_limit is not None:
+        limit = "max" if wanted.pids_limit <= 0 else str(wanted.pids_limit)
+        plan.append(("pids", "pids.max", limit))
+    return plan
+
+
+def weight_of_shares(shares: int) -> int:
+    """cgroup v1's 2 … 262144 onto v2's 1 … 10000, as OCI runtimes convert them."""
+    return 1 + ((min(max(shares, 2), 262_144) - 2) * 9999) // 262_142
+
+
+def apply_limits(host: Host, directory: Path, wanted: Resources) -> None:
+    """Set *wanted* on the cgroup; a controller that is missing is a warning.
+
+    Raises:
+        Internal: the kernel refused a value.
+    """
+    for controller, name, value in plan_limits(wanted):
+        if controller not in host.controllers:
+            host.warn(f"this host has no {controller} controller: its limits are not applied")
+            continue
+        try:
+            cgroup.write(directory, name, value)
+        except OSError as error:
+            raise Internal(f"cannot set {name} to {value}: {error}") from error

@@ -1,0 +1,53 @@
+"""The root file system of a container while it runs: an overlay of image and writable layer."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from orlop.lib import mount
+from orlop.lib.errors import Internal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from orlop.engine.layout import Layout
+
+log = logging.getLogger(__name__)
+
+
+def plan_overlay_options(lower: Sequence[Path], upper: Path, work: Path) -> str:
+    """Mount data for overlayfs. A path with a colon, comma or backslash needs escaping there."""
+    lowers = ":".join(_escape(path) for path in lower)
+    return f"lowerdir={lowers},upperdir={_escape(upper)},workdir={_escape(work)}"
+
+
+def _escape(path: Path) -> str:
+    text = os.fspath(path).replace("\\", "\\\\")
+    return text.replace(",", "\\,").replace(":", "\\:")
+
+
+def mount_rootfs(layout: Layout, lower: Sequence[Path]) -> None:
+    """Mount the overlay at `layout.rootfs`; one that is there from before is replaced.
+
+    Raises:
+        Internal: with the kernel's reason.
+    """
+    try:
+        for directory in (layout.rootfs, layout.upper, layout.work):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+        mount.detach(layout.rootfs)
+        options = plan_overlay_options(lower, layout.upper, layout.work)
+        mount.mount("overlay", layout.rootfs, "overlay", mount.MountFlag(0), options)
+    except OSError as error:
+        raise Internal(f"cannot mount the root file system: {error}") from error
+
+
+def unmount_rootfs(layout: Layout) -> None:
+    """Take the overlay away. Never raises: a mount that stays is in nobody's way but logged."""
+    try:
+        mount.detach(layout.rootfs)
+    except OSError as error:
+        log.warning("cannot unmount %s: %s, ignoring", layout.rootfs, error)

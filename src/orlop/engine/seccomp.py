@@ -1,0 +1,81 @@
+"""The system call filter, from the profile that Debian packages to what the runtime takes.
+
+The profile is the common format of the container tools: rules with conditions on capabilities,
+architectures and kernel versions. `resolve` decides the conditions. Kernel versions are not asked:
+a filter is about names, and a kernel without the call refuses it anyway.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from orlop.lib.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from orlop.wire import oci
+
+    type Profile = Mapping[str, Any]
+
+_ARCHITECTURES = {
+    "x86_64": ("amd64", "SCMP_ARCH_X86_64"),
+    "aarch64": ("arm64", "SCMP_ARCH_AARCH64"),
+}
+
+
+def read_profile(path: Path) -> Profile:
+    """Read and check the outline of a profile.
+
+    Raises:
+        Unavailable: there is none, or it is not one. A container must not run unfiltered instead.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"cannot read the seccomp profile {path}: {error}") from error
+    if not isinstance(data, dict) or not isinstance(data.get("syscalls"), list):
+        raise Unavailable(f"{path} is not a seccomp profile")
+    return data
+
+
+def resolve(profile: Profile, machine: str, capabilities: Collection[str]) -> oci.Seccomp:
+    """The filter for a process with *capabilities* on *machine* (as `uname -m` has it)."""
+    debian_name, own = _ARCHITECTURES[machine]
+    architectures = [own]
+    for entry in profile.get("archMap") or ():
+        if entry["architecture"] == own:
+            architectures += entry.get("subArchitectures") or ()
+    syscalls = []
+    for rule in profile["syscalls"]:
+        includes, excludes = rule.get("includes") or {}, rule.get("excludes") or {}
+        if not _includes_hold(includes, debian_name, capabilities):
+            continue
+        if _excludes_hold(excludes, debian_name, capabilities):
+            continue
+        kept = {"names": rule["names"], "action": rule["action"]}
+        if rule.get("errnoRet") is not None:
+            kept["errnoRet"] = rule["errnoRet"]
+        if rule.get("args"):
+            kept["args"] = rule["args"]
+        syscalls.append(cast("oci.Syscall", kept))
+    result: oci.Seccomp = {
+        "defaultAction": profile["defaultAction"],
+        "architectures": architectures,
+        "syscalls": syscalls,
+    }
+    if profile.get("defaultErrnoRet") is not None:
+        result["defaultErrnoRet"] = profile["defaultErrnoRet"]
+    return result
+
+
+def _includes_hold(includes: Profile, machine: str, capabilities: Collection[str]) -> bool:
+    wanted, machines = includes.get("caps") or (), includes.get("arches") or ()
+    return all(name in capabilities for name in wanted) and (not machines or machine in machines)
+
+
+def _excludes_hold(excludes: Profile, machine: str, capabilities: Collection[str]) -> bool:
+    unwanted, machines = excludes.get("caps") or (), excludes.get("arches") or ()
+    return any(name in capabilities for name in unwanted) or machine in machines

@@ -1,0 +1,124 @@
+"""Linux system calls that `os` lacks, one thin function each.
+
+No policy and no composition here: arguments as the kernel has them, errno as `OSError` with the
+path. Mounts are in `lib.mount`. The C library is called through ctypes, its signatures are stated
+once, below.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from enum import IntEnum
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+LIBC.prctl.argtypes = (
+    ctypes.c_int,
+    ctypes.c_ulong,
+    ctypes.c_ulong,
+    ctypes.c_ulong,
+    ctypes.c_ulong,
+)
+LIBC.prctl.restype = ctypes.c_int
+LIBC.reboot.argtypes = (ctypes.c_int,)
+LIBC.reboot.restype = ctypes.c_int
+LIBC.swapoff.argtypes = (ctypes.c_char_p,)
+LIBC.swapoff.restype = ctypes.c_int
+LIBC.syscall.restype = ctypes.c_long
+"""Its arguments vary: every caller passes ctypes values of the width the kernel takes."""
+
+PR_SET_CHILD_SUBREAPER = 36
+
+SYS_FINIT_MODULE = {"x86_64": 313, "aarch64": 273}
+
+MODULE_INIT_COMPRESSED_FILE = 4
+"""The kernel decompresses the module itself (v5.17, CONFIG_MODULE_DECOMPRESS)."""
+
+
+class RebootCommand(IntEnum):
+    """Commands of reboot(2), from linux/reboot.h."""
+
+    RESTART = 0x01234567
+    HALT = 0xCDEF0123
+    POWER_OFF = 0x4321FEDC
+    CAD_OFF = 0x00000000
+    """Ctrl-Alt-Del becomes SIGINT to PID 1 instead of an immediate reboot."""
+
+
+def check(result: int, path: str | os.PathLike[str] | None = None) -> int:
+    """Return *result*, or raise the `OSError` that errno tells if it is -1."""
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), None if path is None else os.fspath(path))
+    return result
+
+
+def set_child_subreaper(*, enabled: bool = True) -> None:
+    """Orphaned descendants become children of this process instead of PID 1's."""
+    check(LIBC.prctl(PR_SET_CHILD_SUBREAPER, int(enabled), 0, 0, 0))
+
+
+def reboot(command: RebootCommand) -> None:
+    """Do *command* at once: nothing is synced. Returns only for `CAD_OFF`."""
+    check(LIBC.reboot(ctypes.c_int(command.value - (1 << 32) if command >> 31 else command)))
+
+
+def finit_module(descriptor: int, parameters: str = "", flags: int = 0) -> None:
+    """Load the kernel module open as *descriptor*.
+
+    Raises:
+        OSError: EEXIST when it is loaded already; ENOSYS on an unknown machine.
+    """
+    number = SYS_FINIT_MODULE[os.uname().machine]
+    check(
+        LIBC.syscall(
+            ctypes.c_long(number),
+            ctypes.c_int(descriptor),
+            ctypes.c_char_p(parameters.encode()),
+            ctypes.c_int(flags),
+        )
+    )
+
+
+def swapoff(path: str | os.PathLike[str]) -> None:
+    """Stop swapping to *path*; may take as long as reading all of it back."""
+    check(LIBC.swapoff(os.fsencode(path)), path)
+
+
+SYS_OPENAT2 = 437
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_IN_ROOT = 0x10
+
+
+class _OpenHow(ctypes.Structure):
+    """struct open_how of openat2(2)."""
+
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+def open_in_root(root: str | os.PathLike[str], path: str, flags: int = os.O_RDONLY) -> int:
+    """Open *path* as a process whose root is *root* would: no link leads out of it.
+
+    Raises:
+        OSError: with *path* as its file name; ELOOP for a magic link.
+    """
+    directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        how = _OpenHow(flags | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+        return check(
+            LIBC.syscall(
+                ctypes.c_long(SYS_OPENAT2),
+                ctypes.c_int(directory),
+                ctypes.c_char_p(os.fsencode(path)),
+                ctypes.byref(how),
+                ctypes.c_size_t(ctypes.sizeof(how)),
+            ),
+            path,
+        )
+    finally:
+        os.close(directory)

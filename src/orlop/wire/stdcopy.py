@@ -1,0 +1,71 @@
+"""The framing that carries stdout and stderr of a container over one connection.
+
+Each frame is 8 bytes of header (stream number, three zero bytes, payload length big-endian) and the
+payload. Source: Docker Engine API, "Attach to a container", section "Stream format".
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+from orlop.lib.errors import InvalidArgument
+
+_HEADER = struct.Struct(">BxxxI")
+_MAX_KNOWN_STREAM = 3
+
+MAX_PAYLOAD_BYTES = 1 << 20
+"""A peer that announces more is not speaking this protocol: dockerd's frames hold one log line."""
+
+
+class Stream(IntEnum):
+    """Which of a process's standard descriptors; 3 carries an error text of the engine."""
+
+    STDIN = 0
+    STDOUT = 1
+    STDERR = 2
+    SYSTEM_ERROR = 3
+
+
+class Frame(NamedTuple):
+    """One piece of one stream."""
+
+    stream: Stream
+    data: bytes
+
+
+def encode(stream: Stream, data: bytes) -> bytes:
+    """One frame; *data* has at most 4 GiB - 1 bytes."""
+    return _HEADER.pack(stream, len(data)) + data
+
+
+class Decoder:
+    """Takes bytes as they come and gives whole frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Frames completed by *data*.
+
+        Raises:
+            InvalidArgument: unknown stream, or a payload above `MAX_PAYLOAD_BYTES`.
+        """
+        self._buffer += data
+        frames = []
+        while len(self._buffer) >= _HEADER.size:
+            stream, length = _HEADER.unpack_from(self._buffer)
+            if stream > _MAX_KNOWN_STREAM or length > MAX_PAYLOAD_BYTES:
+                raise InvalidArgument(f"not a frame: stream {stream}, {length} bytes")
+            end = _HEADER.size + length
+            if len(self._buffer) < end:
+                break
+            frames.append(Frame(Stream(stream), bytes(self._buffer[_HEADER.size : end])))
+            del self._buffer[:end]
+        return frames
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of a frame not complete yet."""
+        return len(self._buffer)
