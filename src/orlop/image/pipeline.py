@@ -198,12 +198,13 @@ class _Build:
 
     def _context(self, step: Step, seen: Path) -> StepContext:
         display = self._settings.display
+        epoch = self._settings.epoch if step.inputs.epoch is None else step.inputs.epoch
         return StepContext(
             name=step.name,
             output=seen / "output",
             scratch=seen / "scratch",
             jobs=self._settings.jobs,
-            epoch=self._settings.epoch,
+            epoch=epoch,
             log_path=self._settings.session.logs / f"{step.name}.log",
             results={need: self._results[need] for need in step.inputs.needs},
             cancellation=self._cancellation,

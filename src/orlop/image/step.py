@@ -30,12 +30,14 @@ class Inputs:
     needs: names of steps whose results this one reads.
     tools: Debian packages of the tool root whose versions matter; None (the default) means all.
         A long step names them, so that an unrelated new tool does not repeat it.
+    epoch: seconds for this step's SOURCE_DATE_EPOCH, where it shall not change with the build's.
     """
 
     files: tuple[Path, ...] = ()
     values: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     tools: tuple[str, ...] | None = None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def _key(step: Step, keys: Mapping[str, str], *, epoch: int, tools: Mapping[str,
 
     add("format", FORMAT)
     add("step", step.name)
-    add("epoch", str(epoch))
+    add("epoch", str(epoch if step.inputs.epoch is None else step.inputs.epoch))
     for module, code in _code(step.run):
         add("module", module)
         add("code", code)

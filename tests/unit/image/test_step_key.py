@@ -1,0 +1,130 @@
+"""Keys follow content, and nothing else."""
+
+import functools
+import os
+from pathlib import Path
+
+import pytest
+
+from orlop.image.step import Inputs, Step, StepContext
+from orlop.image.step_key import hash_tree, step_keys
+from orlop.lib.errors import InvalidArgument
+
+
+def nothing(context: StepContext, *, word: str = "") -> None:
+    """Do nothing."""
+
+
+def key(inputs: Inputs, *, epoch: int = 1, tools: dict[str, str] | None = None) -> str:
+    return step_keys([Step("step", nothing, inputs)], epoch=epoch, tools=tools or {})["step"]
+
+
+def make_tree(root: Path) -> Path:
+    (root / "folder").mkdir(parents=True)
+    (root / "folder" / "file").write_text("content")
+    (root / "link").symlink_to("folder/file")
+    return root
+
+
+def test_path_and_dates_do_not_count(tmp_path: Path) -> None:
+    one = make_tree(tmp_path / "one" / "tree")
+    two = make_tree(tmp_path / "two" / "tree")
+    os.utime(two / "folder" / "file", (1, 1))
+
+    assert key(Inputs(files=(one,))) == key(Inputs(files=(two,)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tree: (tree / "folder" / "file").write_text("other"),
+        lambda tree: (tree / "folder" / "file").chmod(0o755),
+        lambda tree: (tree / "folder" / "file").rename(tree / "folder" / "name"),
+        lambda tree: (tree / "folder" / "new").touch(),
+        lambda tree: (tree / "empty").mkdir(),
+        lambda tree: ((tree / "link").unlink(), (tree / "link").symlink_to("elsewhere")),
+    ],
+    ids=["content", "executable", "name", "new file", "new directory", "link target"],
+)
+def test_content_counts(tmp_path: Path, change: "functools.partial[object]") -> None:
+    tree = make_tree(tmp_path / "tree")
+    before = hash_tree(tree)
+    change(tree)
+
+    assert hash_tree(tree) != before
+
+
+def test_compiled_modules_in_a_tree_do_not_count(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "tree")
+    before = hash_tree(tree)
+    (tree / "__pycache__").mkdir()
+    (tree / "__pycache__" / "x.pyc").touch()
+
+    assert hash_tree(tree) == before
+
+
+def test_values_do_not_run_into_each_other() -> None:
+    assert key(Inputs(values=("ab", "c"))) != key(Inputs(values=("a", "bc")))
+
+
+def test_epoch_and_tools_count() -> None:
+    base = key(Inputs(), tools={"gcc": "1"})
+
+    assert key(Inputs(), epoch=2, tools={"gcc": "1"}) != base
+    assert key(Inputs(), tools={"gcc": "2"}) != base
+
+
+def test_named_tools_alone_count() -> None:
+    inputs = Inputs(tools=("gcc",))
+
+    assert key(inputs, tools={"gcc": "1", "mypy": "1"}) == key(inputs, tools={"gcc": "1"})
+    with pytest.raises(InvalidArgument, match="tool root lacks"):
+        key(inputs, tools={})
+
+
+def test_keys_of_needs_count() -> None:
+    def chain(value: str) -> str:
+        steps = [
+            Step("one", nothing, Inputs(values=(value,))),
+            Step("two", nothing, Inputs(needs=("one",))),
+        ]
+        return step_keys(steps, epoch=1, tools={})["two"]
+
+    assert chain("a") != chain("b")
+
+
+def code_key(module: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> str:
+    import importlib
+    import sys
+
+    from orlop.image import step_key
+
+    module.write_text(text)
+    monkeypatch.syspath_prepend(str(module.parent))
+    sys.modules.pop(module.stem, None)
+    importlib.invalidate_caches()
+    step_key._module_code.cache_clear()
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    run = importlib.import_module(module.stem).run
+    return step_keys([Step("step", run)], epoch=1, tools={})["step"]
+
+
+def test_statements_count_and_comments_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "some_step.py"
+    plain = code_key(module, monkeypatch, "def run(context):\n    return 1\n")
+    commented = code_key(
+        module,
+        monkeypatch,
+        '"""Doc."""\n\n\ndef run(context):\n    "Doc."\n    # why\n    return 1\n',
+    )
+    changed = code_key(module, monkeypatch, "def run(context):\n    return 12\n")
+
+    assert plain == commented
+    assert plain != changed
+
+
+def test_missing_input_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="does not exist"):
+        key(Inputs(files=(tmp_path / "missing",)))
