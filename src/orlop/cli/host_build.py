@@ -1,0 +1,67 @@
+"""`./orlop build`: bring `out/` up to date with the checkout."""
+
+import argparse
+import filecmp
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from orlop.cli.host_settings import HostSettings, host_settings, run_and_report
+from orlop.image.plan import plan
+from orlop.lib import atomic_file
+from orlop.lib.units import format_duration
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="./orlop build", description=__doc__)
+    parser.add_argument(
+        "--locked",
+        action="store_true",
+        help="fail where the archive lacks a version of os/lock/, instead of using a newer one",
+    )
+    parser.add_argument(
+        "--step", action="append", default=[], help="make this step only (and what it needs)"
+    )
+    options = parser.parse_args(argv)
+    host = host_settings()
+    started_s = time.monotonic()
+    planned = plan(host.checkout, options.locked)
+    targets = options.step or sorted({step for step, _ in planned.outputs.values()})
+    results = run_and_report(planned.steps, targets, host)
+    if results is None:
+        return 1
+    took = format_duration(time.monotonic() - started_s)
+    if options.step:
+        for step in targets:
+            print(f"{step}: {results[step]}")
+    else:
+        publish(
+            host, {name: results[step] / path for name, (step, path) in planned.outputs.items()}
+        )
+        print(f"{host.out}/orlop.iso: {describe_size(host.out / 'orlop.iso')}, in {took}")
+    return 0
+
+
+def publish(host: HostSettings, files: Mapping[str, Path]) -> None:
+    """Put *files* into `out/`: each appears whole, and keeps its date if it is the same."""
+    host.out.mkdir(exist_ok=True)
+    for name, source in files.items():
+        target = host.out / name
+        if target.exists() and filecmp.cmp(source, target, shallow=False):
+            continue
+        temporary = host.out / f"{atomic_file.TEMPORARY_PREFIX}{name}"
+        shutil.copyfile(source, temporary)
+        temporary.rename(target)
+    record = {"session": host.session, "files": sorted(files)}
+    atomic_file.write_text(host.out / ".build.json", json.dumps(record) + "\n", durable=False)
+    for leftover in host.out.iterdir():
+        if leftover.name.startswith(atomic_file.TEMPORARY_PREFIX):
+            leftover.unlink()
+
+
+def describe_size(path: Path) -> str:
+    """`14,680,064 bytes`."""
+    return f"{os.stat(path).st_size:,} bytes"

@@ -1,0 +1,126 @@
+"""`./orlop test [STAGE...] [PYTEST ARGUMENT...]`: the checks and tests, in stages.
+
+    lint         ruff format --check, ruff check, mypy --strict
+    unit         tests/unit: no root, no network
+    engine       tests/engine: the container engine on this Linux, with the real crun
+    vm           tests/vm: the built image in QEMU; builds first
+    conformance  tests/conformance: other people's clients against our API
+
+Without a stage all are run. Whatever begins with `-`, and all after it, goes to pytest, as do
+paths. The last line is `N passed, N failed, N skipped`.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orlop.cli.host_settings import HostSettings, host_settings
+from orlop.cli.host_test_stages import Outcome, run_lint, run_pytest
+from orlop.image.progress import Display
+from orlop.image.store import Store
+from orlop.lib.errors import InvalidArgument
+from orlop.lib.units import format_duration
+
+LINT = "lint"
+STAGES = (LINT, "unit", "engine", "vm", "conformance")
+NEEDS_IMAGE = frozenset({"vm"})
+PARALLEL = frozenset({"unit"})
+"""Stages whose tests share nothing; the others have machines and cgroups to fight for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to run: stages in order, and what goes to pytest."""
+
+    stages: tuple[str, ...]
+    arguments: tuple[str, ...] = field(default=())
+
+
+def parse(argv: Sequence[str]) -> Request:
+    """Split the command line into stages and pytest's arguments.
+
+    Raises:
+        InvalidArgument: a word before the first option is neither a stage nor a path.
+    """
+    stages: list[str] = []
+    rest: list[str] = []
+    for position, word in enumerate(argv):
+        if word.startswith("-"):
+            rest += argv[position + 1 :] if word == "--" else argv[position:]
+            break
+        if word in STAGES:
+            stages.append(word)
+        elif "/" in word or word.endswith(".py"):
+            rest.append(word)
+        else:
+            raise InvalidArgument(
+                f"there is no test stage {word!r}", hint=f"./orlop test {'|'.join(STAGES)}"
+            )
+    paths = [word for word in rest if not word.startswith("-") and "tests/" in word]
+    if not stages and paths:
+        named = {stage for stage in STAGES if any(f"tests/{stage}" in path for path in paths)}
+        stages = [stage for stage in STAGES if stage in named]
+    return Request(tuple(stage for stage in STAGES if stage in stages) or STAGES, tuple(rest))
+
+
+def main(argv: list[str]) -> int:
+    if argv[:1] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
+    request = parse(argv)
+    host = host_settings()
+    if NEEDS_IMAGE & set(request.stages) and _has_tests(host, request):
+        from orlop.cli import host_build
+
+        status = host_build.main([])
+        if status != 0:
+            return status
+    os.chdir(host.checkout)
+    logs = host.cache / "logs" / host.session
+    logs.mkdir(exist_ok=True)
+    outcomes: list[Outcome] = []
+    store = Store(host.cache)
+    for stage in request.stages:
+        log = logs / f"test-{stage}.log"
+        started_s = time.monotonic()
+        outcome = _run_stage(stage, request, host, log, store)
+        took_s = time.monotonic() - started_s
+        if not outcome.failed and not request.arguments:
+            store.record_time(f"test-{stage}", took_s)
+        print(f"{stage}: {outcome.describe()} in {format_duration(took_s)}; log: {log}")
+        sys.stdout.flush()
+        outcomes.append(outcome)
+    total = Outcome.total(outcomes)
+    for problem in total.problems:
+        print(f"FAILED {problem}")
+    print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
+    return 1 if total.failed else 0
+
+
+def _has_tests(host: HostSettings, request: Request) -> bool:
+    return any((host.checkout / "tests" / stage).glob("**/test_*.py") for stage in NEEDS_IMAGE)
+
+
+def _run_stage(
+    stage: str, request: Request, host: HostSettings, log: Path, store: Store
+) -> Outcome:
+    estimate_s = store.times_s().get(f"test-{stage}")
+    with Display(sys.stderr) as display:
+        display.started(stage, estimate_s)
+
+        def report(fraction: float | None, text: str) -> None:
+            display.progressed(stage, fraction, text)
+
+        if stage == LINT:
+            return run_lint(host.checkout, log, report)
+        folder = host.checkout / "tests" / stage
+        if not any(folder.glob("**/test_*.py")):
+            return Outcome()
+        workers = (os.cpu_count() or 1) if stage in PARALLEL else 1
+        arguments = list(request.arguments)
+        if not any(f"tests/{stage}" in word for word in arguments):
+            arguments.append(str(folder.relative_to(host.checkout)))
+        return run_pytest(arguments, host.checkout, log, report, workers=workers)
