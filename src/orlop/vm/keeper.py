@@ -54,7 +54,7 @@ class Keeper:
         self._qemu = QemuProcess(argv, directory.path)
 
     def run(self, wake: int) -> int:
-        """Look after the machine until QEMU ends; returns its exit status.
+        """Look after the machine until QEMU ends; 0 if it ended by the guest's own will.
 
         *wake* becomes readable when a signal arrives.
         """
@@ -64,10 +64,10 @@ class Keeper:
         finally:
             self._end_tunnel()
             self._qemu.close()
-        status = self._qemu.wait(0) or 0
+        status = self._qemu.wait(0)
         self._state |= {"status": "ended", "exit_status": status, "ended_at_s": time.time()}
         self._directory.write_state(self._state)
-        return status
+        return 0 if status == 0 else 1
 
     def _learn_ports(self) -> None:
         with self._qemu.connect() as qmp:

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from orlop.lib.errors import OrlopError
+from orlop.lib.errors import OrlopError, Unavailable
 from orlop.lib.process import environment, pasteable
 from orlop.vm.directory import QEMU_LOG, read_or_empty, tail
 from orlop.vm.qemu import OVMF_VARIABLES, QMP_SOCKET, UEFI_VARIABLES
@@ -34,8 +34,7 @@ class QemuProcess:
         """Start *argv* in *directory*; stderr goes to `qemu.log` there."""
         self.argv = list(argv)
         self.directory = directory
-        for name in (QMP_SOCKET,):
-            (directory / name).unlink(missing_ok=True)
+        (directory / QMP_SOCKET).unlink(missing_ok=True)
         with (directory / QEMU_LOG).open("ab") as log:
             self._child = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *self.argv],
@@ -57,6 +56,8 @@ class QemuProcess:
 
     def wait(self, timeout_s: float) -> int | None:
         """QEMU's exit status, or None if it still runs after *timeout_s*."""
+        if self._child.returncode is not None:
+            return self._child.returncode
         poller = select.poll()
         poller.register(self.pidfd, select.POLLIN)
         if not poller.poll(max(timeout_s, 0.0) * 1000):
@@ -83,14 +84,18 @@ class QemuProcess:
             OrlopError: QEMU ended instead, or was not up within START_TIMEOUT_S.
         """
         waited_s = 0.0
-        while not (self.directory / QMP_SOCKET).exists():
+        while True:
+            try:
+                return Qmp(self.directory, QMP_SOCKET)
+            except Unavailable:
+                # No socket yet, or QEMU has bound it and does not listen yet.
+                pass
             if self.wait(_POLL_S) is not None or waited_s > START_TIMEOUT_S:
                 output = tail(read_or_empty(self.directory / QEMU_LOG), 20)
                 raise OrlopError(
                     f"QEMU did not start: {output}", hint=pasteable(self.argv, self.directory)
                 )
             waited_s += _POLL_S
-        return Qmp(self.directory, QMP_SOCKET)
 
 
 def prepare(spec: MachineSpec, directory: Path) -> None:

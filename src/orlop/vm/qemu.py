@@ -86,7 +86,9 @@ def command_line(spec: MachineSpec, accelerator: Accelerator) -> list[str]:
 def _machine(spec: MachineSpec, accelerator: Accelerator) -> list[str]:
     words = ["-name", f"guest={spec.name}", "-nodefaults", "-no-user-config"]
     words += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"]
-    words += ["-machine", "q35", "-accel", accelerator.argument, "-cpu", accelerator.cpu]
+    # Without system management mode: neither firmware needs it, and each entry into it swaps the
+    # memory map, a race that QEMU 10 under multi-threaded emulation can lose by an assertion.
+    words += ["-machine", "q35,smm=off", "-accel", accelerator.argument, "-cpu", accelerator.cpu]
     words += ["-smp", str(spec.cpus), "-m", f"{spec.memory_mib}M"]
     words += ["-rtc", f"base={spec.rtc_start or 'utc'},clock=host"]
     words += ["-display", "none", "-vga", "std" if spec.display else "none"]
