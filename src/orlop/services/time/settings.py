@@ -18,8 +18,8 @@ COMMAND_DIRECTORY = f"{DIRECTORY}/chrony"
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:]{2,39}")
 _SERVER = re.compile(r"(?P<host>\S+)(?: +key +(?P<key>[1-9]\d{0,8}))?")
 _KEY = re.compile(
-    r"[1-9]\d{0,8} (MD5|SHA1|SHA256|SHA384|SHA512|AES128|AES256)
-    (HEX:[0-9A-Fa-f]{2,256}|ASCII:[!-~]{1,256})"
+    r"[1-9]\d{0,8} (MD5|SHA1|SHA256|SHA384|SHA512|AES128|AES256)"
+    r" (HEX:[0-9A-Fa-f]{2,256}|ASCII:[!-~]{1,256})"
 )
 
 FIXED_LINES = f"""\
