@@ -1,0 +1,53 @@
+"""`./orlop test`: which stages a command line means, and what pytest's output says."""
+
+import pytest
+
+from orlop.cli.host_test import STAGES, parse
+from orlop.cli.host_test_stages import Outcome, parse_counts
+from orlop.lib.errors import InvalidArgument
+
+
+def test_no_argument_means_all_stages() -> None:
+    assert parse([]).stages == STAGES
+
+
+def test_stages_keep_their_order() -> None:
+    assert parse(["vm", "lint"]).stages == ("lint", "vm")
+
+
+def test_options_and_what_follows_go_to_pytest() -> None:
+    request = parse(["unit", "-k", "lint or x"])
+
+    assert request.stages == ("unit",)
+    assert request.arguments == ("-k", "lint or x")
+
+
+def test_a_path_names_its_stage() -> None:
+    request = parse(["tests/unit/lib/test_units.py", "-x"])
+
+    assert request.stages == ("unit",)
+    assert request.arguments == ("tests/unit/lib/test_units.py", "-x")
+
+
+def test_unknown_stage() -> None:
+    with pytest.raises(InvalidArgument, match="no test stage 'units'"):
+        parse(["units"])
+
+
+@pytest.mark.parametrize(
+    ("line", "outcome"),
+    [
+        ("5 passed in 0.1s", Outcome(5, 0, 0)),
+        ("1 failed, 5 passed, 2 skipped in 0.1s", Outcome(5, 1, 2)),
+        ("== 1 passed, 2 errors in 0.1s ==", Outcome(1, 2, 0)),
+        ("3 xfailed, 1 xpassed in 0.1s", Outcome(3, 1, 0)),
+    ],
+)
+def test_counts(line: str, outcome: Outcome) -> None:
+    assert parse_counts(f"....\n{line}\n") == outcome
+
+
+def test_names_of_failures() -> None:
+    output = "FAILED tests/unit/test_x.py::test_y - assert 1 == 2\n1 failed in 0.1s\n"
+
+    assert parse_counts(output).problems == ("tests/unit/test_x.py::test_y - assert 1 == 2",)

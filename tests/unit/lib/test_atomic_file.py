@@ -1,0 +1,35 @@
+"""Files replaced atomically."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from orlop.lib import atomic_file
+
+
+def test_content_and_mode(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    atomic_file.write_text(path, "one", mode=0o600)
+    atomic_file.write_text(path, "two", mode=0o640)
+
+    assert path.read_text() == "two"
+    assert path.stat().st_mode & 0o7777 == 0o640
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_failure_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def refuse(_source: str, _target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(OSError, match="No space"):
+        atomic_file.write_bytes(path, b"new")
+
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
