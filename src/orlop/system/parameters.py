@@ -75,16 +75,20 @@ def _state(text: str) -> str:
     raise ValueError("must be none, LABEL=..., UUID=... or /dev/...")
 
 
-def _hostname(text: str) -> str:
-    labels = text.split(".")
-    if len(text) > 64 or not all(
+def is_hostname(text: str) -> bool:
+    """Whether *text* may name a machine: labels of letters, digits and inner dashes."""
+    return len(text) <= 64 and all(
         label
         and label[0] != "-"
         and label[-1] != "-"
         and label.isascii()
         and label.replace("-", "a").isalnum()
-        for label in labels
-    ):
+        for label in text.split(".")
+    )
+
+
+def _hostname(text: str) -> str:
+    if not is_hostname(text):
         raise ValueError("must be a host name")
     return text
 

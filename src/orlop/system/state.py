@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orlop.lib.mount import MountFlag, mount
+from orlop.lib.mount import MountFlag, mount, read_mounts
 from orlop.system import block_devices
 from orlop.system.blocking import run_bounded
 from orlop.system.filesystems import VOLATILE_STATE, Directory, make_directory, mount_one
@@ -204,6 +204,22 @@ async def _check(volume: Volume, children: Children) -> list[str]:
     if status.code & 1:
         return [f"{volume.device} had errors, which e2fsck has mended"]
     return []
+
+
+def present() -> State:
+    """What /var is by the mount table: after a re-execution of PID 1."""
+    for entry in reversed(read_mounts()):
+        if os.fspath(entry.target) != TARGET:
+            continue
+        if entry.fstype not in _OPTIONS:
+            break
+        volume = block_devices.read_volume(entry.source)
+        if volume is None:
+            return State("disk", TARGET, entry.source, entry.fstype)
+        superblock = volume.superblock
+        identity = (superblock.fstype, superblock.label, superblock.uuid)
+        return State("disk", TARGET, entry.source, *identity)
+    return State("memory")
 
 
 def _make_directories() -> list[str]:

@@ -1,0 +1,450 @@
+"""The stages of the boot that need an event loop, and what keeps the machine going afterwards.
+
+Each stage is a method that does its part and reports; `_boot` says their order. A stage that fails
+is reported and the next one follows with what there is: without a state partition /var is in
+memory, without a configuration the defaults count, without an engine there is a shell on the
+console.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orlop.engine.engine import Engine
+from orlop.engine.settings import EngineSettings
+from orlop.engine.tasks import TaskSet
+from orlop.lib.children import Children
+from orlop.lib.errors import Internal
+from orlop.lib.linux import RebootCommand, reboot
+from orlop.system import (
+    configuration,
+    definitions,
+    early,
+    emergency,
+    handover,
+    hostname,
+    service_files,
+    state,
+    supervisor,
+    watchdog,
+)
+from orlop.system.boot_channel import PORT_NAME, find_port, uptime_s
+from orlop.system.conditions import Conditions
+from orlop.system.machine import Machine, Phase, StageTime
+from orlop.system.parameters import kernel_consoles
+from orlop.system.power import Power, PowerAction
+from orlop.system.power_socket import PowerSocket
+from orlop.system.services import Services, ServiceState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from orlop.lib.children import Child
+    from orlop.wire.compose_model import ServiceDefinition
+
+log = logging.getLogger(__name__)
+
+COLD_PLUG_TIMEOUT_S = 20.0
+"""A driver may wait for its hardware: the boot goes on, and what comes later is hot-plug."""
+
+READY_TIMEOUT_S = 60.0
+"""When the machine is called ready although a service still waits for another one."""
+
+ENGINE_ATTEMPTS = 3
+SOCKET_CHECK_S = 30.0
+"""How often it is made sure that the API's socket is still in the file system."""
+
+REEXEC_DELAY_S = 0.2
+"""Time for the answer to whoever asked for the re-execution to leave this process."""
+
+
+class Boot:
+    """Owner of everything in PID 1. `run` does not return, except into a re-execution."""
+
+    def __init__(self, first: early.Early, resumed: handover.Handover | None = None) -> None:
+        self._first = first
+        self._resumed = resumed
+        parameters = first.parameters
+        self.machine = Machine(
+            parameters,
+            release=early.read_release(),
+            stages=[StageTime(*stage) for stage in first.stages],
+            hostname=parameters.hostname or early.DEFAULT_HOSTNAME,
+        )
+        self.configuration = configuration.Configuration()
+        self.conditions = Conditions(
+            first.command_line,
+            frozenset(parameters.disabled_services),
+            only=frozenset({"console"}) if parameters.recovery else None,
+        )
+
+    def run(self) -> None:
+        """Run the machine."""
+        supervisor.install_hooks()
+        supervisor.ignore_default_signals()
+        supervisor.run_for_ever(self._main)
+
+    async def _main(self) -> None:
+        """Make the long-lived objects, which need the loop, and start the boot among them."""
+        self.children = Children()
+        self.children.start()
+        self.tasks = TaskSet()
+        self.power = Power(self.machine, stop_engine=self._stop_engine)
+        self.power_socket = PowerSocket(
+            service_files.POWER_SOCKET,
+            lambda action: self.power.request(action, "the power service asks for it"),
+        )
+        self.engine = Engine(
+            EngineSettings(
+                run_dir=Path("/run/orlop/engine"),
+                data_dir=Path("/var/lib/orlop/engine"),
+                images_dir=definitions.IMAGES,
+                is_pid1=os.getpid() == 1,
+                version=self.machine.release.get("version", "0"),
+            ),
+            children=self.children,
+        )
+        self.services = Services(
+            self.engine,
+            may_start=self.conditions.refusal,
+            prepare=self._prepare_service,
+            report=self._report_service,
+        )
+        self._catch_signals()
+        self.tasks.start(self.power.serve(), "power")
+        if self._resumed is None:
+            await self._boot()
+        else:
+            await self._resume(self._resumed)
+
+    # The boot.
+
+    async def _boot(self) -> None:
+        machine = self.machine
+        machine.channel.connect(find_port(PORT_NAME))
+        for stage in machine.stages:
+            machine.channel.send("stage", name=stage.name, uptime_s=stage.uptime_s)
+        for problem in self._first.problems:
+            machine.warn(problem)
+        await self._attempt("open the power socket", self._serve_power())
+        cold_plug = self.tasks.start(self._attempt("load drivers", self._cold_plug()), "cold-plug")
+        await self._attempt("find the state partition", self._find_state(cold_plug))
+        await self._attempt("read the configuration", self._read_configuration())
+        if not await self._start_engine(None):
+            return
+        machine.stage("engine")
+        await self._attempt("start the services", self._start_services())
+        await cold_plug
+        self._become_ready()
+        self.tasks.start(self._look_after_sockets(), "sockets")
+
+    async def _attempt(self, what: str, step: Awaitable[None]) -> None:
+        """A stage may fail; the boot may not."""
+        try:
+            await step
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next stage follows
+            supervisor.report(what, error)
+            self.machine.warn(f"cannot {what}: {error}")
+
+    async def _serve_power(self) -> None:
+        descriptor = -1 if self._resumed is None else self._resumed.power_socket
+        self.power_socket.open(descriptor)
+        self.tasks.start(self.power_socket.serve(), "power socket")
+
+    async def _cold_plug(self) -> None:
+        """Wait for the program that loads drivers; then look for what may have come with them."""
+        if self._first.cold_plug_pid:
+            child: Child = self.children.adopt(self._first.cold_plug_pid)
+            try:
+                async with asyncio.timeout(COLD_PLUG_TIMEOUT_S):
+                    status = await child.wait()
+                if not status.ok:
+                    log.info("some drivers could not be loaded (status %d)", status.code)
+            except TimeoutError:
+                self.machine.warn("drivers are still being loaded, not waiting any longer")
+        self.machine.stage("devices")
+        self.machine.channel.connect(find_port(PORT_NAME))
+        self.machine.channel.give_up()
+        self._open_watchdog()
+
+    def _open_watchdog(self) -> None:
+        dog = watchdog.open_watchdog(self.machine.parameters.watchdog_s)
+        if dog is not None:
+            self.power.watchdog = dog
+            self.tasks.start(dog.serve(), "watchdog")
+
+    async def _find_state(self, cold_plug: Awaitable[None]) -> None:
+        parameters = self.machine.parameters
+        choice = state.Choice(None)
+        if not parameters.recovery:
+            choice = await state.find(parameters, cold_plug)
+        self.machine.state = await state.mount_state(choice, self.children)
+        for warning in self.machine.state.warnings:
+            self.machine.warn(warning)
+        self.machine.stage("state")
+
+    async def _read_configuration(self) -> None:
+        root = "/var" if self.machine.state is None else self.machine.state.root
+        names = [] if self.machine.parameters.recovery else configuration.sources(root)
+        self._use_configuration(await configuration.load(self.children, names))
+        self.machine.stage("config")
+
+    def _use_configuration(self, new: configuration.Configuration) -> None:
+        self.configuration = self.conditions.configuration = new
+        for problem in new.problems:
+            self.machine.warn(problem)
+        self.set_hostname(self.machine.parameters.hostname or new.hostname)
+
+    def set_hostname(self, name: str | None) -> None:
+        """Give the machine *name*, or what DHCP said, or the default; write /etc/hosts."""
+        wanted = name or hostname.from_network() or early.DEFAULT_HOSTNAME
+        try:
+            if wanted != self.machine.hostname:
+                early.set_hostname(wanted)
+                self.machine.hostname = wanted
+            service_files.write_names(wanted)
+        except OSError as error:
+            self.machine.warn(f"cannot set the host name {wanted}: {error.strerror}")
+
+    async def _start_engine(self, handed_over: handover.Handover | None) -> bool:
+        """Start the engine and its API. Without it there is nothing but an emergency shell."""
+        from orlop.system.routes import make_routes
+
+        for attempt in range(1, ENGINE_ATTEMPTS + 1):
+            try:
+                await self.engine.start(None if handed_over is None else handed_over.engine)
+                await self.engine.serve(Path(service_files.API_SOCKET), make_routes(self))
+                return True
+            except Exception as error:  # noqa: BLE001 - there is an emergency shell for it
+                supervisor.report(f"starting the engine, attempt {attempt},", error)
+                await asyncio.sleep(attempt)
+        self.machine.warn("the engine cannot start")
+        self._enter_emergency("The container engine cannot start; see dmesg.")
+        return False
+
+    def _enter_emergency(self, why: str) -> None:
+        self.machine.phase = Phase.RECOVERY
+        self.machine.stage("emergency")
+        text = f"\norlop: {why}\nThis is an emergency shell. `kill -INT 1` reboots.\n"
+        self.tasks.start(emergency.keep_shell(self.children, text), "emergency shell")
+
+    async def _start_services(self) -> None:
+        found = definitions.collect(self.configuration)
+        for problem in found.problems:
+            self.machine.warn(problem)
+        for problem in self.services.define(found.services, found.sources):
+            self.machine.warn(problem)
+        syslog = found.services.get("syslog")
+        service_files.make_syslog_links((0, 0) if syslog is None else definitions.owner(syslog))
+        for definition in found.services.values():
+            self._write_service_configuration(definition)
+        self.services.watch()
+        self.power.services = self.services
+        self.services.start_all()
+        self.tasks.start(self._follow_network_hostname(), "host name")
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await self.services.settled()
+        except TimeoutError:
+            waiting = [s.name for s in self.services.statuses() if s.state is ServiceState.WAITING]
+            self.machine.warn(f"ready without waiting for {', '.join(waiting)}")
+        self.machine.stage("services")
+
+    def _become_ready(self) -> None:
+        from orlop.system.addresses import read_addresses
+
+        machine = self.machine
+        if machine.parameters.recovery:
+            machine.phase = Phase.RECOVERY
+            if self.services.status("console").state is not ServiceState.RUNNING:
+                self._enter_emergency("The console's container cannot start.")
+        else:
+            machine.phase = Phase.READY
+        machine.stage("ready")
+        states = {status.name: status.state.value for status in self.services.statuses()}
+        machine.channel.send(
+            "ready",
+            uptime_s=machine.stages[-1].uptime_s,
+            addresses=[address.text for address in read_addresses()],
+            services=dict(states),
+        )
+        log.info("ready after %.2f s", machine.stages[-1].uptime_s)
+
+    # Services.
+
+    def _prepare_service(self, definition: ServiceDefinition) -> None:
+        """Make what a service needs in /run again, should it have vanished."""
+        self._write_service_configuration(definition)
+
+    def _write_service_configuration(self, definition: ServiceDefinition) -> bool:
+        if not definition.config.value or definition.config.value == "none":
+            return False
+        data = service_files.service_configuration(
+            definition.name,
+            self.configuration,
+            self.consoles(),
+            recovery=self.machine.parameters.recovery,
+        )
+        os.makedirs(f"{service_files.RUN}/config", mode=0o700, exist_ok=True)
+        return service_files.write_configuration(definition.name, data)
+
+    def consoles(self) -> tuple[str, ...]:
+        """Terminals for the console service."""
+        asked = self.machine.parameters.consoles
+        named = kernel_consoles(self._first.command_line)
+        names = ("tty1" if name == "tty0" else name for name in named)
+        return asked or tuple(dict.fromkeys(("tty1", *names)))
+
+    def _report_service(self, name: str, service_state: ServiceState) -> None:
+        self.machine.channel.send("service", name=name, state=service_state.value)
+        log.debug("service %s is %s", name, service_state)
+
+    async def reload_configuration(self) -> list[str]:
+        """Read the configuration again and act on what changed; names of services affected."""
+        await self._read_configuration()
+        changed = [
+            name
+            for name in self.services.names()
+            if self._write_service_configuration(self.services.definition(name))
+        ]
+        await self.services.configuration_changed(changed)
+        return changed
+
+    async def _follow_network_hostname(self) -> None:
+        """Take the name that DHCP gives, unless somebody configured one."""
+        async for _ in hostname.changes():
+            if self.machine.parameters.hostname is None and self.configuration.hostname is None:
+                self.set_hostname(None)
+
+    # Signals, re-execution, the end.
+
+    def _catch_signals(self) -> None:
+        """docs/boot.md lists these signals and what they do."""
+        loop = asyncio.get_running_loop()
+
+        def power(action: PowerAction, why: str) -> None:
+            self.power.request(action, why)
+
+        loop.add_signal_handler(signal.SIGTERM, power, PowerAction.POWEROFF, "SIGTERM")
+        loop.add_signal_handler(signal.SIGPWR, power, PowerAction.POWEROFF, "the power fails")
+        loop.add_signal_handler(signal.SIGINT, power, PowerAction.REBOOT, "Ctrl-Alt-Del")
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+        loop.add_signal_handler(signal.SIGUSR1, self._on_dump)
+        loop.add_signal_handler(signal.SIGUSR2, self._on_reexec)
+        if os.getpid() == 1:
+            try:
+                reboot(RebootCommand.CAD_OFF)
+            except OSError as error:
+                log.debug("Ctrl-Alt-Del stays with the kernel: %s", error.strerror)
+
+    def _on_reload(self) -> None:
+        async def work() -> None:
+            await self.reload_configuration()
+
+        self.tasks.start(work(), "reload")
+
+    def _on_reexec(self) -> None:
+        async def work() -> None:
+            await self.check_code()
+            self.reexec()
+
+        self.tasks.start(work(), "re-execution")
+
+    def _on_dump(self) -> None:
+        """What every task waits for, into the log: for the day on which something hangs."""
+        for task in asyncio.all_tasks():
+            frame = next(iter(task.get_stack(limit=1)), None)
+            place = "" if frame is None else f" at {frame.f_code.co_qualname}:{frame.f_lineno}"
+            log.warning("task %s%s", task.get_name(), place)
+
+    async def check_code(self) -> None:
+        """Try out, in a child, whether the code that there is now can be loaded.
+
+        Raises:
+            OrlopError: it cannot; the present one should go on.
+        """
+        command = configuration.program("init")
+        status, output = await self.children.run([*command, handover.CHECK], timeout_s=60.0)
+        if not status.ok:
+            tail = output.decode(errors="replace").strip().splitlines()[-1:]
+            raise Internal(f"the new code cannot be loaded: {' '.join(tail)}")
+
+    def reexec_soon(self) -> None:
+        """`reexec` as soon as what is being written now has been written."""
+        asyncio.get_running_loop().call_later(REEXEC_DELAY_S, self.reexec)
+
+    def reexec(self) -> None:
+        """Replace this program by a new copy of its code, in place; containers do not notice.
+
+        Returns only when that is impossible; everything goes on then.
+        """
+        command = configuration.program("init")
+        handed_over = handover.Handover(
+            stages=[(stage.name, stage.uptime_s) for stage in self.machine.stages],
+            warnings=list(self.machine.warnings),
+            stopped=[s.name for s in self.services.statuses() if s.state is ServiceState.STOPPED],
+            channel=self.machine.channel.descriptor,
+            power_socket=self.power_socket.descriptor,
+            watchdog=-1 if self.power.watchdog is None else self.power.watchdog.descriptor,
+            reexecutions=self.machine.reexecutions + 1,
+        )
+        handed_over.engine = self.engine.prepare_reexec()
+        descriptor = handover.store(handed_over)
+        log.info("executing anew")
+        try:
+            os.execv(sys.executable, [*command, f"{handover.RESUME}{descriptor}"])
+        except OSError as error:
+            os.close(descriptor)
+            self.machine.warn(f"cannot execute {sys.executable}: {error.strerror}")
+
+    async def _resume(self, resumed: handover.Handover) -> None:
+        """Go on after a re-execution: everything runs, nothing is started."""
+        machine = self.machine
+        machine.reexecutions = resumed.reexecutions
+        machine.warnings = list(resumed.warnings)
+        for problem in self._first.problems:
+            machine.warn(problem)
+        if resumed.channel >= 0:
+            machine.channel.adopt(resumed.channel)
+        else:
+            machine.channel.connect(find_port(PORT_NAME))
+            machine.channel.give_up()
+        if resumed.watchdog >= 0:
+            self.power.watchdog = watchdog.Watchdog(resumed.watchdog, machine.parameters.watchdog_s)
+            self.tasks.start(self.power.watchdog.serve(), "watchdog")
+        else:
+            self._open_watchdog()
+        machine.state = state.present()
+        await self._attempt("open the power socket", self._serve_power())
+        if not await self._start_engine(resumed):
+            return
+        await self._attempt("read the configuration", self._read_configuration())
+        self.conditions.stopped = frozenset(resumed.stopped)
+        await self._attempt("start the services", self._start_services())
+        self.conditions.stopped = frozenset()
+        machine.stages = [StageTime(*stage) for stage in resumed.stages]
+        machine.phase = Phase.RECOVERY if machine.parameters.recovery else Phase.READY
+        machine.channel.send("reexecuted", count=machine.reexecutions)
+        log.info("executed anew at %.2f s", uptime_s())
+        self.tasks.start(self._look_after_sockets(), "sockets")
+
+    async def _stop_engine(self) -> None:
+        await self.engine.close()
+
+    async def _look_after_sockets(self) -> None:
+        """Somebody may remove a socket from /run; then it is made again."""
+        from orlop.system.routes import make_routes
+
+        while self.power.requested is None:
+            await asyncio.sleep(SOCKET_CHECK_S)
+            if not os.path.exists(service_files.API_SOCKET):
+                log.warning("the API's socket has vanished, making it again")
+                path = Path(service_files.API_SOCKET)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                await self._attempt("serve the API", self.engine.serve(path, make_routes(self)))

@@ -1,0 +1,61 @@
+"""Whether a service is to be started at all: switched off, or its conditions not met.
+
+`x-orlop.condition` holds when any one of its entries does: a path exists, a virtio port of that
+name is there, a kernel parameter was given, a key of the configuration has a value.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orlop.system.boot_channel import find_port
+from orlop.system.configuration import Configuration
+from orlop.system.parameters import split_command_line
+from orlop.system.services import ServiceState
+from orlop.wire.compose_model import ConditionKind
+
+if TYPE_CHECKING:
+    from orlop.wire.compose_model import Condition, ServiceDefinition
+
+
+@dataclass(slots=True)
+class Conditions:
+    """The facts that conditions are about. *only* restricts what starts, for recovery."""
+
+    command_line: str = ""
+    disabled: frozenset[str] = frozenset()
+    configuration: Configuration = field(default_factory=Configuration)
+    only: frozenset[str] | None = None
+    stopped: frozenset[str] = frozenset()
+
+    def refusal(self, definition: ServiceDefinition) -> tuple[ServiceState, str] | None:
+        """Why *definition* is not to be started, or None."""
+        name = definition.name
+        if self.only is not None and name not in self.only:
+            return ServiceState.DISABLED, "the machine is in recovery mode"
+        if name in self.stopped:
+            return ServiceState.STOPPED, "stopped on request"
+        if name in self.disabled:
+            return ServiceState.DISABLED, "switched off by orlop.services.disable"
+        if not self.configuration.is_enabled(name):
+            return ServiceState.DISABLED, f"switched off by orlop.services.{name}.enabled"
+        conditions = definition.conditions
+        if conditions and self.only is None and not any(map(self.holds, conditions)):
+            wanted = " or ".join(f"{c.kind.value} {c.value}" for c in conditions)
+            return ServiceState.SKIPPED, f"needs {wanted}"
+        return None
+
+    def holds(self, condition: Condition) -> bool:
+        match condition.kind:
+            case ConditionKind.PATH:
+                return os.path.exists(condition.value)
+            case ConditionKind.VIRTIO_PORT:
+                return find_port(condition.value) is not None
+            case ConditionKind.KERNEL_PARAMETER:
+                return any(
+                    key == condition.value for key, _ in split_command_line(self.command_line)
+                )
+            case ConditionKind.CONFIGURED:
+                return self.configuration.is_configured(condition.value)

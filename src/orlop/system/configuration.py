@@ -1,0 +1,154 @@
+"""The machine's configuration as PID 1 sees it: checked values from the configuration worker.
+
+PID 1 only lists the sources and starts the worker, and that only when there is a source: a machine
+without configuration does not pay for one. What comes back is data whose keys and types were
+checked there; it is bounded here and read with `get`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import OrlopError
+from orlop.wire.compose import parse_service
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orlop.lib.children import Children
+    from orlop.wire.compose_model import Json, ServiceDefinition
+
+FIRMWARE_FILE = "/sys/firmware/qemu_fw_cfg/by_name/opt/org.orlop/config/raw"
+
+WORKER_TIMEOUT_S = 60.0
+"""Parsing 1 MiB of YAML in an emulator takes ten seconds."""
+
+MAX_ANSWER_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The effective configuration. *origins* says which file and line set each value."""
+
+    data: Mapping[str, Json] = field(default_factory=dict)
+    origins: Mapping[str, Json] = field(default_factory=dict)
+    services: Mapping[str, ServiceDefinition] = field(default_factory=dict)
+    service_files: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    def get(self, key: str) -> Json:
+        """The value at the dotted *key*, None when it is not set."""
+        value: Json = dict(self.data)
+        for name in key.split("."):
+            if not isinstance(value, dict) or name not in value:
+                return None
+            value = value[name]
+        return value
+
+    def is_configured(self, key: str) -> bool:
+        """Whether *key* has a value that is not empty."""
+        return self.get(key) not in (None, "", [], {})
+
+    @property
+    def hostname(self) -> str | None:
+        value = self.get("hostname")
+        return value if isinstance(value, str) else None
+
+    def is_enabled(self, service: str) -> bool:
+        """Whether the configuration lets *service* start."""
+        services = self.get("orlop.services")
+        entry = services.get(service) if isinstance(services, dict) else None
+        return not isinstance(entry, dict) or entry.get("enabled") is not False
+
+
+def sources(root: str = "/var", firmware_file: str = FIRMWARE_FILE) -> list[str]:
+    """What the worker has to read, in rising order of precedence; *root* is the state's."""
+    base = f"{root}/lib/orlop"
+    found = [f"services:{path}" for path in _files(f"{base}/services", (".json", ".yml", ".yaml"))]
+    found += [f"config:{path}" for path in _files(f"{base}/conf.d", (".yml", ".yaml"))]
+    if os.path.exists(firmware_file):
+        found.append(f"config:{firmware_file}")
+    return found
+
+
+def _files(directory: str, endings: tuple[str, ...]) -> list[str]:
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return []
+    # A dot file is one that is being written, or a backup of an editor.
+    return [
+        f"{directory}/{name}" for name in names if name.endswith(endings) and name[0] not in ".#"
+    ]
+
+
+def program(*arguments: str) -> list[str]:
+    """The command line of another program of Orlop, started as this one was."""
+    words = list(sys.orig_argv)
+    start = words.index("init") if "init" in words else len(words)
+    interpreter = sys.executable or words[0]
+    return [interpreter, *words[1:start], *arguments]
+
+
+async def load(children: Children, names: list[str]) -> Configuration:
+    """Let the worker read *names*; an error of the worker itself is a problem too."""
+    if not names:
+        return Configuration()
+    try:
+        answer = await _ask_worker(children, names)
+    except (OrlopError, OSError, ValueError, TimeoutError) as error:
+        text = str(error) or type(error).__name__
+        return Configuration(problems=(f"configuration cannot be read: {text}",))
+    return parse_answer(answer)
+
+
+def parse_answer(answer: Mapping[str, Json]) -> Configuration:
+    """The worker's answer as a `Configuration`; definitions are checked once more here."""
+    problems = [str(problem) for problem in _list(answer.get("problems"))]
+    definitions: dict[str, ServiceDefinition] = {}
+    files: dict[str, str] = {}
+    for name, entry in _map(answer.get("services")).items():
+        try:
+            definitions[name] = parse_service(name, _map(_map(entry).get("definition")))
+            files[name] = str(_map(entry).get("file"))
+        except OrlopError as error:
+            problems.append(str(error))
+    return Configuration(
+        _map(answer.get("config")),
+        _map(answer.get("origins")),
+        definitions,
+        files,
+        tuple(problems),
+    )
+
+
+async def _ask_worker(children: Children, names: list[str]) -> Mapping[str, Json]:
+    output = os.memfd_create("config", os.MFD_CLOEXEC)
+    try:
+        child = await children.spawn_patiently(program("worker", "config", *names), fds={1: output})
+        try:
+            async with asyncio.timeout(WORKER_TIMEOUT_S):
+                status = await child.wait()
+        finally:
+            child.send_signal(9)
+        if not status.ok:
+            raise OrlopError(f"the configuration worker ended with status {status.code}")
+        size_bytes = os.fstat(output).st_size
+        if size_bytes > MAX_ANSWER_BYTES:
+            raise OrlopError(f"the configuration worker's answer has {size_bytes} bytes")
+        return _map(json.loads(os.pread(output, size_bytes, 0)))
+    finally:
+        os.close(output)
+
+
+def _map(value: object) -> dict[str, Json]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Json]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,71 @@
+"""Where service definitions come from: the image's own, and those on the state partition.
+
+The image's are in normal form, written by the builder; PID 1 reads them itself. The others come
+from the configuration worker, checked. One that is broken is reported and left out; none stops
+the boot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orlop.engine.users import read_in_root, resolve
+from orlop.lib.errors import OrlopError
+from orlop.wire.compose import parse_service
+
+if TYPE_CHECKING:
+    from orlop.system.configuration import Configuration
+    from orlop.wire.compose_model import ServiceDefinition
+
+IMAGES = Path("/usr/lib/orlop/images")
+
+
+@dataclass(slots=True)
+class Definitions:
+    """Services by name, the file each is from, and what could not be read."""
+
+    services: dict[str, ServiceDefinition] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def collect(configuration: Configuration, images: Path = IMAGES) -> Definitions:
+    """All definitions of this machine."""
+    found = Definitions()
+    try:
+        names = sorted(os.listdir(images))
+    except OSError as error:
+        found.problems.append(f"cannot read {images}: {error.strerror}")
+        names = []
+    for name in names:
+        path = images / name / "service.json"
+        try:
+            found.services[name] = parse_service(name, json.loads(path.read_bytes()))
+            found.sources[name] = str(path)
+        except FileNotFoundError:
+            pass  # an image without a service: for definitions of somebody else
+        except (OSError, ValueError, OrlopError) as error:
+            found.problems.append(f"{path}: {error}")
+    for name, definition in configuration.services.items():
+        source = configuration.service_files.get(name, "")
+        if name in found.services:
+            found.problems.append(f"{source}: service {name} exists in the system, ignoring")
+            continue
+        found.services[name] = definition
+        found.sources[name] = source
+    return found
+
+
+def owner(definition: ServiceDefinition, images: Path = IMAGES) -> tuple[int, int]:
+    """UID and GID that *definition* runs as, by its image's passwd; root if that is unclear."""
+    root = images / definition.image / "rootfs"
+    try:
+        passwd, group = read_in_root(root, "/etc/passwd"), read_in_root(root, "/etc/group")
+        identity = resolve(definition.user, passwd, group)
+    except (OSError, OrlopError):
+        return 0, 0
+    return identity.uid, identity.gid

@@ -1,0 +1,50 @@
+"""The name that the network gives the machine.
+
+The network service writes what DHCP says to /run/orlop/network/hostname: it may not set the name
+itself. PID 1 takes it from there, after a check, when nobody configured another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from orlop.lib import inotify
+from orlop.system.parameters import is_hostname
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+DIRECTORY = "/run/orlop/network"
+FILE = "hostname"
+
+
+def from_network(directory: str = DIRECTORY) -> str | None:
+    """The name in the network service's file; None when there is none, or it is no host name."""
+    try:
+        with open(f"{directory}/{FILE}", encoding="ascii") as stream:
+            name = stream.read(256).strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return name if is_hostname(name) else None
+
+
+async def changes(directory: str = DIRECTORY) -> AsyncIterator[None]:
+    """One item for each time the file may have changed."""
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    loop = asyncio.get_running_loop()
+    descriptor = inotify.open_inotify()
+    happened = asyncio.Event()
+    try:
+        mask = inotify.InotifyMask.CLOSE_WRITE | inotify.InotifyMask.MOVED_TO
+        inotify.add_watch(descriptor, directory, mask)
+        loop.add_reader(descriptor, happened.set)
+        while True:
+            await happened.wait()
+            happened.clear()
+            if any(name == FILE for _, _, name in inotify.read_events(descriptor)):
+                yield
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)

@@ -1,0 +1,121 @@
+"""The `/orlop/...` part of the API on the system socket; docs/system-api.md describes it.
+
+Each handler is a few lines between the exchange and the object that does the work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orlop.engine.api.router import Route
+from orlop.lib.errors import Unavailable
+from orlop.system import status
+from orlop.system.power import PowerAction
+from orlop.wire.compose_model import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orlop.engine.api.exchange import Exchange
+    from orlop.system.boot import Boot
+
+_TRUE = frozenset({"1", "true", "yes", "on", ""})
+
+
+def make_routes(boot: Boot) -> Sequence[Route]:
+    """The routes for the machine that *boot* runs."""
+    handlers = _Handlers(boot)
+    return (
+        Route("GET", "/orlop/status", handlers.status),
+        Route("GET", "/orlop/boot", handlers.boot),
+        Route("GET", "/orlop/config", handlers.config),
+        Route("POST", "/orlop/config/reload", handlers.reload),
+        Route("GET", "/orlop/dmesg", handlers.dmesg),
+        Route("GET", "/orlop/services", handlers.services),
+        Route("GET", "/orlop/services/{name}", handlers.service),
+        Route("POST", "/orlop/services/{name}/start", handlers.start),
+        Route("POST", "/orlop/services/{name}/stop", handlers.stop),
+        Route("POST", "/orlop/services/{name}/restart", handlers.restart),
+        Route("POST", "/orlop/poweroff", handlers.poweroff),
+        Route("POST", "/orlop/reboot", handlers.reboot),
+        Route("POST", "/orlop/halt", handlers.halt),
+        Route("POST", "/orlop/reexec", handlers.reexec),
+    )
+
+
+class _Handlers:
+    """One method per route."""
+
+    def __init__(self, boot: Boot) -> None:
+        self._boot = boot
+
+    async def status(self, exchange: Exchange) -> None:
+        found = status.machine_status(self._boot.machine, self._boot.services)
+        await exchange.respond_json(200, found)
+
+    async def boot(self, exchange: Exchange) -> None:
+        await exchange.respond_json(200, {"stages": status.stages(self._boot.machine)})
+
+    async def config(self, exchange: Exchange) -> None:
+        await exchange.respond_json(200, status.shown_configuration(self._boot.configuration))
+
+    async def reload(self, exchange: Exchange) -> None:
+        self._refuse_while_stopping()
+        changed = await self._boot.reload_configuration()
+        problems = list(self._boot.configuration.problems)
+        await exchange.respond_json(200, {"changed": [*changed], "problems": [*problems]})
+
+    async def dmesg(self, exchange: Exchange) -> None:
+        await exchange.respond_json(200, {"messages": status.kernel_log()})
+
+    async def services(self, exchange: Exchange) -> None:
+        found = [status.service_status(item) for item in self._boot.services.statuses()]
+        await exchange.respond_json(200, [*found])
+
+    async def service(self, exchange: Exchange) -> None:
+        name = exchange.parameters["name"]
+        found = status.service_status(self._boot.services.status(name))
+        found["definition"] = to_json(self._boot.services.definition(name))
+        found["memory_events"] = status.system_cgroup(name)
+        await exchange.respond_json(200, found)
+
+    async def start(self, exchange: Exchange) -> None:
+        self._refuse_while_stopping()
+        await self._boot.services.start(exchange.parameters["name"])
+        await exchange.respond_empty(204)
+
+    async def stop(self, exchange: Exchange) -> None:
+        self._refuse_while_stopping()
+        await self._boot.services.stop(exchange.parameters["name"])
+        await exchange.respond_empty(204)
+
+    async def restart(self, exchange: Exchange) -> None:
+        self._refuse_while_stopping()
+        await self._boot.services.restart(exchange.parameters["name"])
+        await exchange.respond_empty(204)
+
+    async def poweroff(self, exchange: Exchange) -> None:
+        await self._end(exchange, PowerAction.POWEROFF)
+
+    async def reboot(self, exchange: Exchange) -> None:
+        await self._end(exchange, PowerAction.REBOOT)
+
+    async def halt(self, exchange: Exchange) -> None:
+        await self._end(exchange, PowerAction.HALT)
+
+    async def reexec(self, exchange: Exchange) -> None:
+        self._refuse_while_stopping()
+        await self._boot.check_code()
+        # The answer must be out before the program is replaced.
+        await exchange.respond_empty(204)
+        self._boot.reexec_soon()
+
+    async def _end(self, exchange: Exchange, action: PowerAction) -> None:
+        force = exchange.query.get("force", "0") in _TRUE
+        await exchange.respond_json(202, {"action": action.value, "force": force})
+        self._boot.power.request(action, "asked for through the API", force=force)
+
+    def _refuse_while_stopping(self) -> None:
+        action = self._boot.power.requested
+        if action is not None:
+            raise Unavailable(f"the machine is going down ({action})")

@@ -1,0 +1,124 @@
+"""What the system gives a service besides its image: sockets, its configuration, names.
+
+The `x-orlop` keys `syslog`, `power`, `api` and `config` become mounts here. The files are in /run:
+written by PID 1, small, and made again whenever they are needed and not there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from orlop.wire.compose_model import ConfigDelivery, Mount, MountKind
+
+if TYPE_CHECKING:
+    from orlop.system.configuration import Configuration
+    from orlop.wire.compose_model import Json, ServiceDefinition
+
+RUN = "/run/orlop"
+ETC = f"{RUN}/etc"
+API_SOCKET = f"{RUN}/system.sock"
+POWER_SOCKET = f"{RUN}/power.sock"
+SYSLOG_DIRECTORY = f"{RUN}/syslog"
+SYSLOG_LINK = f"{RUN}/dev-log"
+"""A symbolic link to the socket: copied to /dev/log of a container, it keeps its meaning when the
+syslog service makes the socket anew."""
+
+
+def extra_mounts(definition: ServiceDefinition) -> tuple[Mount, ...]:
+    """The mounts that the `x-orlop` keys of *definition* stand for."""
+    wanted: list[Mount] = []
+    if definition.syslog:
+        wanted.append(_bind(SYSLOG_DIRECTORY, read_only=True))
+        if not definition.host_dev:  # the machine's own /dev has the link already
+            wanted.append(Mount(MountKind.BIND, "/dev/log", SYSLOG_LINK))
+    if definition.power:
+        wanted.append(_bind(POWER_SOCKET))
+    if definition.api:
+        wanted.append(_bind(API_SOCKET))
+    if definition.config is not ConfigDelivery.NONE:
+        wanted.append(Mount(MountKind.BIND, "/run/config.json", config_path(definition.name), True))
+    taken = {mount.target for mount in definition.mounts}
+    return tuple(mount for mount in wanted if mount.target not in taken)
+
+
+def _bind(path: str, *, read_only: bool = False) -> Mount:
+    return Mount(MountKind.BIND, path, path, read_only)
+
+
+def config_path(name: str) -> str:
+    return f"{RUN}/config/{name}.json"
+
+
+def service_configuration(
+    name: str, configuration: Configuration, consoles: tuple[str, ...], *, recovery: bool = False
+) -> dict[str, Json]:
+    """The part of the configuration that service *name* is told; pure."""
+    part = configuration.get(f"orlop.{name}")
+    data: dict[str, Json] = dict(part) if isinstance(part, dict) else {}
+    if name == "ssh":
+        data["ssh_authorized_keys"] = configuration.get("ssh_authorized_keys") or []
+    elif name == "network" and configuration.hostname is not None:
+        data["hostname"] = configuration.hostname
+    elif name == "console":
+        data["consoles"] = list(consoles)
+        data["recovery"] = recovery
+    return data
+
+
+def write_configuration(name: str, data: dict[str, Json], directory: str = f"{RUN}/config") -> bool:
+    """Write the service's file; whether its content changed.
+
+    In place and not by rename: a running container has this very file mounted. Readable for all,
+    because the service may run as any user; the directory around it is root's alone.
+    """
+    path = f"{directory}/{name}.json"
+    content = json.dumps(data, indent=1, sort_keys=True).encode() + b"\n"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if os.pread(descriptor, len(content) + 1, 0) == content:
+            return False
+        os.pwrite(descriptor, content, 0)
+        os.ftruncate(descriptor, len(content))
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def write_names(hostname: str, directory: str = ETC) -> None:
+    """Write hostname and hosts; make an empty resolv.conf, which then is the network service's."""
+    short = hostname.partition(".")[0]
+    names = hostname if short == hostname else f"{hostname} {short}"
+    hosts = (
+        "127.0.0.1 localhost\n"
+        "::1 localhost ip6-localhost ip6-loopback\n"
+        f"127.0.1.1 {names}\n"
+        "ff02::1 ip6-allnodes\n"
+        "ff02::2 ip6-allrouters\n"
+    )
+    _replace(f"{directory}/hostname", f"{hostname}\n")
+    _replace(f"{directory}/hosts", hosts)
+    try:
+        os.close(os.open(f"{directory}/resolv.conf", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+    except FileExistsError:
+        pass
+
+
+def _replace(path: str, text: str) -> None:
+    temporary = f"{path}.new"
+    with open(temporary, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    os.chmod(temporary, 0o644)
+    os.rename(temporary, path)
+
+
+def make_syslog_links(owner: tuple[int, int], device_directory: str = "/dev") -> None:
+    """The directory of the syslog socket, and the links that lead to it. May run twice."""
+    os.makedirs(SYSLOG_DIRECTORY, mode=0o755, exist_ok=True)
+    os.chown(SYSLOG_DIRECTORY, *owner)
+    for link in (SYSLOG_LINK, f"{device_directory}/log"):
+        try:
+            os.symlink(f"{SYSLOG_DIRECTORY}/log", link)
+        except FileExistsError:
+            pass

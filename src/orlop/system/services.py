@@ -1,0 +1,427 @@
+"""The system's services: when each starts, what it waits for, what became of it.
+
+Each service has one task that brings it up: it waits for what the service depends on, checks its
+conditions, and asks the engine to start it, again with growing delays while the engine cannot. From
+then on the engine restarts it by its own policy; this module only listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from orlop.engine.config import SERVICE_LABEL, ContainerConfig, from_service
+from orlop.engine.engine import ContainerInfo, Health, State
+from orlop.engine.tasks import TaskSet
+from orlop.lib.errors import NotFound, NotModified, OrlopError
+from orlop.system.ordering import order, stop_waits
+from orlop.system.service_files import extra_mounts
+from orlop.wire.compose_model import ConfigDelivery, DependencyCondition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from orlop.engine.events import EventHub
+    from orlop.wire.compose_model import Dependency, ServiceDefinition
+
+log = logging.getLogger(__name__)
+
+START_DELAYS_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""Waits between attempts while the engine cannot start a service; the last one repeats."""
+
+
+class ServiceState(StrEnum):
+    """What a person is told about a service."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    DISABLED = "disabled"
+    SKIPPED = "skipped"
+
+
+class ContainerEngine(Protocol):
+    """What this module needs of `engine.Engine`; tests have a second one."""
+
+    events: EventHub
+
+    def get(self, ref: str) -> ContainerInfo: ...
+    async def create(self, config: ContainerConfig, *, replace: bool = False) -> str: ...
+    async def start_container(self, ref: str) -> None: ...
+    async def stop_container(
+        self, ref: str, *, grace_s: float | None = None, signal: str | None = None
+    ) -> None: ...
+    async def kill_container(self, ref: str, signal: str = "SIGKILL") -> None: ...
+    async def wait(self, ref: str) -> int: ...
+    async def wait_started(self, ref: str, *, healthy: bool = False) -> ContainerInfo: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """A service at one moment. *started_s* is a time of day, 0 for never."""
+
+    name: str
+    state: ServiceState
+    reason: str
+    health: Health
+    pid: int
+    restarts: int
+    started_s: float
+    depends_on: tuple[str, ...]
+    source: str
+
+
+@dataclass(slots=True)
+class _Service:
+    definition: ServiceDefinition
+    source: str
+    waits: tuple[Dependency, ...] = ()
+    state: ServiceState = ServiceState.WAITING
+    reason: str = ""
+    attempted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once its first start has succeeded or failed, or will not be tried."""
+    up: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while it has been started, or is known to have done its work."""
+    task: asyncio.Task[None] | None = None
+
+
+class Services:
+    """All services of the machine.
+
+    *may_start* tells why a service is not to be started (empty: it is); *prepare* makes its files.
+    *report* is told the name and the new state of a service whenever one changes.
+    """
+
+    def __init__(
+        self,
+        engine: ContainerEngine,
+        *,
+        may_start: Callable[[ServiceDefinition], tuple[ServiceState, str] | None],
+        prepare: Callable[[ServiceDefinition], None],
+        report: Callable[[str, ServiceState], None],
+        delays_s: tuple[float, ...] = START_DELAYS_S,
+    ) -> None:
+        self._engine = engine
+        self._may_start, self._prepare, self._report = may_start, prepare, report
+        self._delays_s = delays_s
+        self._services: dict[str, _Service] = {}
+        self._tasks = TaskSet()
+        self.stopping = False
+
+    def define(
+        self, definitions: Mapping[str, ServiceDefinition], sources: Mapping[str, str]
+    ) -> list[str]:
+        """Set or replace what there is to run; returns what cannot start, in words."""
+        graph = order(definitions)
+        services: dict[str, _Service] = {}
+        for name, definition in definitions.items():
+            known = self._services.get(name)
+            service = known if known is not None else _Service(definition, "")
+            service.definition, service.source = definition, sources.get(name, "")
+            service.waits = graph.waits.get(name, ())
+            if name in graph.refused and not service.up.is_set():
+                self._settle(service, ServiceState.FAILED, graph.refused[name])
+            services[name] = service
+        self._services = services
+        return [f"service {name} {reason}" for name, reason in graph.refused.items()]
+
+    def watch(self) -> None:
+        """Begin to listen to the engine."""
+        self._tasks.start(self._listen(), "service events")
+
+    def start_all(self, names: Iterable[str] | None = None) -> None:
+        """Bring up all services, or those in *names*, each as soon as it can be."""
+        for name in self._services if names is None else names:
+            service = self._services.get(name)
+            if service is not None and service.state is not ServiceState.FAILED:
+                self._bring_up(service)
+
+    async def settled(self) -> None:
+        """Wait until every service has been started or has failed to, once."""
+        await asyncio.gather(*(service.attempted.wait() for service in self._services.values()))
+
+    def names(self) -> list[str]:
+        return list(self._services)
+
+    def definition(self, name: str) -> ServiceDefinition:
+        return self._find(name).definition
+
+    def status(self, name: str) -> ServiceStatus:
+        """What there is to say about service *name*.
+
+        Raises:
+            NotFound: there is no such service.
+        """
+        service = self._find(name)
+        info = self._info(name)
+        state, reason = service.state, service.reason
+        if info is not None and state in (ServiceState.RUNNING, ServiceState.DONE):
+            state, reason = _describe(info)
+        return ServiceStatus(
+            name=name,
+            state=state,
+            reason=reason,
+            health=Health.NONE if info is None else info.health,
+            pid=0 if info is None else info.pid,
+            restarts=0 if info is None else info.restart_count,
+            started_s=0.0 if info is None else info.started_ns / 1e9,
+            depends_on=tuple(d.service for d in service.definition.depends_on),
+            source=service.source,
+        )
+
+    def statuses(self) -> list[ServiceStatus]:
+        return [self.status(name) for name in self._services]
+
+    async def start(self, name: str) -> None:
+        """Start *name* now, whatever its conditions, and wait for the outcome.
+
+        Raises:
+            NotFound; NotModified: it runs; OrlopError: why the engine could not.
+        """
+        service = self._find(name)
+        info = self._info(name)
+        if info is not None and info.state is State.RUNNING:
+            raise NotModified(f"service {name} runs already")
+        self._cancel(service)
+        await self._start_once(service)
+
+    async def stop(self, name: str) -> None:
+        """Stop *name* and leave it stopped until it is started again or the machine boots.
+
+        Raises:
+            NotFound; NotModified: it does not run.
+        """
+        service = self._find(name)
+        self._cancel(service)
+        self._change(service, ServiceState.STOPPED, "stopped on request")
+        service.attempted.set()
+        try:
+            await self._engine.stop_container(name)
+        except NotFound as error:
+            raise NotModified(f"service {name} does not run") from error
+
+    async def restart(self, name: str) -> None:
+        """Stop if it runs, then start."""
+        try:
+            await self.stop(name)
+        except NotModified:
+            pass
+        await self._start_once(self._find(name))
+
+    async def configuration_changed(self, changed: Iterable[str]) -> None:
+        """Act on new configuration files of services *changed*; start what may start by now."""
+        for name in changed:
+            service = self._services.get(name)
+            if service is None or service.state is not ServiceState.RUNNING:
+                continue
+            try:
+                if service.definition.config is ConfigDelivery.RELOAD:
+                    await self._engine.kill_container(name, "SIGHUP")
+                elif service.definition.config is ConfigDelivery.RESTART:
+                    await self.restart(name)
+            except OrlopError as error:
+                log.warning("cannot tell service %s its configuration: %s", name, error)
+        idle = (ServiceState.SKIPPED, ServiceState.DISABLED)
+        for name, service in self._services.items():
+            refusal = self._may_start(service.definition)
+            if service.state in idle and refusal is None:
+                self._bring_up(service)
+            elif (
+                service.state is ServiceState.RUNNING
+                and refusal is not None
+                and refusal[0] is ServiceState.DISABLED
+            ):
+                self._tasks.start(self._disable(service, *refusal), f"disable {name}")
+
+    async def stop_all(self, force: asyncio.Event) -> None:
+        """Stop every service, each after those that depend on it, in parallel where possible.
+
+        Ends early when *force* is set; the caller kills what is left then.
+        """
+        self.stopping = True
+        for service in self._services.values():
+            self._cancel(service)
+        waits = stop_waits({name: s.definition for name, s in self._services.items()})
+        stopped = {name: asyncio.Event() for name in self._services}
+
+        async def stop_one(name: str) -> None:
+            try:
+                await asyncio.gather(*(stopped[other].wait() for other in waits[name]))
+                await self._engine.stop_container(name)
+            except (NotFound, NotModified):
+                pass
+            except OrlopError as error:
+                log.warning("cannot stop service %s: %s", name, error)
+            finally:
+                stopped[name].set()
+
+        everything = asyncio.gather(*map(stop_one, self._services), return_exceptions=True)
+        forced = asyncio.ensure_future(force.wait())
+        await asyncio.wait((everything, forced), return_when=asyncio.FIRST_COMPLETED)
+        for future in (everything, forced):
+            future.cancel()
+
+    async def close(self) -> None:
+        """Stop watching; containers go on."""
+        await self._tasks.close()
+
+    # What follows is the life of one service.
+
+    def _bring_up(self, service: _Service) -> None:
+        self._cancel(service)
+        name = service.definition.name
+        service.task = self._tasks.start(self._bring_up_task(service), f"service {name}")
+
+    def _cancel(self, service: _Service) -> None:
+        if service.task is not None and service.task is not asyncio.current_task():
+            service.task.cancel()
+        service.task = None
+
+    async def _bring_up_task(self, service: _Service) -> None:
+        name = service.definition.name
+        refusal = self._may_start(service.definition)
+        if refusal is not None:
+            self._settle(service, *refusal)
+            return
+        for dependency in service.waits:
+            reason = await self._wait_for(service, dependency)
+            if reason and dependency.required:
+                self._settle(service, ServiceState.FAILED, reason)
+                return
+        attempt = 0
+        while not self.stopping:
+            try:
+                await self._start_once(service)
+                return
+            except OrlopError as error:
+                self._settle(service, ServiceState.FAILED, str(error))
+                log.warning("cannot start service %s: %s", name, error)
+            except OSError as error:
+                self._settle(service, ServiceState.FAILED, str(error))
+                log.warning("cannot prepare service %s: %s", name, error)
+            await asyncio.sleep(self._delays_s[min(attempt, len(self._delays_s) - 1)])
+            attempt += 1
+
+    async def _start_once(self, service: _Service) -> None:
+        """Create and start the container of *service*.
+
+        Raises:
+            OrlopError, OSError: it cannot be.
+        """
+        definition = service.definition
+        self._change(service, ServiceState.STARTING)
+        try:
+            self._prepare(definition)
+            config = from_service(definition, extra_mounts=extra_mounts(definition))
+            await self._engine.create(config, replace=True)
+            try:
+                await self._engine.start_container(definition.name)
+            except NotModified:
+                pass  # it was running before PID 1 was executed anew
+        except (OrlopError, OSError) as error:
+            self._settle(service, ServiceState.FAILED, str(error))
+            raise
+        self._settle(service, ServiceState.RUNNING)
+        service.up.set()
+
+    async def _wait_for(self, service: _Service, dependency: Dependency) -> str:
+        """Wait until *dependency* is met; why it never will be, or nothing."""
+        other = self._services[dependency.service]
+        name = dependency.service
+        self._change(service, ServiceState.WAITING, f"waits for {name}")
+        await other.attempted.wait()
+        if not other.up.is_set():
+            final = (ServiceState.SKIPPED, ServiceState.DISABLED, ServiceState.STOPPED)
+            if not dependency.required or other.state in final:
+                return f"depends on {name}, which is not started ({other.reason})"
+            # It may come up at a later attempt. Nobody has to wait for this service until then.
+            self._settle(service, ServiceState.WAITING, f"waits for {name}, which has failed")
+            await other.up.wait()
+        match dependency.condition:
+            case DependencyCondition.STARTED:
+                return ""
+            case DependencyCondition.HEALTHY:
+                self._change(service, ServiceState.WAITING, f"waits for {name} to be healthy")
+                info = await self._engine.wait_started(name, healthy=True)
+                if info.health in (Health.HEALTHY, Health.NONE) and info.state is State.RUNNING:
+                    return ""
+                return f"depends on {name}, which is not healthy"
+            case DependencyCondition.COMPLETED:
+                self._change(service, ServiceState.WAITING, f"waits for {name} to complete")
+                code = await self._engine.wait(name)
+                return "" if code == 0 else f"depends on {name}, which ended with status {code}"
+
+    async def _disable(self, service: _Service, state: ServiceState, reason: str) -> None:
+        try:
+            await self.stop(service.definition.name)
+        except OrlopError as error:
+            log.warning("cannot stop service %s: %s", service.definition.name, error)
+        self._change(service, state, reason)
+
+    async def _listen(self) -> None:
+        """Report what happens to the containers of services, as it happens."""
+        with self._engine.events.subscribe() as events:
+            async for event in events:
+                name = event.attributes.get("name", "")
+                service = self._services.get(name)
+                if service is None or event.attributes.get(SERVICE_LABEL, name) != name:
+                    continue
+                if event.action == "die" and not self.stopping:
+                    code = event.attributes.get("exitCode", "?")
+                    level = logging.INFO if code == "0" else logging.WARNING
+                    if service.state is not ServiceState.STOPPED:
+                        log.log(level, "service %s ended with status %s", name, code)
+                elif event.action == "oom":
+                    log.warning("service %s has used up its memory", name)
+                elif event.action.startswith("health_status"):
+                    log.info("service %s is %s", name, event.action.partition(": ")[2])
+                else:
+                    continue
+                self._report(name, self.status(name).state)
+
+    def _settle(self, service: _Service, state: ServiceState, reason: str = "") -> None:
+        self._change(service, state, reason)
+        service.attempted.set()
+
+    def _change(self, service: _Service, state: ServiceState, reason: str = "") -> None:
+        """The one place where the state of a service changes."""
+        changed = service.state is not state
+        service.state, service.reason = state, reason
+        if changed:
+            self._report(service.definition.name, state)
+
+    def _find(self, name: str) -> _Service:
+        try:
+            return self._services[name]
+        except KeyError:
+            raise NotFound(f"no service {name}", hint="orlop services lists them") from None
+
+    def _info(self, name: str) -> ContainerInfo | None:
+        try:
+            return self._engine.get(name)
+        except OrlopError:
+            return None
+
+
+def _describe(info: ContainerInfo) -> tuple[ServiceState, str]:
+    """What the engine says about a started service, in the words of this module."""
+    match info.state:
+        case State.RUNNING | State.PAUSED:
+            reason = "does not pass its health check" if info.health is Health.UNHEALTHY else ""
+            return ServiceState.RUNNING, "paused" if info.state is State.PAUSED else reason
+        case State.RESTARTING:
+            return ServiceState.STARTING, f"ended with status {info.exit_code}, will be restarted"
+        case State.EXITED | State.DEAD | State.REMOVING if info.exit_code == 0:
+            return ServiceState.DONE, ""
+        case State.EXITED | State.DEAD | State.REMOVING:
+            ago_s = max(0.0, time.time() - info.finished_ns / 1e9)
+            return ServiceState.FAILED, f"ended with status {info.exit_code} {ago_s:.0f} s ago"
+        case State.CREATED:
+            return ServiceState.STARTING, info.error
