@@ -1,0 +1,134 @@
+"""Step ``kernel``: compile the kernel and its modules, the same bytes every time.
+
+Debian's source, our configuration, and three things that upstream's build draws from chance, here
+computed from the inputs: the key that signs modules (`module_key`), the seed of the layout of
+structures (RANDSTRUCT), and the constants of the latent entropy plugin. In a kernel that everybody
+can download, none of them is a secret anyway.
+
+The result holds ``vmlinuz``, ``System.map``, `CONFIG_FILE` and ``lib/modules/RELEASE`` with signed
+modules and depmod's files. `kernel_modules` makes of it what goes into the image, so that a change
+there does not compile a kernel.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from orlop.image import module_key
+from orlop.image.kernel_config import CONFIG_FILE, Setting, merged, unpack_source
+from orlop.image.step import StepContext
+from orlop.lib.errors import InvalidArgument
+
+MODULE_KEY_FILE = "orlop-module-key.pem"
+"""CONFIG_MODULE_SIG_KEY in os/kernel/hardening.config; relative to the top of the tree."""
+
+TOOLS = (
+    "bc",
+    "binutils",
+    "bison",
+    "flex",
+    "gcc-14",
+    "gcc-14-plugin-dev",
+    "kmod",
+    "libelf-dev",
+    "libssl-dev",
+    "make",
+    "python3-cryptography",
+    "xz-utils",
+)
+"""Packages of the tool root whose versions can change the result."""
+
+RANDOM_KEY, DERIVED_KEY = "random", "derived"
+"""The values of ORLOP_MODULE_KEY."""
+
+
+def build_kernel(
+    context: StepContext, *, settings: Sequence[Setting], module_key_kind: str
+) -> None:
+    """Step: compile; needs ``kernel-source`` and ``kernel-config``."""
+    source = context.result("kernel-source")
+    config = context.result("kernel-config") / CONFIG_FILE
+    tree = context.scratch / "tree"
+    unpack_source(context, source, tree)
+    shutil.copyfile(config, tree / ".config")
+    digest = input_digest(source, merged(settings), context.epoch)
+    write_randstruct_seed(tree, digest)
+    make = make_command(context, digest)
+    key = tree / MODULE_KEY_FILE
+    try:
+        context.progress(None, "making the module key")
+        key.write_bytes(_key_pem(digest, module_key_kind, context.epoch))
+        context.run([*make, "olddefconfig"], cwd=tree)
+        if (tree / ".config").read_bytes() != config.read_bytes():
+            raise InvalidArgument("the whole source resolves our configuration in another way")
+        context.progress(None, "compiling")
+        context.run([*make, "bzImage", "modules"], cwd=tree)
+        context.progress(None, "installing modules")
+        install = [f"INSTALL_MOD_PATH={context.output}", "INSTALL_MOD_STRIP=1", "modules_install"]
+        context.run([*make, *install], cwd=tree)
+    finally:
+        key.unlink(missing_ok=True)  # a failed build's directory is kept; the key is not
+    shutil.copyfile(tree / "arch/x86/boot/bzImage", context.output / "vmlinuz")
+    shutil.copyfile(tree / "System.map", context.output / "System.map")
+    shutil.copyfile(config, context.output / CONFIG_FILE)
+    for link in (context.output / "lib/modules").glob("*/build"):
+        link.unlink()  # points into this build's scratch directory
+
+
+def make_command(context: StepContext, digest: bytes) -> list[str]:
+    """``make`` with everything that would otherwise depend on who compiles, where and when.
+
+    In-tree builds name source files by relative paths, so no prefix map is needed.
+    """
+    entropy_seed = int.from_bytes(digest[:8], "big")
+    return [
+        "make",
+        f"-j{context.jobs}",
+        "ARCH=x86_64",
+        "CC=gcc-14",
+        "HOSTCC=gcc-14",
+        "KBUILD_BUILD_USER=orlop",
+        "KBUILD_BUILD_HOST=orlop",
+        "KBUILD_BUILD_VERSION=1",
+        f"KBUILD_BUILD_TIMESTAMP=@{context.epoch}",
+        f"KCFLAGS=-frandom-seed={entropy_seed:#x}",
+        # gcc 14 with FORTIFY_SOURCE sees a copy of 65 bytes or more where there are never more
+        # than NR_CPUS / 8 = 64, and WERROR would stop at that.
+        "CFLAGS_padata.o=-Wno-error=stringop-overread",
+    ]
+
+
+def input_digest(source: Path, config: str, epoch: int) -> bytes:
+    """What the derived key and seeds come from: the source, our settings, the date."""
+    digest = hashlib.sha256(b"orlop kernel\0")
+    for package in sorted(source.glob("*.deb")):
+        with package.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    digest.update(config.encode())
+    digest.update(str(epoch).encode())
+    return digest.digest()
+
+
+def write_randstruct_seed(tree: Path, digest: bytes) -> None:
+    """Make the tree's own script write a seed from *digest* instead of one from /dev/urandom.
+
+    A seed file alone would be overwritten: the build runs the script because it has no record
+    of having run it.
+    """
+    seed = hashlib.sha256(b"randstruct\0" + digest).hexdigest()
+    hashed = hashlib.sha256(seed.encode()).hexdigest()
+    (tree / "scripts/gen-randstruct-seed.sh").write_text(
+        "#!/bin/sh\n"
+        f'echo "{seed}" > "$1"\n'
+        f'echo "#define RANDSTRUCT_HASHED_SEED \\"{hashed}\\"" > "$2"\n'
+    )
+
+
+def _key_pem(digest: bytes, kind: str, epoch: int) -> bytes:
+    match kind:
+        case "derived":
+            return module_key.make_key_pem(digest, epoch)
+        case "random":
+            return module_key.make_key_pem(None, epoch)
+    raise InvalidArgument(f"ORLOP_MODULE_KEY is {kind}; it can be {DERIVED_KEY} or {RANDOM_KEY}")

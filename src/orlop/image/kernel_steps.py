@@ -1,0 +1,48 @@
+"""The steps that make the kernel, for the plan of the whole build.
+
+``kernel-source`` (step of `debian`) -> ``kernel-config`` -> ``kernel`` -> ``modules``; and
+``hardening``, which checks the configuration and needs no compiled kernel. The steps take the
+fragments as settings, not as files, so that a changed comment compiles nothing.
+"""
+
+import functools
+import os
+from pathlib import Path
+
+from orlop.image import hardening, kernel, kernel_config, kernel_modules
+from orlop.image.step import Inputs, Step
+
+CONFIG_TOOLS = ("binutils", "bison", "flex", "gcc-14", "gcc-14-plugin-dev", "make")
+
+
+def steps(checkout: Path) -> tuple[Step, ...]:
+    """The steps ``kernel-config``, ``hardening``, ``kernel`` and ``modules``.
+
+    Raises:
+        InvalidArgument: the fragments are not well-formed.
+    """
+    settings = kernel_config.read_fragments(checkout)
+    lines = kernel_config.merged(settings)
+    key_kind = os.environ.get("ORLOP_MODULE_KEY", kernel.DERIVED_KEY)
+    return (
+        Step(
+            "kernel-config",
+            functools.partial(kernel_config.make_config, settings=settings),
+            Inputs(values=(lines,), needs=("kernel-source",), tools=CONFIG_TOOLS),
+        ),
+        Step(
+            "hardening",
+            functools.partial(hardening.check_build, table=checkout / hardening.TABLE),
+            Inputs(files=(checkout / hardening.TABLE,), needs=("kernel-config",), tools=()),
+        ),
+        Step(
+            "kernel",
+            functools.partial(kernel.build_kernel, settings=settings, module_key_kind=key_kind),
+            Inputs(
+                values=(lines, key_kind),
+                needs=("kernel-source", "kernel-config"),
+                tools=kernel.TOOLS,
+            ),
+        ),
+        Step("modules", kernel_modules.build_modules, Inputs(needs=("kernel",), tools=("kmod",))),
+    )
