@@ -55,6 +55,12 @@ def _service() -> Command:
     return service
 
 
+def _boot() -> Command:
+    from orlop.cli import boot
+
+    return boot
+
+
 def _exec() -> Command:
     from orlop.cli import exec_command
 
@@ -142,6 +148,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "inspect": (_inspect, "everything about a container, as JSON"),
     "stats": (_stats, "processor and memory of each container"),
     "top": (_top, "the processes of each container"),
+    "boot": (_boot, "when each stage of the boot was reached"),
     "dmesg": (_dmesg, "the kernel's messages"),
     "config": (_config, "the machine's configuration"),
     "poweroff": (_poweroff, "stop everything and switch off"),

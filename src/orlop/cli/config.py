@@ -1,18 +1,21 @@
-"""`orlop config show`: the configuration this machine runs with, all its sources merged."""
+"""`orlop config`: the configuration this machine runs with, all its sources merged."""
 
 from __future__ import annotations
 
-from orlop.cli.answers import get_object
+import sys
+
+from orlop.cli.answers import strings_of
 from orlop.cli.arguments import Option, UsageError
 from orlop.cli.client import Client
 from orlop.cli.json_text import encode
 from orlop.cli.text import printable
+from orlop.lib.errors import Internal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orlop.cli.arguments import Arguments
 
-USAGE = "config show [--json]"
+USAGE = "config show|reload [--json]"
 OPTIONS = (Option("json", help="as JSON; otherwise as YAML"),)
 WORDS = (1, 1)
 
@@ -20,11 +23,30 @@ INDENT = "  "
 
 
 def run(arguments: Arguments) -> int:
-    if arguments.words != ["show"]:
-        raise UsageError(f"{arguments.words[0]!r} is nothing that config can do")
-    value = get_object(Client(), "/orlop/config")
-    print(encode(value) if arguments.flag("json") else "\n".join(yaml_lines(value)))
-    return 0
+    client = Client()
+    match arguments.words:
+        case ["show"]:
+            answer = client.get("/orlop/config")
+        case ["reload"]:
+            answer = client.post("/orlop/config/reload")
+        case _:
+            raise UsageError(f"{arguments.words[0]!r} is nothing that config can do")
+    if not isinstance(answer, dict):
+        raise Internal("the engine's answer is no object")
+    if arguments.flag("json"):
+        print(encode(answer))
+    elif arguments.words == ["show"]:
+        print("\n".join(yaml_lines(answer.get("config"))))
+    else:
+        print("changed: " + (", ".join(strings_of(answer, "changed")) or "nothing"))
+    return _report_problems(strings_of(answer, "problems"))
+
+
+def _report_problems(problems: list[str]) -> int:
+    """What is wrong in the files goes to stderr, and makes the command fail."""
+    for problem in problems:
+        print(f"orlop: {printable(problem)}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def yaml_lines(value: object, depth: int = 0) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from orlop.cli.answers import Object, get_object, get_objects, number_of, strings_of, text_of
 from orlop.cli.arguments import Option, UsageError
 from orlop.cli.client import Client
@@ -53,10 +55,20 @@ def row(service: Object) -> tuple[str, ...]:
         text_of(service, "name"),
         text_of(service, "state"),
         text_of(service, "health") or "-",
-        duration(number_of(service, "since_s")) if "since_s" in service else "-",
+        since(service),
         f"{number_of(service, 'restarts'):.0f}",
         text_of(service, "reason"),
     )
+
+
+def since(service: Object) -> str:
+    """For how long the service runs; `-` if it does not."""
+    started_at = number_of(service, "started_at")
+    if not started_at or text_of(service, "state") != "running":
+        return "-"
+    # The clock may have been set since: nothing runs for longer than the machine.
+    running_s = max(time.time() - started_at, 0)
+    return duration(min(running_s, time.clock_gettime(time.CLOCK_BOOTTIME)))
 
 
 def explain(client: Client, service: Object) -> str:
@@ -64,9 +76,11 @@ def explain(client: Client, service: Object) -> str:
     name, state = text_of(service, "name"), text_of(service, "state")
     reason = text_of(service, "reason")
     lines = [f"{name} is {state}" + (f": {printable(reason)}" if reason else "")]
-    for label, key in (("exit status", "exit_code"), ("restarts", "restarts")):
-        if service.get(key):
-            lines.append(f"  {label}: {text_of(service, key)}")
+    if service.get("restarts"):
+        lines.append(f"  restarted {text_of(service, 'restarts')} times")
+    if number_of(service, "memory_events", "oom_kill"):
+        lines.append("  it has reached its memory limit, and the kernel ended a process of it")
+    lines.append(f"  defined by {printable(text_of(service, 'source')) or 'the image'}")
     others = strings_of(service, "depends_on")
     if others:
         states = {

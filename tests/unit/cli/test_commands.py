@@ -29,7 +29,7 @@ CONTAINERS = [
     },
 ]
 SERVICES = [
-    {"name": "syslog", "state": "running", "health": "healthy", "restarts": 0, "since_s": 61.5},
+    {"name": "syslog", "state": "running", "health": "healthy", "restarts": 0, "started_at": 1e3},
     {
         "name": "ssh",
         "state": "skipped",
@@ -58,8 +58,12 @@ def test_ps_gives_json_and_names(engine: FakeEngine, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == "network\ntime\n"
 
 
-def test_service_ls(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_service_ls(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine.answer("GET /orlop/services", SERVICES)
+    monkeypatch.setattr("time.time", lambda: 1061.5)
+    monkeypatch.setattr("time.clock_gettime", lambda _: 1e6)
     assert main(["service", "ls"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "SERVICE   STATE     HEALTH    SINCE        RESTARTS   WHY",
@@ -76,6 +80,7 @@ def test_service_why_names_what_it_needs(
     assert main(["service", "why", "ssh"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "ssh is skipped: no key is configured",
+        "  defined by the image",
         "  needs network, which is unknown",
     ]
 
@@ -202,10 +207,45 @@ def test_a_config_is_shown_as_yaml(engine: FakeEngine, capsys: pytest.CaptureFix
         "list": [{"a": 1, "b": [True, None]}, "yes"],
         "empty": "",
     }
-    engine.answer("GET /orlop/config", value)
+    engine.answer("GET /orlop/config", {"config": value, "problems": []})
     assert main(["config", "show"]) == 0
     yaml = pytest.importorskip("yaml")
     assert yaml.safe_load(capsys.readouterr().out) == value
+
+
+def test_a_wrong_config_is_told_and_fails(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = {"changed": ["network"], "problems": ["a.yml:3: there is no key colour"]}
+    engine.answer("POST /orlop/config/reload", answer)
+    assert main(["config", "reload"]) == 1
+    assert capsys.readouterr() == (
+        "changed: network\n",
+        "orlop: a.yml:3: there is no key colour\n",
+    )
+
+
+def test_boot_shows_when_and_how_long(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = [{"name": "kernel", "uptime_s": 1.5}, {"name": "ready", "uptime_s": 4.0}]
+    engine.answer("GET /orlop/boot", {"stages": stages})
+    assert main(["boot"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "STAGE    REACHED   AFTER",
+        "kernel   1.50 s    +1.50",
+        "ready    4.00 s    +2.50",
+    ]
+
+
+def test_dmesg_chooses_by_level(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    messages = [
+        {"level": 6, "uptime_s": 0.5, "text": "fine"},
+        {"level": 3, "uptime_s": 1.25, "text": "not \x1b[1m"},
+    ]
+    engine.answer("GET /orlop/dmesg", {"messages": messages})
+    assert main(["dmesg", "-l3"]) == 0
+    assert capsys.readouterr().out == "[    1.250000] not ?[1m\n"
 
 
 def test_stats_computes_from_two_samples(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orlop.cli import dmesg, text
+from orlop.cli import text
 from orlop.cli.json_text import decode
 
 
@@ -27,12 +27,6 @@ def test_durations(duration_s: float, expected: str) -> None:
 )
 def test_times(stamp: str, expected: float | None) -> None:
     assert text.parse_time(stamp) == (pytest.approx(expected) if expected else None)
-
-
-def test_a_kernel_record() -> None:
-    record = b"30,1234,5678901,-;systemd? no\n SUBSYSTEM=pci\n"
-    assert dmesg.parse_record(record) == (6, 5.678901, "systemd? no")
-    assert dmesg.parse_record(b"rubbish") is None
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"1 2", b"NaN", b"nul", b"[1,]", b"\xff"])
