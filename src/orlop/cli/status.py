@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
+import time
+
 from orlop.cli import greeting
-from orlop.cli.answers import get_object
+from orlop.cli.answers import Object, get_object, text_of
 from orlop.cli.arguments import Option
 from orlop.cli.client import Client
 from orlop.cli.json_text import encode
 from orlop.cli.terminal import has_colours, size
 from orlop.cli.text import Style
-from orlop.lib.errors import OrlopError
+from orlop.lib.errors import Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orlop.cli.arguments import Arguments
 
-USAGE = "status [--json]"
+USAGE = "status [--wait SECONDS] [--json]"
 OPTIONS = (
     Option("json", help="as the engine's API gives it"),
-    Option("motd", help="as the greeting at login; never fails"),
+    Option("motd", help="as the greeting at login"),
+    Option("wait", value="SECONDS", help="until the machine has started, at most so long"),
 )
 WORDS = (0, 0)
+
+PAUSE_S = 0.5
 
 
 def run(arguments: Arguments) -> int:
     style = Style(colours=has_colours())
     width = size()[0]
-    if arguments.flag("motd"):
-        print(_motd(style, width))
-        return 0
-    answer = get_object(Client(), "/orlop/status")
+    answer = wait_started(Client(), arguments.number("wait", 0))
     if arguments.flag("json"):
         print(encode(answer))
+    elif arguments.flag("motd"):
+        print(greeting.motd(answer, style, width), end="")
     else:
         print("\n".join(greeting.facts(answer, style, width)))
     return 0
 
 
-def _motd(style: Style, width: int) -> str:
-    """The greeting; a login works also when the engine does not."""
-    try:
-        return greeting.motd(get_object(Client(), "/orlop/status"), style, width)
-    except OrlopError as error:
-        return f"{greeting.banner(style)}\n\n  {style.bad(error.message)}\n"
+def wait_started(client: Client, limit_s: float) -> Object:
+    """The machine's status once it has started, or after *limit_s* as it is then.
+
+    Raises:
+        Unavailable: the engine does not answer within *limit_s* either.
+    """
+    deadline_s = time.monotonic() + limit_s
+    while True:
+        is_last = time.monotonic() + PAUSE_S > deadline_s
+        try:
+            answer = get_object(client, "/orlop/status")
+            if is_last or text_of(answer, "phase") != "starting":
+                return answer
+        except Unavailable:
+            if is_last:
+                raise
+        time.sleep(PAUSE_S)

@@ -84,12 +84,26 @@ def test_a_name_cannot_drive_the_terminal() -> None:
     assert "\r" not in text
 
 
-def test_a_login_works_without_an_engine(
+def test_without_an_engine_it_fails_so_that_the_login_can_say_something_else(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("orlop.cli.client.SOCKET_PATH", "/nowhere/system.sock")
-    assert main(["status", "--motd"]) == 0
-    assert "cannot reach the engine" in capsys.readouterr().out
+    monkeypatch.setattr("orlop.cli.status.PAUSE_S", 0.01)
+    assert main(["status", "--motd", "--wait", "0"]) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_it_waits_until_the_machine_has_started(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def start(_: float) -> None:
+        engine.answer("GET /orlop/status", STATUS)
+
+    monkeypatch.setattr("time.sleep", start)
+    engine.answer("GET /orlop/status", STATUS | {"phase": "starting", "ready_s": None})
+    assert main(["status", "--wait", "20"]) == 0
+    assert "ready after 3.1 s" in capsys.readouterr().out
+    assert len(engine.requests) == 2
 
 
 def test_an_empty_answer_is_survived(
