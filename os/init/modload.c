@@ -5,7 +5,8 @@
  * coldplug looks at every device that the kernel knows and loads what fits, again and again until
  * a round finds nothing new (a controller's module brings devices of its own). stdin takes modalias
  * strings, one per line, as a hot-plug service gets them. NAME is a module or an alias like
- * fs-vfat. With --root everything is looked for below DIR, and --dry-run prints the paths in load
+ * fs-vfat. A word NAME.KEY=VALUE on the kernel's command line gives module NAME a parameter (and
+ * module_blacklist=NAME, which the kernel itself understands, keeps it out). With --root everything is looked for below DIR, and --dry-run prints the paths in load
  * order instead of loading: for tests.
  *
  * Ends with 0, 1 when a module could not be loaded, 2 for wrong usage. A NAME that no module has
@@ -52,10 +53,10 @@ static int root = AT_FDCWD;
 static int devices, loaded, failed;
 static bool dry_run;
 
-static int print_path(const struct module_index *index, struct slice path)
+static int print_path(const struct module_index *index, struct slice path, const char *options)
 {
     (void)index;
-    printf("%.*s\n", (int)path.length, path.start);
+    printf("%.*s%s%s\n", (int)path.length, path.start, *options != '\0' ? " " : "", options);
     return 0;
 }
 
@@ -257,14 +258,15 @@ static int usage(void)
 
 static bool open_index(const char *base, const char *release)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], command_line[PATH_MAX];
     struct utsname system;
     if (uname(&system) != 0)
         return false;
     if (snprintf(path, sizeof path, "%s/usr/lib/modules/%s", base,
-                 release != NULL ? release : system.release) >= (int)sizeof path)
+                 release != NULL ? release : system.release) >= (int)sizeof path ||
+        snprintf(command_line, sizeof command_line, "%s/proc/cmdline", base) >= PATH_MAX)
         return false;
-    if (modules_open(&modules, path))
+    if (modules_open(&modules, path, command_line))
         return true;
     fprintf(stderr, "modload: cannot use %s/modules.index: %s\n", path, strerror(errno));
     return false;

@@ -172,8 +172,22 @@ bool modules_parse(struct module_index *index, const char *data, size_t size)
     return position == end;
 }
 
-bool modules_open(struct module_index *index, const char *directory)
+/* The command line without its newline, from a file that stays small. */
+static void read_command_line(struct module_index *index, const char *path)
 {
+    static char line[4096];
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = file < 0 ? 0 : read(file, line, sizeof line);
+    if (file >= 0)
+        close(file);
+    while (size > 0 && line[size - 1] == '\n')
+        size--;
+    index->parameters = (struct slice){line, size > 0 ? (size_t)size : 0};
+}
+
+bool modules_open(struct module_index *index, const char *directory, const char *command_line)
+{
+    read_command_line(index, command_line);
     index->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (index->directory < 0)
         return false;
@@ -257,7 +271,31 @@ int modules_match(const struct module_index *index, const char *name, size_t len
     return added;
 }
 
-int modules_finit(const struct module_index *index, struct slice path)
+bool modules_options(struct slice command_line, struct slice name, char *options)
+{
+    struct slice line = command_line;
+    size_t used = 0;
+
+    options[0] = '\0';
+    while (line.length > 0) {
+        struct slice word = next_word(&line);
+        if (word.length <= name.length + 1 || word.start[name.length] != '.' ||
+            !same_name((struct slice){word.start, name.length}, name))
+            continue;
+        word.start += name.length + 1;
+        word.length -= name.length + 1;
+        if (used + word.length + 2 > OPTIONS_MAX)
+            return false;
+        if (used > 0)
+            options[used++] = ' ';
+        memcpy(options + used, word.start, word.length);
+        used += word.length;
+        options[used] = '\0';
+    }
+    return true;
+}
+
+int modules_finit(const struct module_index *index, struct slice path, const char *options)
 {
     char name[256];
     if (path.length == 0 || path.length >= sizeof name)
@@ -268,7 +306,7 @@ int modules_finit(const struct module_index *index, struct slice path)
     int file = openat(index->directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (file < 0)
         return -errno;
-    long result = syscall(SYS_finit_module, file, "", 0);
+    long result = syscall(SYS_finit_module, file, options, 0);
     int error = result == 0 ? 0 : -errno;
     close(file);
     return error;
@@ -277,8 +315,11 @@ int modules_finit(const struct module_index *index, struct slice path)
 static int load_one(const struct module_index *index, int number, module_loader load)
 {
     struct slice line = index->modules[number];
-    (void)next_word(&line);
-    int error = load(index, next_word(&line));
+    struct slice name = next_word(&line);
+    char options[OPTIONS_MAX];
+    if (!modules_options(index->parameters, name, options))
+        return -E2BIG;
+    int error = load(index, next_word(&line), options);
     return error == -EEXIST ? 0 : error;
 }
 

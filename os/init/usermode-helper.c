@@ -56,7 +56,7 @@ static int load_module(const char *name)
     if (uname(&system) != 0)
         return 1;
     snprintf(directory, sizeof directory, "/usr/lib/modules/%s", system.release);
-    if (!modules_open(&index, directory)) {
+    if (!modules_open(&index, directory, "/proc/cmdline")) {
         report("<3>orlop: usermode-helper: cannot read the index of modules, for %s\n", name);
         return 1;
     }

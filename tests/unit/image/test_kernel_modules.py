@@ -132,6 +132,28 @@ def test_alias_names_a_module(modload: Path, root: Path) -> None:
     assert run(modload, root, "fs-vfat") == (0, ["fat", "vfat"])
 
 
+def test_command_line_gives_parameters(modload: Path, root: Path) -> None:
+    (root / "proc").mkdir()
+    words = "quiet raid-attrs.level=5 host_raid.depth=8 e1000.x raid_attrs.slow sas= raid_attrs"
+    (root / "proc/cmdline").write_text(words + "\n")
+    done = subprocess.run(
+        [modload, "--root", root, "--release", RELEASE, "--dry-run", "host-raid"],
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode().splitlines() == [
+        "kernel/lib/raid-attrs.ko level=5 slow",
+        "kernel/drivers/scsi/sas.ko",
+        "kernel/drivers/scsi/host-raid.ko depth=8",
+    ]
+
+
+def test_parameters_that_do_not_fit_fail_the_module(modload: Path, root: Path) -> None:
+    (root / "proc").mkdir()
+    (root / "proc/cmdline").write_text("e1000.list=" + "1," * 600)
+    assert run(modload, root, "e1000") == (1, ["fast-sum"])
+
+
 def test_unknown_name_is_a_failure(modload: Path, root: Path) -> None:
     assert run(modload, root, "fs-ntfs") == (1, [])
 
