@@ -39,8 +39,8 @@ TOOLS = (
 )
 """Packages of the tool root whose versions can change the result."""
 
-RANDOM_KEY, DERIVED_KEY = "random", "derived"
-"""The values of ORLOP_MODULE_KEY."""
+DERIVED_KEY, RANDOM_KEY = "derived", "random"
+"""The kinds of module key: the values of ORLOP_MODULE_KEY."""
 
 
 def build_kernel(
@@ -58,7 +58,8 @@ def build_kernel(
     key = tree / MODULE_KEY_FILE
     try:
         context.progress(None, "making the module key")
-        key.write_bytes(_key_pem(digest, module_key_kind, context.epoch))
+        seed = digest if module_key_kind == DERIVED_KEY else None
+        key.write_bytes(module_key.make_key_pem(seed, context.epoch))
         context.run([*make, "olddefconfig"], cwd=tree)
         if (tree / ".config").read_bytes() != config.read_bytes():
             raise InvalidArgument("the whole source resolves our configuration in another way")
@@ -123,12 +124,3 @@ def write_randstruct_seed(tree: Path, digest: bytes) -> None:
         f'echo "{seed}" > "$1"\n'
         f'echo "#define RANDSTRUCT_HASHED_SEED \\"{hashed}\\"" > "$2"\n'
     )
-
-
-def _key_pem(digest: bytes, kind: str, epoch: int) -> bytes:
-    match kind:
-        case "derived":
-            return module_key.make_key_pem(digest, epoch)
-        case "random":
-            return module_key.make_key_pem(None, epoch)
-    raise InvalidArgument(f"ORLOP_MODULE_KEY is {kind}; it can be {DERIVED_KEY} or {RANDOM_KEY}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orlop.image import hardening, kernel, kernel_config, kernel_modules
 from orlop.image.step import Inputs, Step
+from orlop.lib.errors import InvalidArgument
 
 CONFIG_TOOLS = ("binutils", "bison", "flex", "gcc-14", "gcc-14-plugin-dev", "make")
 
@@ -19,11 +20,15 @@ def steps(checkout: Path) -> tuple[Step, ...]:
     """The steps ``kernel-config``, ``hardening``, ``kernel`` and ``modules``.
 
     Raises:
-        InvalidArgument: the fragments are not well-formed.
+        InvalidArgument: the fragments are not well-formed, or ORLOP_MODULE_KEY is neither kind.
     """
     settings = kernel_config.read_fragments(checkout)
     lines = kernel_config.merged(settings)
     key_kind = os.environ.get("ORLOP_MODULE_KEY", kernel.DERIVED_KEY)
+    if key_kind not in (kernel.DERIVED_KEY, kernel.RANDOM_KEY):
+        raise InvalidArgument(
+            f"ORLOP_MODULE_KEY is {key_kind}; it can be {kernel.DERIVED_KEY} or {kernel.RANDOM_KEY}"
+        )
     return (
         Step(
             "kernel-config",
