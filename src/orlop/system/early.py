@@ -47,6 +47,7 @@ def run(started_s: float) -> Early:
     set_up_output(early)
     _attempt(early, "start the cold-plug program", lambda: _start_cold_plug(early))
     _attempt(early, "make control groups", _make_cgroups)
+    _attempt(early, "be spared by the OOM killer", cgroups.protect_from_oom)
     _attempt(early, "set kernel parameters", lambda: tuning.apply_file(early.parameters.tuning))
     _attempt(early, "set the host name", lambda: set_hostname(_first_hostname(early)))
     early.stages.append(("cgroups", uptime_s()))
@@ -105,9 +106,7 @@ def _make_cgroups() -> list[str]:
         memory_bytes = cgroups.memory_total_bytes(stream.read())
     with open("/proc/sys/kernel/threads-max", encoding="ascii") as stream:
         tasks = int(stream.read())
-    failures = cgroups.apply(cgroups.plan(memory_bytes, tasks))
-    cgroups.protect_from_oom()
-    return failures
+    return cgroups.apply(cgroups.plan(memory_bytes, tasks))
 
 
 def _first_hostname(early: Early) -> str:

@@ -5,7 +5,7 @@
     init --check       import everything, do nothing: is this code fit to be executed?
 
 The order of imports is part of the boot: nothing that is not needed for the first steps is
-imported before them. ssl is kept out, because asyncio imports it only to offer what nobody here uses,
+imported before them. ssl is kept out: asyncio imports it only to offer what nobody here uses,
 and it costs 4 MB of memory that is never given back.
 """
 
