@@ -61,6 +61,7 @@ def mmdebstrap_command(
         *settings,
         '--aptopt=APT::Install-Recommends "false"',
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED),
+        "--dpkgopt=force-unsafe-io",  # one sync at the end instead of one per file
         # Packages that an earlier tool root had are not fetched again.
         *("--skip=download/empty", "--skip=essential/unlink"),
         '--setup-hook=mkdir -p "$1"/var/cache/apt/archives',

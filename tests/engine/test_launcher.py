@@ -1,0 +1,112 @@
+"""The launcher's promise: however it ends, no process, no mount and no temporary file is left.
+
+Runs ./orlop inside the tool root once more, with the same cache; that needs root and nothing else.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DEADLINE_S = 60.0
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces are made as root"),
+    pytest.mark.skipif("ORLOP_CACHE" not in os.environ, reason="started without ./orlop"),
+]
+
+
+def orlop(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [str(CHECKOUT / "orlop"), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def processes_with(word: str) -> list[int]:
+    """Living processes (no zombies) that have *word* as an argument."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (directory / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has ended meanwhile
+        if word.encode() in arguments:
+            found.append(int(directory.name))
+    return found
+
+
+def wait_until_none(word: str) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while (left := processes_with(word)) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert left == []
+
+
+@pytest.fixture
+def sleeper() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A launcher whose command sleeps beside a daemon of its own, and the word that marks both."""
+    seconds = f"1000.{os.getpid()}{time.monotonic_ns() % 1_000_000}"
+    script = f"(setsid sleep {seconds} &) ; touch /tmp/half-written; echo ready; sleep {seconds}"
+    launcher = orlop("shell", "--", "sh", "-c", script)
+    assert launcher.stdout is not None
+    assert launcher.stdout.readline() == "ready\n"
+    yield launcher, seconds
+    launcher.kill()
+    launcher.wait()
+    launcher.stdout.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_nothing_is_left_of_a_launcher_that_is_killed(
+    sleeper: tuple[subprocess.Popen[str], str], number: signal.Signals
+) -> None:
+    launcher, seconds = sleeper
+    mounts = Path("/proc/self/mounts").read_text()
+    work = Path(os.environ["ORLOP_CACHE"]) / "work"
+    [session] = [path for path in work.glob(f"*-{launcher.pid}") if path.is_dir()]
+
+    launcher.send_signal(number)
+    launcher.wait(DEADLINE_S)
+
+    wait_until_none(seconds)
+    assert Path("/proc/self/mounts").read_text() == mounts
+    assert orlop_output("shell", "--", "true") == ""
+    assert not session.exists()
+
+
+def orlop_output(*arguments: str) -> str:
+    with orlop(*arguments) as launcher:
+        assert launcher.stdout is not None
+        output = launcher.stdout.read()
+        assert launcher.wait(DEADLINE_S) == 0, output
+    return output
+
+
+def test_status_of_the_command_is_the_launchers() -> None:
+    with orlop("shell", "--", "sh", "-c", "exit 7") as launcher:
+        assert launcher.wait(DEADLINE_S) == 7
+
+
+def test_tool_root_is_read_only_and_has_its_own_processes() -> None:
+    script = "touch /usr/x 2>/dev/null || echo read-only; ls /proc | grep -c '^[0-9]'"
+    output = orlop_output("shell", "--", "sh", "-c", script)
+
+    assert re.fullmatch(r"read-only\n\d\n", output)
+
+
+def test_checkout_and_cache_are_at_their_own_paths() -> None:
+    cache = os.environ["ORLOP_CACHE"]
+    script = f"test -x {CHECKOUT}/orlop && test -w {cache} && echo $ORLOP_CACHE"
+
+    assert orlop_output("shell", "--", "sh", "-c", script) == f"{cache}\n"
