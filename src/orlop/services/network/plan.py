@@ -98,12 +98,8 @@ def _static_lines(interface: Mapping[str, object], automatic: bool) -> list[str]
 
 
 def _dns_lines(settings: Mapping[str, object]) -> str:
-    """Configured servers replace those that the network tells; so do domains, if there are
-    servers."""
+    """Configured servers replace those that the network tells, and so do configured domains."""
     servers = [item for item in list_setting(settings, "nameservers") if _ADDRESS.fullmatch(item)]
     domains = [item for item in list_setting(settings, "search") if _DOMAIN.fullmatch(item)]
-    if not servers and not domains:
-        return ""
-    return "".join(
-        [*(f"nameserver {item}\n" for item in servers), *(f"search {item}\n" for item in domains)]
-    )
+    lines = [*(f"nameserver {item}" for item in servers), *(f"search {item}" for item in domains)]
+    return "".join(f"{line}\n" for line in lines)

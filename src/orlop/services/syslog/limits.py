@@ -11,7 +11,7 @@ from typing import NamedTuple
 BURST = 2000
 PER_SECOND = 200
 MAX_SENDERS = 1024
-"""Buckets kept. More containers than that at once share what is left by forgetting full buckets."""
+"""Buckets kept. With more at once, the one that was silent longest starts anew."""
 
 UNKNOWN_SENDER = "-"
 
@@ -41,9 +41,10 @@ class RateLimit:
 
     def check(self, sender: str, now_s: float) -> Verdict:
         """Count one message of *sender* at *now_s*."""
-        bucket = self._buckets.get(sender)
+        bucket = self._buckets.pop(sender, None)
         if bucket is None:
-            bucket = self._make(sender, now_s)
+            bucket = self._make(now_s)
+        self._buckets[sender] = bucket  # the least recently seen comes first
         elapsed_s = max(0.0, now_s - bucket.filled_s)
         bucket.tokens = min(float(BURST), bucket.tokens + elapsed_s * PER_SECOND)
         bucket.filled_s = now_s
@@ -56,12 +57,10 @@ class RateLimit:
         bucket.tokens -= 1
         return Verdict(True, dropped)
 
-    def _make(self, sender: str, now_s: float) -> _Bucket:
+    def _make(self, now_s: float) -> _Bucket:
         if len(self._buckets) >= MAX_SENDERS:
-            oldest = min(self._buckets, key=lambda name: self._buckets[name].filled_s)
-            del self._buckets[oldest]
-        bucket = self._buckets[sender] = _Bucket(now_s)
-        return bucket
+            del self._buckets[next(iter(self._buckets))]
+        return _Bucket(now_s)
 
 
 def container_of(process_id: int, proc: str = "/proc") -> str:

@@ -16,7 +16,11 @@ COMMAND_DIRECTORY = f"{DIRECTORY}/chrony"
 """chronyd insists that this belongs to it alone."""
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:]{2,39}")
-_SERVER = re.compile(r"(?P<host>\S+)(?: +key +(?P<key>[1-9]\d{0,8}))?")
+_SERVER = re.compile(r"(?P<place>\S+)(?: +key +(?P<key>[1-9]\d{0,8}))?")
+_PLACE = re.compile(
+    r"\[(?P<bracketed>[0-9A-Fa-f:]{2,39})\](?::(?P<port6>\d{1,5}))?"
+    r"|(?P<named>[^:]{1,254}):(?P<port4>\d{1,5})|(?P<plain>.+)"
+)
 _KEY = re.compile(
     r"[1-9]\d{0,8} (MD5|SHA1|SHA256|SHA384|SHA512|AES128|AES256)"
     r" (HEX:[0-9A-Fa-f]{2,256}|ASCII:[!-~]{1,256})"
@@ -67,12 +71,20 @@ def has_sources(settings: Mapping[str, object]) -> bool:
 
 
 def server_line(text: str) -> str:
-    """`server` directive for `HOST` or `HOST key ID`; nothing if it is neither."""
+    """`server` directive for `HOST`, `HOST:PORT` or `[ADDRESS]:PORT`, each perhaps with ` key ID`.
+
+    Nothing if *text* is none of these.
+    """
     match = _SERVER.fullmatch(text.strip())
-    if match is None or _HOST.fullmatch(match["host"]) is None:
+    place = _PLACE.fullmatch(match["place"]) if match is not None else None
+    if match is None or place is None:
         return ""
-    key = f" key {match['key']}" if match["key"] else ""
-    return f"server {match['host']} iburst{key}"
+    host = place["bracketed"] or place["named"] or place["plain"]
+    port = place["port6"] or place["port4"] or ""
+    if _HOST.fullmatch(host) is None or (port and not 0 < int(port) < 65536):
+        return ""
+    options = (f" port {port}" if port else "") + (f" key {match['key']}" if match["key"] else "")
+    return f"server {host} iburst{options}"
 
 
 def pool_line(host: str) -> str:
