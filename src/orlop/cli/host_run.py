@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orlop.cli.host_machines import cache_path, checkout_path, press, stop
+from orlop.image.command_line import default_command_line
 from orlop.lib.errors import InvalidArgument, NotFound
 from orlop.lib.process import run as run_command
 from orlop.lib.units import format_size
@@ -22,7 +23,9 @@ from orlop.vm.directory import MachineDirectory
 from orlop.vm.spec import (
     DEFAULT_DISK_SIZE_BYTES,
     DEFAULT_MEMORY_MIB,
+    BootMedium,
     CdRom,
+    DirectKernel,
     Disk,
     Firmware,
     MachineSpec,
@@ -90,6 +93,11 @@ def parser() -> argparse.ArgumentParser:
         help="a port of the machine on 127.0.0.1",
     )
     add("--config", metavar="FILE", type=Path, help="machine configuration (YAML)")
+    add(
+        "--append",
+        metavar="WORDS",
+        help="more kernel parameters; starts the kernel without a boot loader",
+    )
     add("--detach", action="store_true", help="return when the machine is ready")
     add("--name", metavar="NAME", help="default: orlop, orlop-2, ...")
     add("--timeout", metavar="S", type=float, default=READY_TIMEOUT_S, help="limit for the boot")
@@ -134,14 +142,12 @@ def plan_machine(
     publish: Sequence[Publish],
 ) -> MachineSpec:
     """The machine that the options describe, without its configuration."""
-    iso = checkout_path() / "out" / "orlop.iso"
-    if not iso.exists():
-        raise NotFound(f"there is no {iso}", hint="./orlop build")
+    medium = plan_medium(checkout_path(), options.append)
     if options.cpus < 1:
         raise InvalidArgument(f"a machine with {options.cpus} processors cannot boot")
     return MachineSpec(
         name=name,
-        medium=CdRom(iso),
+        medium=medium,
         memory_mib=parse_memory_mib(options.memory),
         cpus=options.cpus,
         firmware=options.firmware,
@@ -151,6 +157,25 @@ def plan_machine(
         usb=True,
         hotplug_slots=2,
     )
+
+
+def plan_medium(checkout: Path, append: str | None) -> BootMedium:
+    """The ISO; or kernel and initrd, where there are parameters to *append*.
+
+    Raises:
+        NotFound: there is nothing built.
+    """
+    out = checkout / "out"
+    if append is None:
+        return CdRom(_built(out / "orlop.iso"))
+    line = f"{default_command_line(checkout)} {append}"
+    return DirectKernel(_built(out / "vmlinuz"), _built(out / "initrd"), line)
+
+
+def _built(path: Path) -> Path:
+    if not path.exists():
+        raise NotFound(f"there is no {path}", hint="./orlop build")
+    return path
 
 
 def plan_disks(

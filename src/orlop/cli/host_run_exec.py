@@ -30,4 +30,5 @@ def main(argv: Sequence[str]) -> int:
     answer = agent.run(command, timeout_s=options.timeout)
     sys.stdout.buffer.write(answer.stdout)
     sys.stderr.buffer.write(answer.stderr)
-    return answer.status
+    # As a shell says it: 128 and the signal's number.
+    return answer.status if answer.status >= 0 else 128 - answer.status

@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a command ended: its status (128 + signal if killed) and what it wrote.
+    """How a command ended: its status (minus the signal's number if killed) and its output.
 
     *error* is set when the agent could not run it at all.
     """
@@ -108,24 +108,32 @@ class AgentClient:
         self._socket: socket.socket | None = None
         self._reader = AnswerReader()
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Answer:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout_s: float = 30.0,
+        slack_s: float = SLACK_S,
+    ) -> Answer:
         """Run *argv* in the guest and wait for its end.
 
         Raises:
-            DeadlineExceeded: no answer came, some seconds after the guest's own limit.
+            DeadlineExceeded: no answer came, *slack_s* after the guest's own limit.
             Unavailable: the port is gone (QEMU ended), or the agent could not run *argv*.
         """
         request = Request(secrets.randbits(53), tuple(argv), stdin, timeout_s)
-        deadline = time.monotonic() + timeout_s + SLACK_S
+        limit_s = timeout_s + slack_s
+        deadline = time.monotonic() + limit_s
         try:
             connection = self._connect()
-            connection.settimeout(timeout_s + SLACK_S)
+            connection.settimeout(limit_s)
             connection.sendall(request.encode())
             answer = self._wait(connection, request.id, deadline)
         except TimeoutError as error:
             self.close()
             raise DeadlineExceeded(
-                f"the guest did not answer within {timeout_s + SLACK_S:.0f} s: {' '.join(argv)}"
+                f"the guest did not answer within {limit_s:.0f} s: {' '.join(argv)}"
             ) from error
         except OSError as error:
             self.close()

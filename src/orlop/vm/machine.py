@@ -18,6 +18,7 @@ from orlop.vm.boot_log import BootEvent, BootLogReader
 from orlop.vm.directory import SSH_GUEST_PORT, read_or_empty, tail
 from orlop.vm.process import QemuProcess, parse_forwards, prepare
 from orlop.vm.qmp import Qmp
+from orlop.vm.serial_console import SerialConsole
 from orlop.vm.spec import DiskBus, MachineSpec, Protocol
 
 READY_TIMEOUT_S = 180.0
@@ -207,6 +208,19 @@ class Machine:
             self.check_alive()
             raise LostVM(f"{self.spec.name}: {error}\n{self.describe()}") from error
 
+    def send(self, argv: Sequence[str]) -> None:
+        """Run *argv* without waiting for an answer, which may never come: it may kill the agent."""
+        with contextlib.suppress(DeadlineExceeded, Unavailable):
+            self._agent.run(argv, timeout_s=3.0 * self._slow_factor, slack_s=0.0)
+
+    def answers(self, timeout_s: float = 3.0) -> bool:
+        """Whether a command can be run now; for after the agent itself was hit."""
+        try:
+            self._agent.run(["true"], timeout_s=timeout_s * self._slow_factor, slack_s=2.0)
+        except (DeadlineExceeded, Unavailable):
+            return False
+        return True
+
     def execute(self, command: Command, *, timeout_s: float = COMMAND_TIMEOUT_S) -> tuple[int, str]:
         """The status and the standard output of *command*."""
         answer = self.run(command, timeout_s=timeout_s)
@@ -282,6 +296,10 @@ class Machine:
         """Press *keys* together (QEMU's names: `ctrl`, `alt`, `delete`, `ret`, `a`)."""
         chord = [{"type": "qcode", "data": key} for key in keys]
         self.qmp.execute("send-key", {"keys": chord})
+
+    def serial_console(self) -> SerialConsole:
+        """A connection to the serial console, to type on it."""
+        return SerialConsole(self.directory)
 
     def host_port(self, guest_port: int, protocol: Protocol = Protocol.TCP) -> int:
         """The port of this host's loopback that leads to *guest_port*, which must be published."""

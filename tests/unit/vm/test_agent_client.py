@@ -73,11 +73,6 @@ class FakeAgent:
         self._listener.close()
 
 
-@pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent_client, "SLACK_S", 0.05)
-
-
 def test_client_skips_what_is_not_its_answer(tmp_path: Path) -> None:
     rest = b'tus": 0}\n{"id": 3, "status": 1}\n{"id": ID, "status": 5, "stdout": "aGk="}\n'
     agent = FakeAgent(tmp_path / "agent.sock", [rest])
@@ -88,12 +83,11 @@ def test_client_skips_what_is_not_its_answer(tmp_path: Path) -> None:
     agent.close()
 
 
-@pytest.mark.usefixtures("short")
 def test_silence_has_an_end(tmp_path: Path) -> None:
     agent = FakeAgent(tmp_path / "agent.sock", [])
     client = AgentClient(tmp_path, "agent.sock")
     with pytest.raises(DeadlineExceeded):
-        client.run(["sleep"], timeout_s=0.0)
+        client.run(["sleep"], timeout_s=0.0, slack_s=0.05)
     agent.close()
 
 

@@ -1,0 +1,114 @@
+"""What a machine is once it has booted: its stages, its processes, what it does not have."""
+
+import re
+import zlib
+
+from orlop.vm.machine import Machine
+from tests.vm import guest
+from tests.vm.lab import Lab
+
+STAGES = [
+    "kernel",
+    "python",
+    "filesystems",
+    "cgroups",
+    "devices",
+    "state",
+    "config",
+    "engine",
+    "services",
+    "ready",
+]
+IDLE_MEMORY_LIMIT_BYTES = 100_000_000
+IDLE_PROCESSES_LIMIT = 10
+
+
+def test_stages_come_in_order(machine: Machine) -> None:
+    stages = [event for event in machine.boot_events if event.event == "stage"]
+    names = [event.name for event in stages if event.name in STAGES]
+    assert [name for name in STAGES if name in names] == names
+    assert set(STAGES) - {"ready"} <= set(names)
+    times = [event.uptime_s for event in stages]
+    assert times == sorted(times)
+
+
+def test_every_service_runs(machine: Machine) -> None:
+    states = guest.services(machine)
+    assert {name: states.get(name) for name in guest.ALWAYS | {"ssh"}} == dict.fromkeys(
+        guest.ALWAYS | {"ssh"}, guest.RUNNING
+    )
+    assert set(states.values()) <= {guest.RUNNING, "done"}
+
+
+def test_nothing_is_complained_about(machine: Machine) -> None:
+    assert guest.warnings(machine) == []
+
+
+def test_pid_1_is_the_engine(machine: Machine) -> None:
+    words = machine.succeed("tr '\\0' ' ' < /proc/1/cmdline").split()
+    assert re.fullmatch(r"(.*/)?python3\.\d+", words[0])
+    assert words[-2:] == ["/usr/lib/orlop/python", "init"]
+
+
+def test_every_user_process_is_in_a_container(machine: Machine) -> None:
+    known = guest.services(machine).keys()
+    for process in guest.processes(machine):
+        expected = {"init"} if process.pid == 1 else known
+        assert process.container in expected, process
+
+
+def test_no_process_nobody_promised(machine: Machine) -> None:
+    # The agent's are those of this very question.
+    found = [process for process in guest.processes(machine) if process.container != guest.AGENT]
+    assert len(found) + 1 <= IDLE_PROCESSES_LIMIT, "\n".join(map(str, found))
+
+
+def test_memory_in_use_when_idle(machine: Machine) -> None:
+    text = machine.succeed("cat /proc/meminfo")
+    kib = {
+        key: int(rest.split()[0])
+        for key, _, rest in (row.partition(":") for row in text.splitlines())
+    }
+    in_use_bytes = (kib["MemTotal"] - kib["MemAvailable"]) << 10
+    print(f"in use: {in_use_bytes / 1e6:.1f} MB; PID 1: {guest.init_memory_kib(machine)} KiB")
+    print(text)
+    assert in_use_bytes <= IDLE_MEMORY_LIMIT_BYTES
+
+
+def test_only_ssh_listens(machine: Machine) -> None:
+    assert listening_ports(machine) == {22}
+
+
+def test_greeting_and_shell_on_the_serial_console(machine: Machine) -> None:
+    """The one test that looks at the console, because the console is what it tests."""
+    with machine.serial_console() as console:
+        console.send(b"\r")
+        console.send(b"echo mark$((40+2))\r")
+        assert console.wait_for(b"mark42", timeout_s=30)
+        console.send(b"exit\r")
+    assert "orlop" in machine.console().lower()
+
+
+def test_screen_shows_something(machine: Machine, lab: Lab) -> None:
+    path = lab.scratch / "screen.png"
+    machine.screenshot(path)
+    assert len(set(png_bytes(path.read_bytes()))) > 2, "the screen has one colour only"
+
+
+def listening_ports(machine: Machine) -> set[int]:
+    """TCP ports that anything on the machine listens on, IPv4 and IPv6, loopback included."""
+    table = machine.succeed("cat /proc/net/tcp /proc/net/tcp6")
+    rows = [line.split() for line in table.splitlines() if ":" in line.split()[0]]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
+
+
+def png_bytes(data: bytes) -> bytes:
+    """The raw rows of a PNG."""
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    position, packed = 8, b""
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 4])
+        if data[position + 4 : position + 8] == b"IDAT":
+            packed += data[position + 8 : position + 8 + length]
+        position += 12 + length
+    return zlib.decompress(packed)

@@ -1,0 +1,27 @@
+"""`orlop.recovery`: a shell on the console and nothing else, for when nothing else works."""
+
+from tests.vm.lab import Lab
+
+TIMEOUT_S = 120
+
+
+def test_recovery_shell(lab: Lab) -> None:
+    disk = lab.state_disk(64)
+    medium = lab.kernel("orlop.recovery")
+    with lab.machine(medium, "recovery", disks=(disk,)) as machine:
+        machine.start()
+        machine.wait_for_ready()
+        with machine.serial_console() as console:
+            console.send(b"\r")
+            # Put together by the shell, so the echo of what was typed is no answer.
+            console.send(b"echo mark$((40+2))\r")
+            assert console.wait_for(b"mark42", TIMEOUT_S)
+            console.send(b"echo services=$(orlop ps -q | wc -l)=\r")
+            assert console.wait_for(b"services=1=", TIMEOUT_S)
+            console.send(b"orlop status | cat\r")
+            assert console.wait_for(b"ecovery", TIMEOUT_S)
+            # The state partition is left alone, to be repaired.
+            console.send(b"e2fsck -f -n /dev/vda && echo whole$((40+2))\r")
+            assert console.wait_for(b"whole42", TIMEOUT_S)
+            console.send(b"orlop poweroff\r")
+        machine.wait_for_power_off()
