@@ -300,7 +300,10 @@ def _sys(config: ContainerConfig) -> list[oci.Mount]:
 def _configured_mount(mount: Mount) -> oci.Mount:
     access = "ro" if mount.read_only else "rw"
     if mount.kind is MountKind.BIND:
-        return _mount(mount.target, "bind", mount.source, "rbind", mount.propagation.value, access)
+        options = ["rbind", mount.propagation.value, access]
+        if mount.copy_symlink:
+            options.append("copy-symlink")
+        return _mount(mount.target, "bind", mount.source, *options)
     options = ["nosuid", "nodev", "noexec", access]
     if mount.size_bytes is not None:
         options.append(f"size={mount.size_bytes}")

@@ -16,8 +16,12 @@ import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orlop.lib import cgroup
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 ROOT = Path("/sys/fs/cgroup")
 INIT = ROOT / "init"
@@ -25,6 +29,7 @@ SYSTEM = ROOT / "system"
 USER = ROOT / "user"
 
 CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids", "hugetlb", "misc")
+REQUIRED = ("cpu", "memory", "pids")
 
 # PID 1 in use is about 30 MiB. The margin is for the moment when everything fails at once.
 INIT_MEMORY_MIN_BYTES = 48 << 20
@@ -55,18 +60,18 @@ class Group:
 type Step = Group | Write
 
 
-def plan(memory_bytes: int, tasks: int, root: Path = ROOT) -> list[Step]:
-    """Decide the tree for a machine with *memory_bytes* of RAM and room for *tasks* tasks."""
+def plan(
+    memory_bytes: int, tasks: int, controllers: Collection[str] = CONTROLLERS, root: Path = ROOT
+) -> list[Step]:
+    """Decide the tree for a machine with *memory_bytes* of RAM and room for *tasks* tasks.
+
+    *controllers* are those that the kernel has: what needs another one is left out.
+    """
     init, system, user = root / "init", root / "system", root / "user"
     init_min = min(INIT_MEMORY_MIN_BYTES, memory_bytes // INIT_SHARE)
     system_low = min(SYSTEM_MEMORY_LOW_BYTES, memory_bytes // SYSTEM_SHARE)
-    return [
-        Group(init),
-        Group(system),
-        Group(user),
-        # Processes may not live beside groups that have controllers, so PID 1 moves first.
-        Write(init, "cgroup.procs", str(os.getpid())),
-        *(Write(root, "cgroup.subtree_control", f"+{name}") for name in CONTROLLERS),
+    enabled = [name for name in CONTROLLERS if name in controllers]
+    limits = [
         Write(init, "memory.min", str(init_min)),
         Write(init, "memory.swap.max", "0"),
         Write(init, "cpu.weight", "1000"),
@@ -75,12 +80,27 @@ def plan(memory_bytes: int, tasks: int, root: Path = ROOT) -> list[Step]:
         Write(system, "cpu.weight", "400"),
         Write(system, "io.weight", "default 400"),
         Write(user, "pids.max", str(max(tasks - PID_RESERVE, PID_RESERVE))),
+    ]
+    return [
+        Group(init),
+        Group(system),
+        Group(user),
+        # Processes may not live beside groups that have controllers, so PID 1 moves first.
+        Write(init, "cgroup.procs", str(os.getpid())),
+        *(Write(root, "cgroup.subtree_control", f"+{name}") for name in enabled),
+        *(step for step in limits if step.name.partition(".")[0] in enabled),
         *(
             Write(group, "cgroup.subtree_control", f"+{name}")
             for group in (system, user)
-            for name in CONTROLLERS
+            for name in enabled
         ),
     ]
+
+
+def missing(controllers: Collection[str]) -> list[str]:
+    """What to say about a kernel that has only *controllers*; optional ones do not count."""
+    absent = [name for name in REQUIRED if name not in controllers]
+    return [f"this kernel has no cgroup controller {', '.join(absent)}"] if absent else []
 
 
 def apply(steps: list[Step]) -> list[str]:
@@ -100,12 +120,8 @@ def apply(steps: list[Step]) -> list[str]:
 
 
 def _is_absent(step: Step, error: OSError) -> bool:
-    """Whether the kernel merely lacks an optional controller (hugetlb, misc, io.weight, swap)."""
-    if not isinstance(step, Write):
-        return False
-    if step.name == "cgroup.subtree_control":
-        return error.errno in (errno.EINVAL, errno.ENOENT)
-    return error.errno == errno.ENOENT and step.name in ("io.weight", "memory.swap.max")
+    """Whether the kernel merely lacks an optional file: io.weight, or swap."""
+    return isinstance(step, Write) and error.errno == errno.ENOENT and step.name in ("io.weight", "memory.swap.max")
 
 
 def protect_from_oom(path: Path = Path("/proc/self/oom_score_adj")) -> None:

@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from orlop.lib import cgroup
 from orlop.system import cgroups, filesystems, messages, tuning
 from orlop.system.boot_channel import uptime_s
 from orlop.system.parameters import Parameters, parse_parameters
@@ -106,7 +107,9 @@ def _make_cgroups() -> list[str]:
         memory_bytes = cgroups.memory_total_bytes(stream.read())
     with open("/proc/sys/kernel/threads-max", encoding="ascii") as stream:
         tasks = int(stream.read())
-    return cgroups.apply(cgroups.plan(memory_bytes, tasks))
+    controllers = cgroup.available_controllers(cgroups.ROOT)
+    failures = cgroups.apply(cgroups.plan(memory_bytes, tasks, controllers))
+    return cgroups.missing(controllers) + failures
 
 
 def _first_hostname(early: Early) -> str:

@@ -32,7 +32,7 @@ def extra_mounts(definition: ServiceDefinition) -> tuple[Mount, ...]:
     if definition.syslog:
         wanted.append(_bind(SYSLOG_DIRECTORY, read_only=True))
         if not definition.host_dev:  # the machine's own /dev has the link already
-            wanted.append(Mount(MountKind.BIND, "/dev/log", SYSLOG_LINK))
+            wanted.append(Mount(MountKind.BIND, "/dev/log", SYSLOG_LINK, copy_symlink=True))
     if definition.power:
         wanted.append(_bind(POWER_SOCKET))
     if definition.api:

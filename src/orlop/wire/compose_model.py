@@ -99,6 +99,8 @@ class Mount:
     propagation: Propagation = Propagation.PRIVATE
     size_bytes: int | None = None
     mode: int | None = None
+    copy_symlink: bool = False
+    """*source* is a symbolic link and the link itself is wanted; never said in a file."""
 
     def to_json(self) -> dict[str, Json]:
         data: dict[str, Json] = {"type": self.kind.value, "target": self.target}
