@@ -17,6 +17,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Mapping
@@ -40,6 +41,7 @@ DOCKER_SOCKET = "docker.sock"
 
 SSH_GUEST_PORT = 22
 _NAMES_TRIED = 100
+_ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|[()][0-9A-B]|[=>78c])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +186,10 @@ def ensure_disk(path: Path, size_bytes: int) -> None:
 
 
 def tail(data: bytes, lines: int) -> str:
-    """The last *lines* of console output, without escape sequences that move a cursor."""
-    text = data.decode(errors="replace").replace("\r", "")
+    """The last *lines* of console output that say something, without what moves a cursor."""
+    text = _ESCAPE_SEQUENCE.sub("", data.decode(errors="replace").replace("\r", "\n"))
     printable = "".join(c for c in text if c == "\n" or c == "\t" or c.isprintable())
-    return "\n".join(printable.rstrip("\n").split("\n")[-lines:])
+    return "\n".join([line for line in printable.split("\n") if line.strip()][-lines:])
 
 
 def read_or_empty(path: Path) -> bytes:

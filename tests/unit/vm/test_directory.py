@@ -73,5 +73,6 @@ def test_disks_are_kept(tmp_path: Path) -> None:
     assert path.read_bytes() == b"precious"
 
 
-def test_tail_is_printable() -> None:
-    assert tail(b"one\r\ntwo\x1b[0m\nthree\xff\n", 2) == "two[0m\nthree\N{REPLACEMENT CHARACTER}"
+def test_tail_is_what_was_said() -> None:
+    data = b"one\r\n\x1b[2Jtwo\x1b[0m\r\n\r\n\x1b[?25l\x1b[5;80Hthree\xff\x07\n"
+    assert tail(data, 2) == "two\nthree\N{REPLACEMENT CHARACTER}"
