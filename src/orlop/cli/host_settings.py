@@ -54,7 +54,10 @@ def build_settings(host: HostSettings) -> Iterator[Settings]:
     """What `run_steps` needs, with the display on the terminal while it runs."""
     store = Store(host.cache)
     epoch = lockfile.parse_epoch(lockfile.read(host.checkout, "image.lock"))
-    with Session(store, host.session, mount=BUILD_MOUNT) as session, Display(sys.stderr) as display:
+    # `./orlop shell` shows the work of failed steps there instead.
+    own = host.cache / "work" / host.session / "build"
+    mount = BUILD_MOUNT if os.path.samefile(BUILD_MOUNT, own) else None
+    with Session(store, host.session, mount=mount) as session, Display(sys.stderr) as display:
         yield Settings(session, display, epoch, tools=installed(Path("/")))
 
 

@@ -4,7 +4,10 @@ apt authenticates: its indexes are signed by Debian's keys, and give the SHA-256
 The configuration (mirror, proxy, credentials) is the host's, put there by the launcher.
 """
 
+import fcntl
+import os
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,9 +20,17 @@ ARCHITECTURE = "amd64"
 _INSTALL = re.compile(r"^Inst (?P<name>[^ :]+)(?::\S+)? \((?P<version>\S+) ", re.MULTILINE)
 
 
+_updated = threading.Event()
+
+
 def update() -> None:
-    """Fetch the archive's indexes."""
-    run(["apt-get", "update", "--quiet", "--error-on=any"])
+    """Fetch the archive's indexes, once per command; others that want to wait for that."""
+    # apt's own lock on its lists makes a second update fail instead of wait.
+    with Path(os.environ["ORLOP_CACHE"], "apt", "update.lock").open("w") as lock:
+        fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
+        if not _updated.is_set():
+            run(["apt-get", "update", "--quiet", "--error-on=any"])
+            _updated.set()
 
 
 def parse_stanzas(text: str) -> list[dict[str, str]]:

@@ -158,28 +158,29 @@ class Session:
     """One build's share of the work directory; a context manager.
 
     *mount* is where the tool root shows this session's directory (`/build`), if it does: then
-    steps see the same paths in every build, and the directory is the launcher's to remove.
+    steps see the same paths in every build.
     """
 
     def __init__(self, store: Store, name: str, *, mount: Path | None = None) -> None:
         self.store = store
         self.name = name
         self.mount = mount
-        self.directory = store.root / "work" / name
+        self.directory = store.root / "work" / name / "build"
         self.logs = store.root / "logs" / name
 
     def __enter__(self) -> "Session":
         remove_unowned(self.store.root / "work")
         _, self._lock = own(self.store.root / "work", self.name)
+        self.directory.mkdir(exist_ok=True)
         self.logs.mkdir(exist_ok=True)
         _remove_old_logs(self.store.root / "logs")
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.mount is None:
-            remove_tree(self.directory)
-            (self.store.root / "work" / f"{self.name}.lock").unlink(missing_ok=True)
+        for child in self.directory.iterdir():  # not itself: it may be mounted, and used again
+            remove_tree(child)
         os.close(self._lock)
+        remove_unowned(self.store.root / "work")  # the rest, unless the launcher owns it too
 
     def directories(self, step: str) -> WorkDirectories:
         """Fresh `output` and `scratch` directories for *step*."""
