@@ -98,12 +98,14 @@ class NativeMachine:
         self._lay_out()
         for name in ("kmsg", "console"):
             threading.Thread(target=self._read_pipe, args=(name,), daemon=True).start()
-        self._process = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", _OUTER, "sh", self._root, self._image, self.cgroup],
-            stdin=subprocess.DEVNULL,
-            stdout=(self._directory / "stdout").open("wb"),
-            stderr=subprocess.STDOUT,
-        )
+        command = ["unshare", "--mount", "sh", "-c", _OUTER, "sh"]
+        with (self._directory / "stdout").open("wb") as stdout:
+            self._process = subprocess.Popen(
+                [*command, self._root, self._image, self.cgroup],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=subprocess.STDOUT,
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -186,6 +188,22 @@ class NativeMachine:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to PID 1."""
         os.kill(self.pid, number)
+
+    def kill_inside(self, pid: int) -> None:
+        """SIGKILL to the process that the machine itself knows as *pid*."""
+        for entry in os.listdir("/proc"):
+            if not entry.isdecimal():
+                continue
+            try:
+                status = Path(f"/proc/{entry}/status").read_text()
+                ours = self.cgroup in Path(f"/proc/{entry}/cgroup").read_text()
+            except OSError:
+                continue
+            # NSpid: the number here, the one in the machine, and those in namespaces within.
+            numbers = status.partition("\nNSpid:\t")[2].partition("\n")[0].split()
+            if ours and numbers[1:2] == [str(pid)]:
+                os.kill(int(entry), signal.SIGKILL)
+                return
 
     def _lay_out(self) -> None:
         usr, device = self._image / "usr/lib/orlop", self._image / "dev"

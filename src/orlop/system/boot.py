@@ -246,6 +246,9 @@ class Boot:
             self._write_service_configuration(definition)
         self.services.watch()
         self.power.services = self.services
+        if self._resumed is not None:
+            self.services.adopt()
+            self.services.mark_stopped(self._resumed.stopped)
         self.services.start_all()
         self.tasks.start(self._follow_network_hostname(), "host name")
         try:
@@ -345,6 +348,7 @@ class Boot:
 
     def _on_reload(self) -> None:
         async def work() -> None:
+            await self._ensure_api_socket()
             await self.reload_configuration()
 
         self.tasks.start(work(), "reload")
@@ -425,9 +429,7 @@ class Boot:
         if not await self._start_engine(resumed):
             return
         await self._attempt("read the configuration", self._read_configuration())
-        self.conditions.stopped = frozenset(resumed.stopped)
         await self._attempt("start the services", self._start_services())
-        self.conditions.stopped = frozenset()
         machine.stages = [StageTime(*stage) for stage in resumed.stages]
         machine.phase = Phase.RECOVERY if machine.parameters.recovery else Phase.READY
         machine.channel.send("reexecuted", count=machine.reexecutions)
@@ -439,12 +441,15 @@ class Boot:
 
     async def _look_after_sockets(self) -> None:
         """Somebody may remove a socket from /run; then it is made again."""
-        from orlop.system.routes import make_routes
-
         while self.power.requested is None:
             await asyncio.sleep(SOCKET_CHECK_S)
-            if not os.path.exists(service_files.API_SOCKET):
-                log.warning("the API's socket has vanished, making it again")
-                path = Path(service_files.API_SOCKET)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                await self._attempt("serve the API", self.engine.serve(path, make_routes(self)))
+            await self._ensure_api_socket()
+
+    async def _ensure_api_socket(self) -> None:
+        from orlop.system.routes import make_routes
+
+        path = Path(service_files.API_SOCKET)
+        if not path.exists():
+            log.warning("the API's socket has vanished, making it again")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            await self._attempt("serve the API", self.engine.serve(path, make_routes(self)))

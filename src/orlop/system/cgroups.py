@@ -121,7 +121,11 @@ def apply(steps: list[Step]) -> list[str]:
 
 def _is_absent(step: Step, error: OSError) -> bool:
     """Whether the kernel merely lacks an optional file: io.weight, or swap."""
-    return isinstance(step, Write) and error.errno == errno.ENOENT and step.name in ("io.weight", "memory.swap.max")
+    return (
+        isinstance(step, Write)
+        and error.errno == errno.ENOENT
+        and step.name in ("io.weight", "memory.swap.max")
+    )
 
 
 def protect_from_oom(path: Path = Path("/proc/self/oom_score_adj")) -> None:

@@ -28,15 +28,12 @@ class Conditions:
     disabled: frozenset[str] = frozenset()
     configuration: Configuration = field(default_factory=Configuration)
     only: frozenset[str] | None = None
-    stopped: frozenset[str] = frozenset()
 
     def refusal(self, definition: ServiceDefinition) -> tuple[ServiceState, str] | None:
         """Why *definition* is not to be started, or None."""
         name = definition.name
         if self.only is not None and name not in self.only:
             return ServiceState.DISABLED, "the machine is in recovery mode"
-        if name in self.stopped:
-            return ServiceState.STOPPED, "stopped on request"
         if name in self.disabled:
             return ServiceState.DISABLED, "switched off by orlop.services.disable"
         if not self.configuration.is_enabled(name):

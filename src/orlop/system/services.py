@@ -136,12 +136,28 @@ class Services:
         """Begin to listen to the engine."""
         self._tasks.start(self._listen(), "service events")
 
-    def start_all(self, names: Iterable[str] | None = None) -> None:
-        """Bring up all services, or those in *names*, each as soon as it can be."""
-        for name in self._services if names is None else names:
-            service = self._services.get(name)
-            if service is not None and service.state is not ServiceState.FAILED:
+    def start_all(self) -> None:
+        """Bring up every service as soon as it can be."""
+        for service in self._services.values():
+            if service.state is ServiceState.WAITING:
                 self._bring_up(service)
+
+    def adopt(self) -> None:
+        """Take over the containers that are there already: after a re-execution.
+
+        Nothing is started that has run before, whatever its dependencies do by now.
+        """
+        for name, service in self._services.items():
+            info = self._info(name)
+            if info is not None and info.state is not State.CREATED:
+                self._settle(service, ServiceState.RUNNING)
+                service.up.set()
+
+    def mark_stopped(self, names: Iterable[str]) -> None:
+        """Leave *names* stopped: a person wanted that before the re-execution."""
+        for name in names:
+            if (service := self._services.get(name)) is not None:
+                self._settle(service, ServiceState.STOPPED, "stopped on request")
 
     async def settled(self) -> None:
         """Wait until every service has been started or has failed to, once."""
