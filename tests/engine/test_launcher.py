@@ -24,8 +24,9 @@ pytestmark = [
 
 
 def orlop(*arguments: str) -> subprocess.Popen[str]:
+    # A test run in the background of a script ignores SIGINT, and what it starts inherits that.
     return subprocess.Popen(
-        [str(CHECKOUT / "orlop"), *arguments],
+        ["env", "--default-signal", str(CHECKOUT / "orlop"), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
