@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 _NAMES = """
     chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable
@@ -43,18 +43,35 @@ def normalise(name: str) -> str:
     return full
 
 
-def effective(add: Iterable[str], drop: Iterable[str], *, privileged: bool = False) -> list[str]:
+def effective(
+    add: Iterable[str],
+    drop: Iterable[str],
+    *,
+    privileged: bool = False,
+    available: Collection[str] = ALL,
+) -> list[str]:
     """The set after adding and dropping, in order of number, as Docker combines them.
 
-    `ALL` in *add* adds all but those in *drop*; `ALL` in *drop* leaves just *add*.
+    `ALL` in *add* adds all but those in *drop*; `ALL` in *drop* leaves just *add*. "All" means those
+    *available*, the engine's own; one that was named is there even if it is not, and the start fails.
     """
-    if privileged:
-        return list(ALL)
     added, dropped = {normalise(name) for name in add}, {normalise(name) for name in drop}
-    if "ALL" in added:
-        chosen = set(ALL) - dropped
+    if privileged:
+        chosen = set(available)
+    elif "ALL" in added:
+        chosen = set(available) - dropped
     elif "ALL" in dropped:
         chosen = added
     else:
-        chosen = (set(DEFAULT) - dropped) | added
+        chosen = (set(DEFAULT) & set(available) - dropped) | added
     return [name for name in ALL if name in chosen]
+
+
+def read_available() -> tuple[str, ...]:
+    """The capabilities this process could give away: its permitted set."""
+    with open("/proc/self/status", "rb") as stream:
+        for line in stream:
+            if line.startswith(b"CapPrm:"):
+                mask = int(line.split()[1], 16)
+                return tuple(name for number, name in enumerate(ALL) if mask >> number & 1)
+    return ()

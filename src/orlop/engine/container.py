@@ -391,12 +391,16 @@ class Container:
         self.record.error = str(error)
         self.record.exit_code = error.exit_code if isinstance(error, StartError) else 128
         self.io.close()
+        # Whoever attached before the start waits for an end that would never come.
+        self.io.listeners.finish()
         await self._release()
         if self.record.state is State.RESTARTING:
             self._set_state(State.EXITED)
         else:
             self._save()
             self._notify()
+        if self.config.auto_remove:
+            await self._remove(force=True)
 
     def _watch(self, child: Child) -> None:
         self._child = child
@@ -525,9 +529,7 @@ class Container:
                 "stop the container before removing or force remove"
             )
         self._set_state(State.REMOVING)
-        self.io.close()
-        self.log.close()
-        self.log.wake()
+        self.io.finish()
         await self._release()
         try:
             self.host.data_trash.put(self.layout.data)
@@ -540,6 +542,7 @@ class Container:
         self.removed = True
         self.on_removed(self)
         self._notify()
+        self.log.wake()
         self.publish("destroy")
 
     async def _rename(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ class ContainerIO:
         self._stdin_fd = NO_FD
         self._master_fd = NO_FD
         self._input: InputWriter | None = None
+        self._started = asyncio.Event()
 
     def open(self, *, terminal: bool, stdin: bool) -> dict[int, int]:
         """Make the pipes; what returns is for the container's process, see `close_theirs`.
@@ -76,6 +78,7 @@ class ContainerIO:
         """Begin to move output."""
         for pump in self._pumps:
             pump.start()
+        self._started.set()
 
     def finish(self) -> None:
         """The container has ended: pass on what is left, tell listeners, close."""
@@ -88,6 +91,7 @@ class ContainerIO:
 
     def close(self) -> None:
         """Let go of all descriptors; pending output stays in the pipes."""
+        self._started.clear()
         if self._input is not None:
             self._input.close()
             self._input = None
@@ -102,11 +106,12 @@ class ContainerIO:
         return self._master_fd >= 0 or self._stdin_fd >= 0
 
     async def write_input(self, data: bytes) -> None:
-        """Give *data* to the container's stdin; waits while it does not read.
+        """Give *data* to the container's stdin; waits until it is started and while it does not read.
 
         Raises:
             BrokenPipeError: it has no stdin, or nobody reads it any more.
         """
+        await self._started.wait()
         if self._input is None:
             descriptor = self._master_fd if self._master_fd >= 0 else self._stdin_fd
             if descriptor < 0:
@@ -116,6 +121,7 @@ class ContainerIO:
 
     async def close_input(self) -> None:
         """End-of-file for the container, after what was written. A terminal has none."""
+        await self._started.wait()
         if self._master_fd >= 0 or self._stdin_fd < 0:
             return
         if self._input is not None:

@@ -27,7 +27,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from orlop.engine import names, spec
+from orlop.engine import capabilities, names, spec
 from orlop.engine import record as record_file
 from orlop.engine.container import Container
 from orlop.engine.events import EventHub
@@ -211,7 +211,7 @@ class Engine:
         image = self.images.get(check_reference(config.image))
         # Refuse now what no start could mend.
         spec.plan_arguments(config, image)
-        spec.capabilities.effective(config.cap_add, config.cap_drop)
+        capabilities.effective(config.cap_add, config.cap_drop)
         if config.stop_signal:
             spec.parse_signal(config.stop_signal)
         existing = self._id_by_name.get(name)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orlop.engine.container import Container
-    from orlop.engine.streams import Listener
     from orlop.lib.children import Child, ExitStatus
 
 MAX_EXECS = 256
@@ -72,18 +71,30 @@ class ExecSession:
         self._child: Child | None = None
         self._ended = asyncio.Event()
         self._window = request.console_size
+        self._quiet = False
         container.execs[self.id] = self
 
-    async def start(self, listener: Listener | None = None, *, quiet: bool = False) -> None:
-        """Run it; *listener* gets the output. Returns when the program has been executed.
+    def check_startable(self) -> None:
+        """Refuse what `start` would refuse for reasons known now.
+
+        Raises:
+            Conflict: it was started before, or the container does not run.
+        """
+        if self.started:
+            raise Conflict(f"exec command {self.id} has already run")
+        if not self.container.record.state.is_up:
+            raise Conflict(f"container {self.container.record.id} is not running")
+
+    async def start(self, *, quiet: bool = False) -> None:
+        """Run it; returns when the program has been executed. *quiet*: no events.
 
         Raises:
             Conflict: it was started before, or the container does not run.
             StartError: the program cannot be executed.
         """
-        if self.started:
-            raise Conflict(f"exec {self.id} has already run")
+        self.check_startable()
         self.started = True
+        self._quiet = quiet
         if not quiet:
             self._publish("exec_start")
         try:
@@ -96,11 +107,9 @@ class ExecSession:
         self._child = child
         self.pid = child.pid
         self.running = True
-        if listener is not None:
-            self.listeners.add(listener)
         for pump in self._pumps:
             pump.start()
-        child.on_exit(self._exited if quiet else self._exited_loud)
+        child.on_exit(self._exited)
 
     async def wait(self) -> int:
         """Wait for the end; the exit code."""
@@ -218,10 +227,6 @@ class ExecSession:
         for pump in self._pumps:
             pump.start()
 
-    def _exited_loud(self, status: ExitStatus) -> None:
-        self._exited(status)
-        self._publish("exec_die", {"exitCode": str(status.code)})
-
     def _exited(self, status: ExitStatus) -> None:
         self.running = False
         self.exit_code = status.code
@@ -229,6 +234,8 @@ class ExecSession:
             pump.drain()
         self._close()
         self._forget_later()
+        if not self._quiet:
+            self._publish("exec_die", {"exitCode": str(status.code)})
 
     def _close(self) -> None:
         if self._input is not None:
@@ -280,7 +287,8 @@ async def run_probe(
     session = await container.exec_create(request)
     collector = _Collector(limit_bytes)
     try:
-        await session.start(collector, quiet=True)
+        session.listeners.add(collector)
+        await session.start(quiet=True)
         return await session.wait(), bytes(collector.data)
     except StartError as error:
         return error.exit_code, str(error).encode()

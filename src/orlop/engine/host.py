@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orlop.engine import seccomp
+from orlop.engine import capabilities, seccomp
 from orlop.lib import cgroup
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Host:
     data_trash: Trash
     tasks: TaskSet
     controllers: frozenset[str] = frozenset()
+    capabilities: tuple[str, ...] = field(default_factory=capabilities.read_available)
     warnings: list[str] = field(default_factory=list)
     _seccomp: dict[frozenset[str], oci.Seccomp] = field(default_factory=dict)
     _profile: seccomp.Profile | None = None

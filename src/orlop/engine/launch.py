@@ -70,6 +70,7 @@ def gather_facts(
         hostname=hostname,
         pids_limit=host.settings.pids_limit,
         open_files=_open_files_limit(),
+        capabilities=host.capabilities,
         devices=tuple(find_devices(config)),
         seccomp=_seccomp(host, config),
         controllers=host.controllers,
@@ -92,7 +93,9 @@ def plan_hostname(config: ContainerConfig, container_id: str) -> str:
 def _seccomp(host: Host, config: ContainerConfig) -> oci.Seccomp | None:
     if config.privileged or config.seccomp is Seccomp.NONE:
         return None
-    return host.seccomp_for(capabilities.effective(config.cap_add, config.cap_drop))
+    return host.seccomp_for(
+        capabilities.effective(config.cap_add, config.cap_drop, available=host.capabilities)
+    )
 
 
 def _make_bind_sources(config: ContainerConfig) -> None:

@@ -32,7 +32,7 @@ TIMEOUT_S = 120.0
 MAX_MESSAGE_BYTES = 8 << 10
 
 _NOT_FOUND = ("not found", "no such file or directory")
-_NOT_EXECUTABLE = ("permission denied", "is a directory", "exec format error")
+_NOT_EXECUTABLE = ("permission denied", "not executable", "is a directory", "exec format error")
 
 
 class StartError(InvalidArgument):
@@ -47,10 +47,12 @@ def failure(message: str) -> OrlopError:
     """The error for what the runtime wrote before it failed."""
     lower = message.lower()
     text = f"OCI runtime error: {message}"
-    if "executable file" in lower and any(words in lower for words in _NOT_FOUND):
-        return StartError(text, 127)
-    if lower.startswith(("exec", "open executable")) and any(w in lower for w in _NOT_EXECUTABLE):
-        return StartError(text, 126)
+    about_program = lower.startswith(("executable file", "the path", "exec", "open executable"))
+    # Docker's CLI takes its exit status from these words in the message.
+    if about_program and any(words in lower for words in _NOT_EXECUTABLE):
+        return StartError(f"{text}: permission denied", 126)
+    if about_program and any(words in lower for words in _NOT_FOUND):
+        return StartError(f"{text}: executable file not found in $PATH", 127)
     return Internal(text)
 
 

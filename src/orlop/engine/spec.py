@@ -86,6 +86,8 @@ class HostFacts:
     pids_limit: int
     open_files: int = DEFAULT_OPEN_FILES[1]
     """The engine's own hard limit, above which a default may not go without CAP_SYS_RESOURCE."""
+    capabilities: tuple[str, ...] = capabilities.ALL
+    """Those the engine itself has."""
     devices: tuple[HostDevice, ...] = ()
     seccomp: oci.Seccomp | None = None
     controllers: frozenset[str] = frozenset({"cpu", "cpuset", "io", "memory", "pids"})
@@ -140,7 +142,10 @@ def plan_process(
 ) -> oci.Process:
     """A process of the container, its first or a further one."""
     chosen = capabilities.effective(
-        config.cap_add, config.cap_drop, privileged=config.privileged or request.privileged
+        config.cap_add,
+        config.cap_drop,
+        privileged=config.privileged or request.privileged,
+        available=facts.capabilities,
     )
     is_root = facts.identity.uid == 0
     process: oci.Process = {

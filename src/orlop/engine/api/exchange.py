@@ -1,0 +1,152 @@
+"""One request and its response, as a handler sees it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from orlop.lib.errors import InvalidArgument, ResourceExhausted
+
+if TYPE_CHECKING:
+    from orlop.engine.api.connection import Connection, RawStream
+    from orlop.wire.http import RequestHead
+
+MAX_BODY_BYTES = 4 << 20
+"""For JSON bodies; the largest one a client sends, a create request, has a few kilobytes."""
+
+MAX_QUERY_FIELDS = 200
+
+JSON_TYPE = "application/json"
+RAW_STREAM = "application/vnd.docker.raw-stream"
+MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
+
+_TRUE = frozenset({"1", "true", "True", "TRUE", "t", "T", "yes", "on"})
+
+
+class Exchange:
+    """Made by the server for each request. A handler answers exactly once."""
+
+    def __init__(self, connection: Connection, head: RequestHead) -> None:
+        parts = urlsplit(head.target)
+        self.method = head.method
+        self.path = unquote(parts.path)
+        self.headers = head.headers
+        self.parameters: dict[str, str] = {}
+        """What the route's `{name}` parts matched."""
+        self.api_version: tuple[int, int] = (1, 47)
+        self.responded = False
+        self.upgraded = False
+        self._head = head
+        self._connection = connection
+        try:
+            self.query = parse_qs(
+                parts.query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS
+            )
+        except ValueError as error:
+            raise InvalidArgument(f"query: {error}") from error
+
+    def text(self, key: str, default: str = "") -> str:
+        """A query parameter."""
+        return self.query.get(key, [default])[-1]
+
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """A query parameter that is `1`, `true` … or not."""
+        if key not in self.query:
+            return default
+        return self.text(key) in _TRUE
+
+    def integer(self, key: str) -> int | None:
+        """A query parameter that is a whole number.
+
+        Raises:
+            InvalidArgument: it is something else.
+        """
+        text = self.text(key)
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            raise InvalidArgument(f"{key}: {text[:40]!r} is not a number") from None
+
+    async def body(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            ResourceExhausted: above `MAX_BODY_BYTES`.
+        """
+        data = bytearray()
+        async for part in self._connection.body_parts():
+            if len(data) + len(part) > MAX_BODY_BYTES:
+                raise ResourceExhausted(f"the body is larger than {MAX_BODY_BYTES} bytes")
+            data += part
+        return bytes(data)
+
+    async def json(self) -> dict[str, Any]:
+        """The body as a JSON object; an absent body is an empty one.
+
+        Raises:
+            InvalidArgument: it is not one.
+        """
+        data = await self.body()
+        if not data.strip():
+            return {}
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise InvalidArgument(f"invalid JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise InvalidArgument("a JSON object expected")
+        return value
+
+    async def respond_json(self, status: int, value: object) -> None:
+        """Answer with *value*."""
+        data = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        await self.respond_bytes(status, data, JSON_TYPE)
+
+    async def respond_bytes(self, status: int, data: bytes, content_type: str) -> None:
+        """Answer with *data*."""
+        headers = [("Content-Type", content_type), ("Content-Length", str(len(data)))]
+        self.responded = True
+        await self._connection.send_head(status, headers)
+        if self.method != "HEAD":
+            await self._connection.send_data(data)
+        await self._connection.send_end()
+
+    async def respond_empty(self, status: int = 204) -> None:
+        """Answer without a body."""
+        headers = [] if status in (204, 304) else [("Content-Length", "0")]
+        self.responded = True
+        await self._connection.send_head(status, headers)
+        await self._connection.send_end()
+
+    async def begin_stream(self, content_type: str, status: int = 200) -> None:
+        """Answer with a body of unknown length; then `write` and `end`.
+
+        From now on the handler is cancelled when the client goes away.
+        """
+        self.responded = True
+        self._connection.cancel_on_disconnect()
+        await self._connection.send_head(status, [("Content-Type", content_type)])
+
+    async def write(self, data: bytes) -> None:
+        """A piece of the body, sent at once; waits while the client is behind."""
+        if data:
+            await self._connection.send_data(data)
+
+    async def end(self) -> None:
+        """The body is complete."""
+        await self._connection.send_end()
+
+    async def write_json(self, value: object) -> None:
+        """A line of JSON in a stream."""
+        await self.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
+
+    async def hijack(self, content_type: str = RAW_STREAM) -> RawStream:
+        """Take the connection out of HTTP: bytes in both directions.
+
+        The client is told with 101 if it asked to upgrade, else with 200 and no length.
+        """
+        self.responded = True
+        return await self._connection.hijack(self._head, content_type)

@@ -1,0 +1,148 @@
+"""Requests about further processes in containers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orlop.engine.api.attach import Attachment, stream_type
+from orlop.engine.api.containers import window
+from orlop.engine.api.create_request import parse_environment
+from orlop.engine.api.router import Route
+from orlop.engine.exec_session import ExecRequest, ExecSession
+from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
+from orlop.wire import detach_keys, stdcopy
+from orlop.wire.docker.fields import Object
+from orlop.wire.stdcopy import Stream
+
+if TYPE_CHECKING:
+    from orlop.engine.api.exchange import Exchange
+    from orlop.engine.engine import Engine
+
+
+def routes(engine: Engine) -> list[Route]:
+    """The rows of the route table that are answered here."""
+
+    async def create(exchange: Exchange) -> None:
+        container = engine.find(exchange.parameters["id"])
+        session = await container.exec_create(parse_exec(Object(await exchange.json())))
+        container.publish(
+            f"exec_create: {' '.join(session.request.arguments)}", {"execID": session.id}
+        )
+        await exchange.respond_json(201, {"Id": session.id})
+
+    async def start(exchange: Exchange) -> None:
+        await _start(_find(engine, exchange), exchange)
+
+    async def inspect(exchange: Exchange) -> None:
+        await exchange.respond_json(200, render(_find(engine, exchange)))
+
+    async def resize(exchange: Exchange) -> None:
+        session = _find(engine, exchange)
+        session.resize(*window(exchange))
+        await exchange.respond_empty(200)
+
+    return [
+        Route("POST", "/containers/{id}/exec", create),
+        Route("POST", "/exec/{id}/start", start),
+        Route("GET", "/exec/{id}/json", inspect),
+        Route("POST", "/exec/{id}/resize", resize),
+    ]
+
+
+def parse_exec(body: Object) -> ExecRequest:
+    """The body of a create request.
+
+    Raises:
+        InvalidArgument: with the field.
+    """
+    command = body.text_or_texts("Cmd")
+    if not command:
+        raise InvalidArgument("No exec command specified")
+    return ExecRequest(
+        arguments=command,
+        environment=parse_environment(body.texts("Env")),
+        user=body.text("User"),
+        working_dir=body.text("WorkingDir"),
+        privileged=body.flag("Privileged"),
+        tty=body.flag("Tty"),
+        stdin=body.flag("AttachStdin"),
+        stdout=body.flag("AttachStdout"),
+        stderr=body.flag("AttachStderr"),
+        detach_keys=body.text("DetachKeys"),
+        console_size=parse_console_size(body),
+    )
+
+
+def parse_console_size(body: Object) -> tuple[int, int] | None:
+    """`ConsoleSize`: height and width, or nothing."""
+    if "ConsoleSize" not in body:
+        return None
+    sizes = body.integers("ConsoleSize")
+    if len(sizes) != 2 or not all(0 <= size < 1 << 16 for size in sizes):
+        raise InvalidArgument("ConsoleSize must be the height and width of a terminal")
+    return (sizes[0], sizes[1]) if any(sizes) else None
+
+
+def _find(engine: Engine, exchange: Exchange) -> ExecSession:
+    wanted = exchange.parameters["id"]
+    for container in engine.all():
+        session = container.execs.get(wanted)
+        if session is not None:
+            return session
+    raise NotFound(f"No such exec instance: {wanted}")
+
+
+async def _start(session: ExecSession, exchange: Exchange) -> None:
+    body = Object(await exchange.json())
+    request = session.request
+    size = parse_console_size(body)
+    if size is not None and request.tty:
+        session.resize(*size)
+    if body.flag("Detach"):
+        await session.start()
+        await exchange.respond_empty(200)
+        return
+    keys = detach_keys.parse(request.detach_keys) if request.tty else b""
+    wanted = frozenset(
+        stream
+        for stream, is_wanted in ((Stream.STDOUT, request.stdout), (Stream.STDERR, request.stderr))
+        if is_wanted
+    )
+    session.check_startable()
+    raw = await exchange.hijack(stream_type(request.tty))
+    attachment = Attachment(raw, session.listeners, wanted, framed=not request.tty)
+    attachment.begin()
+    try:
+        await session.start()
+        await attachment.run(session if request.stdin else None, keys, close_sink=True)
+    except OrlopError as error:
+        # Too late for a status. Clients show this and then ask for the exit code.
+        text = f"{error}\r\n".encode()
+        raw.write(text if request.tty else stdcopy.encode(Stream.STDOUT, text))
+    finally:
+        attachment.end()
+    await raw.close()
+
+
+def render(session: ExecSession) -> dict[str, Any]:
+    """`GET /exec/ID/json`."""
+    request = session.request
+    return {
+        "ID": session.id,
+        "Running": session.running,
+        "ExitCode": session.exit_code,
+        "ProcessConfig": {
+            "tty": request.tty,
+            "entrypoint": request.arguments[0],
+            "arguments": list(request.arguments[1:]),
+            "privileged": request.privileged,
+            "user": request.user,
+        },
+        "OpenStdin": request.stdin,
+        "OpenStderr": request.stderr,
+        "OpenStdout": request.stdout,
+        "CanRemove": not session.running,
+        "ContainerID": session.container.record.id,
+        "DetachKeys": request.detach_keys,
+        "Pid": session.pid,
+    }

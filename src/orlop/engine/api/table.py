@@ -1,0 +1,28 @@
+"""The route table: every path of the API, put together from one list per resource."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orlop.engine.api import containers, execs, images, streams, system
+from orlop.engine.api.router import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orlop.engine.api.router import Route
+    from orlop.engine.engine import Engine
+
+
+def make_router(engine: Engine, extra_routes: Sequence[Route] = ()) -> Router:
+    """Routes for *engine*; of two for the same path, *extra_routes* win."""
+    return Router(
+        [
+            *extra_routes,
+            *system.routes(engine),
+            *containers.routes(engine),
+            *streams.routes(engine),
+            *execs.routes(engine),
+            *images.routes(engine),
+        ]
+    )
