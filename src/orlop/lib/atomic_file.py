@@ -5,7 +5,6 @@ the name holds one of the two contents, whole.
 """
 
 import os
-import tempfile
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".orlop-"
@@ -29,7 +28,9 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = T
     Raises:
         OSError: the directory is missing, full or read-only; *path* is untouched then.
     """
-    descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+    # Not tempfile: it loads shutil, random and three compressors, which PID 1 does not need.
+    name = path.parent / f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}"
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             os.fchmod(stream.fileno(), mode)
