@@ -6,6 +6,7 @@ from orlop.cli.answers import get_objects, text_of
 from orlop.cli.arguments import Option
 from orlop.cli.client import Client
 from orlop.cli.json_text import encode
+from orlop.cli.terminal import fitted
 from orlop.cli.text import columns, shorten
 
 TYPE_CHECKING = False
@@ -20,6 +21,7 @@ OPTIONS = (
 )
 WORDS = (0, 0)
 
+HEADER = ("NAME", "STATUS", "IMAGE", "COMMAND", "ID")
 COMMAND_WIDTH = 32
 SHORT_ID = 12
 
@@ -33,7 +35,7 @@ def run(arguments: Arguments) -> int:
     elif arguments.flag("quiet"):
         print("\n".join(map(name_of, containers)), end="\n" if containers else "")
     else:
-        print(columns(("NAME", "STATUS", "IMAGE", "COMMAND", "ID"), map(row, containers)))
+        print(fitted(columns(HEADER, map(row, containers))))
     return 0
 
 

@@ -26,6 +26,14 @@ def size() -> tuple[int, int]:
     return DEFAULT_COLUMNS, DEFAULT_ROWS
 
 
+def fitted(table: str) -> str:
+    """*table* with lines cut to the terminal's width; as it is where there is no terminal."""
+    if not sys.stdout.isatty():
+        return table
+    width = size()[0]
+    return "\n".join(line[:width] for line in table.splitlines())
+
+
 def has_colours() -> bool:
     """Is stdout a terminal that shows colours, to someone who wants them?"""
     return (

@@ -7,6 +7,7 @@ from orlop.cli.arguments import Option
 from orlop.cli.client import Client
 from orlop.cli.json_text import encode
 from orlop.cli.ps import name_of
+from orlop.cli.terminal import fitted
 from orlop.cli.text import columns
 from orlop.lib.errors import Conflict, NotFound
 
@@ -33,7 +34,8 @@ def run(arguments: Arguments) -> int:
         print(encode([entry for name, table in tables for entry in processes(name, table)]))
     elif tables:
         header = ["CONTAINER", *strings_of(tables[0][1], "Titles")]
-        print(columns(header, [[name, *row] for name, table in tables for row in _rows(table)]))
+        rows = [[name, *row] for name, table in tables for row in _rows(table)]
+        print(fitted(columns(header, rows)))
     return 0
 
 
