@@ -11,7 +11,9 @@ from pathlib import Path
 
 from orlop.cli.host_settings import HostSettings, host_settings, run_and_report
 from orlop.image.plan import plan
+from orlop.image.store import Store
 from orlop.lib import atomic_file
+from orlop.lib.errors import Conflict
 from orlop.lib.units import format_duration
 
 
@@ -41,6 +43,7 @@ def main(argv: list[str]) -> int:
         publish(
             host, {name: results[step] / path for name, (step, path) in planned.outputs.items()}
         )
+        prune(host)
         print(f"{host.out}/orlop.iso: {describe_size(host.out / 'orlop.iso')}, in {took}")
     return 0
 
@@ -60,6 +63,14 @@ def publish(host: HostSettings, files: Mapping[str, Path]) -> None:
     for leftover in host.out.iterdir():
         if leftover.name.startswith(atomic_file.TEMPORARY_PREFIX):
             leftover.unlink()
+
+
+def prune(host: HostSettings) -> None:
+    """Keep the cache from growing for ever."""
+    try:
+        Store(host.cache).prune()
+    except Conflict:
+        pass  # another build is running, and will do it
 
 
 def describe_size(path: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orlop.cli.host_settings import host_settings
 from orlop.image.store import Store
+from orlop.lib.errors import Conflict
 from orlop.lib.owned_directory import remove_tree
 
 
@@ -20,6 +21,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--all", action="store_true", help="remove the whole cache")
     options = parser.parse_args(argv)
     host = host_settings()
+    locks = (host.cache / "work").glob("*.lock")
+    if [lock for lock in locks if lock.stem != host.session]:
+        raise Conflict("other ./orlop commands are running", hint="stop them first")
     for entry in Store(host.cache).prune(kept_per_step=options.keep):
         print(f"removed {entry.name}")
     for failed in (host.cache / "failed").iterdir():

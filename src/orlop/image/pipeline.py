@@ -65,8 +65,8 @@ def run_steps(steps: Sequence[Step], targets: Sequence[str], settings: Settings)
     by_name = {step.name: step for step in steps}
     with store.in_use():
         results, missing = _plan(by_name, targets, keys, settings)
-        for name in results:
-            settings.display.say(f"{name}: cached")
+        if results:
+            settings.display.say(f"cached: {', '.join(sorted(results))}")
         if missing:
             _Build(by_name, keys, results, settings).run(missing)
     return results

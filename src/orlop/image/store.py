@@ -138,6 +138,9 @@ class Store:
                 removed += entries[kept_per_step:]
             for entry in removed:
                 self._remove_entry(entry)
+            for lock in (self.root / "locks").iterdir():
+                if lock.name != "prune":  # whoever takes one holds `prune` as well
+                    lock.unlink()
             return removed
 
     def _remove_entry(self, entry: Path) -> None:

@@ -245,7 +245,7 @@ def test_display_without_terminal_prints_lines(build: Build, screen: io.StringIO
     lines = screen.getvalue().splitlines()
     assert lines[0] == "greet: started"
     assert lines[1].startswith("greet: done in ")
-    assert lines[2] == "greet: cached"
+    assert lines[2] == "cached: greet"
 
 
 def test_lock_is_free_after_a_build(build: Build, store: Store) -> None:
