@@ -119,6 +119,8 @@ def _replacements(
         raise NotFound(f"the archive has no {', '.join(lacking)} at all", hint="./orlop lock")
     for package in gone:
         what = f"{package.name} {package.version} as locked"
+        if found[package.name].version == package.version:
+            raise Internal(f"the archive's {package.name} {package.version} differs from the lock")
         if locked:
             raise NotFound(f"the archive no longer has {what}", hint="./orlop lock")
         context.warn(f"the archive has no {what}; using {found[package.name].version}")
