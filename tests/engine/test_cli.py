@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import stat
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,3 +168,24 @@ def test_docker_over_ssh(machine: NativeMachine, tmp_path: Path) -> None:
     assert docker("logs", "talker").startswith(b"out-line\n")
     assert docker("exec", "-i", "talker", "cat", stdin=b"through") == b"through"
     assert docker("inspect", "-f", "{{.State.Status}}", "talker") == b"running\n"
+
+
+def test_exec_gives_a_terminal_of_the_right_size(machine: NativeMachine) -> None:
+    socket = str(machine.path("/run/orlop/system.sock"))
+    start = START.format(source=str(SOURCE), socket=socket)
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (33, 101))
+    before = termios.tcgetattr(theirs)
+    script = "test -t 0 && echo terminal; /bin/busybox stty size; exit 5"
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", start, "exec", "-it", "talker", "sh", "-c", script],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    assert process.wait(LIMIT_S) == 5
+    shown = os.read(ours, 65536)
+    assert shown.split() == [b"terminal", b"33", b"101"]
+    assert termios.tcgetattr(theirs) == before, "the terminal is as it was"
+    os.close(ours)
+    os.close(theirs)
