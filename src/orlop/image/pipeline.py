@@ -22,9 +22,9 @@ from orlop.image.step import (
     StepContext,
     StepFailed,
 )
-from orlop.image.step_key import step_keys
+from orlop.image.step_key import check_steps, dependency_order, step_key
 from orlop.image.store import Session
-from orlop.lib.errors import Cancelled, OrlopError
+from orlop.lib.errors import Cancelled, Internal, OrlopError
 from orlop.lib.process import pasteable
 
 __all__ = ["BuildFailed", "Inputs", "Settings", "Step", "StepContext", "StepFailed", "run_steps"]
@@ -60,16 +60,29 @@ def run_steps(steps: Sequence[Step], targets: Sequence[str], settings: Settings)
         InvalidArgument: the steps do not fit together, or an input is missing.
         KeyboardInterrupt: passed on, after everything running has ended.
     """
-    store = settings.session.store
-    keys = step_keys(steps, epoch=settings.epoch, tools=settings.tools)
-    by_name = {step.name: step for step in steps}
-    with store.in_use():
+    by_name = check_steps(steps, settings.tools)
+    with settings.session.store.in_use():
+        keys = _known_keys(by_name, settings)
         results, missing = _plan(by_name, targets, keys, settings)
         if results:
             settings.display.say(f"cached: {', '.join(sorted(results))}")
         if missing:
-            _Build(by_name, keys, results, settings).run(missing)
+            _Build(by_name, results, keys, settings).run(missing)
     return results
+
+
+def _known_keys(by_name: Mapping[str, Step], settings: Settings) -> dict[str, str]:
+    """The keys that can be computed now: of steps whose needs were all made before, at any time."""
+    store = settings.session.store
+    keys: dict[str, str] = {}
+    contents: dict[str, str] = {}
+    for name in dependency_order(by_name):
+        step = by_name[name]
+        if all(need in contents for need in step.inputs.needs):
+            keys[name] = step_key(step, contents, epoch=settings.epoch, tools=settings.tools)
+            if (content := store.content(name, keys[name])) is not None:
+                contents[name] = content
+    return keys
 
 
 def _plan(
@@ -86,7 +99,8 @@ def _plan(
         name = pending.pop()
         if name in results or name in missing:
             continue
-        found = settings.session.store.lookup(name, keys[name])
+        key = keys.get(name)
+        found = None if key is None else settings.session.store.lookup(name, key)
         if found is not None:
             results[name] = found
         else:
@@ -101,13 +115,13 @@ class _Build:
     def __init__(
         self,
         by_name: Mapping[str, Step],
-        keys: Mapping[str, str],
         results: dict[str, Path],
+        keys: dict[str, str],
         settings: Settings,
     ) -> None:
         self._by_name = by_name
-        self._keys = keys
         self._results = results
+        self._keys = keys
         self._settings = settings
         self._cancellation = Cancellation()
         self._times_s = settings.session.store.times_s()
@@ -122,6 +136,7 @@ class _Build:
                 while waiting or running:
                     for name in [] if failures else self._ready(waiting):
                         waiting.remove(name)
+                        self._keys[name] = self._key(self._by_name[name])
                         running[pool.submit(self._run_step, self._by_name[name])] = name
                     if not running:
                         break
@@ -146,6 +161,17 @@ class _Build:
             if all(need in self._results for need in self._by_name[name].inputs.needs)
         )
 
+    def _key(self, step: Step) -> str:
+        """The key of a step whose needs have all been made."""
+        store, settings = self._settings.session.store, self._settings
+        contents: dict[str, str] = {}
+        for need in step.inputs.needs:
+            content = store.content(need, self._keys[need])
+            if content is None:
+                raise Internal(f"the cache has the result of {need}, but not its hash")
+            contents[need] = content
+        return step_key(step, contents, epoch=settings.epoch, tools=settings.tools)
+
     def _run_step(self, step: Step) -> Path:
         """In a worker thread: make the result of *step*, or take it from whoever made it first."""
         session, display = self._settings.session, self._settings.display
@@ -159,7 +185,7 @@ class _Build:
             ):
                 found = session.store.lookup(step.name, self._keys[step.name])
                 if found is not None:
-                    outcome = "made by another build"
+                    outcome = "cached"
                     return found
                 made = self._make(step)
             outcome = "done"

@@ -8,31 +8,28 @@ import ast
 import functools
 import hashlib
 import importlib.util
-import os
-import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orlop.image.step import Step
+from orlop.image.tree_hash import hash_input
 from orlop.lib.errors import InvalidArgument
 
-FORMAT = "1"
+FORMAT = "2"
 """Change it when the layout of cache entries changes: all earlier ones are left alone then."""
 
 CODE_PREFIXES = ("orlop.image.", "orlop.wire.")
 """Imports from these count as a step's code; `orlop.lib` is mechanism and does not."""
 
 INFRASTRUCTURE = frozenset(
-    f"orlop.image.{name}" for name in ("step", "step_key", "store", "pipeline", "progress")
+    f"orlop.image.{name}"
+    for name in ("step", "step_key", "store", "pipeline", "progress", "tree_hash")
 )
-IGNORED_NAMES = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 
 
-def step_keys(steps: Sequence[Step], *, epoch: int, tools: Mapping[str, str]) -> dict[str, str]:
-    """The keys of all *steps*, by name.
-
-    *tools* maps the packages of the tool root to their versions.
+def check_steps(steps: Sequence[Step], tools: Collection[str]) -> dict[str, Step]:
+    """The steps by name.
 
     Raises:
         InvalidArgument: a name appears twice, a need or a tool is missing, or needs form a circle.
@@ -40,10 +37,15 @@ def step_keys(steps: Sequence[Step], *, epoch: int, tools: Mapping[str, str]) ->
     by_name = {step.name: step for step in steps}
     if len(by_name) != len(steps):
         raise InvalidArgument("two steps have the same name")
-    keys: dict[str, str] = {}
-    for name in dependency_order(by_name):
-        keys[name] = _key(by_name[name], keys, epoch=epoch, tools=tools)
-    return keys
+    dependency_order(by_name)
+    for step in steps:
+        lacking = set(step.inputs.tools or ()) - set(tools)
+        if lacking:
+            raise InvalidArgument(
+                f"step {step.name} uses {', '.join(sorted(lacking))}, which the tool root lacks",
+                hint="add it to os/tools.toml, then ./orlop lock",
+            )
+    return by_name
 
 
 def dependency_order(by_name: Mapping[str, Step]) -> list[str]:
@@ -69,7 +71,17 @@ def dependency_order(by_name: Mapping[str, Step]) -> list[str]:
     return order
 
 
-def _key(step: Step, keys: Mapping[str, str], *, epoch: int, tools: Mapping[str, str]) -> str:
+def step_key(
+    step: Step, contents: Mapping[str, str], *, epoch: int, tools: Mapping[str, str]
+) -> str:
+    """The key of *step*, given the content hashes of the results that it needs.
+
+    By content, so that a need that was made again and came out the same repeats nothing.
+    *tools* maps the packages of the tool root to their versions.
+
+    Raises:
+        InvalidArgument: an input file is missing.
+    """
     digest = hashlib.sha256()
 
     def add(label: str, value: str) -> None:
@@ -86,54 +98,14 @@ def _key(step: Step, keys: Mapping[str, str], *, epoch: int, tools: Mapping[str,
         add("value", value)
     for path in step.inputs.files:
         add("file", path.name)
-        add("content", hash_tree(path))
+        add("content", hash_input(path))
     for need in step.inputs.needs:
         add("need", need)
-        add("key", keys[need])
+        add("content", contents[need])
     for tool in sorted(tools if step.inputs.tools is None else step.inputs.tools):
-        if tool not in tools:
-            raise InvalidArgument(f"step {step.name} uses {tool}, which the tool root lacks")
         add("tool", tool)
         add("version", tools[tool])
     return digest.hexdigest()[:32]
-
-
-def hash_tree(path: Path) -> str:
-    """The SHA-256 of a file or tree by names, kinds, executable bits, link targets and bytes.
-
-    Raises:
-        InvalidArgument: *path* does not exist or holds something else than files, directories
-            and links.
-    """
-    digest = hashlib.sha256()
-    for name, entry in _entries(path):
-        mode = entry.lstat().st_mode
-        if stat.S_ISLNK(mode):
-            kind, content = "link", os.readlink(entry)
-        elif stat.S_ISDIR(mode):
-            kind, content = "directory", ""
-        elif stat.S_ISREG(mode):
-            kind = "program" if mode & 0o111 else "file"
-            with entry.open("rb") as stream:
-                content = hashlib.file_digest(stream, "sha256").hexdigest()
-        else:
-            raise InvalidArgument(f"{entry} is neither a file, a directory nor a link")
-        digest.update(f"{name}\0{kind}\0{content}\0".encode(errors="surrogateescape"))
-    return digest.hexdigest()
-
-
-def _entries(path: Path) -> Iterator[tuple[str, Path]]:
-    if not path.exists():
-        raise InvalidArgument(f"{path} does not exist")
-    yield "", path
-    if not path.is_dir():
-        return
-    for directory, directories, files in os.walk(path):
-        links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
-        directories[:] = sorted(set(directories) - IGNORED_NAMES - set(links))
-        for name in sorted([*directories, *files, *links]):
-            entry = Path(directory, name)
-            yield str(entry.relative_to(path)), entry
 
 
 def _code(run: Callable[..., object]) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """The build cache: results by key, work in progress, locks, logs, times of past runs.
 
     store/STEP-KEY/     output/ and step.json; appears by rename, whole, and never changes again
+    contents/STEP-KEY   the content hash of a result, which outlives it
     work/SESSION/       one build's temporary directories; belongs to whoever holds SESSION.lock
     failed/STEP/        the directories of a step's last failure, for the replay command
     locks/              one lock per key, and `prune`, which builds hold shared
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from orlop.image.tree_hash import hash_result
 from orlop.lib import atomic_file
 from orlop.lib.errors import Cancelled, Conflict
 from orlop.lib.owned_directory import own, remove_tree, remove_unowned, try_lock
@@ -45,7 +47,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("store", "work", "failed", "locks", "logs"):
+        for name in ("store", "contents", "work", "failed", "locks", "logs"):
             (root / name).mkdir(parents=True, exist_ok=True)
 
     def entry(self, step: str, key: str) -> Path:
@@ -59,6 +61,13 @@ class Store:
         except FileNotFoundError:
             return None
         return entry / "output"
+
+    def content(self, step: str, key: str) -> str | None:
+        """The content hash of the result under *key*, even if it was pruned; None if never made."""
+        try:
+            return (self.root / "contents" / f"{step}-{key}").read_text()
+        except FileNotFoundError:
+            return None
 
     @contextmanager
     def lock(
@@ -91,10 +100,13 @@ class Store:
         """Make *work*/output the result under *key*: everything synced, then one rename."""
         made = work / "entry"
         made.mkdir()
+        content = hash_result(work / "output")
         (work / "output").rename(made / "output")
         (made / "step.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
         run(["sync", "--file-system", str(made)])
         entry = self.entry(step, key)
+        # First the hash: a result in the store always has one.
+        atomic_file.write_text(self.root / "contents" / entry.name, content)
         made.rename(entry)
         atomic_file.sync_directory(entry.parent)
         return entry / "output"

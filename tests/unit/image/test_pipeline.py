@@ -4,6 +4,7 @@ import fcntl
 import functools
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,33 @@ def test_needs_of_a_cached_step_are_not_looked_at(build: Build, store: Store) ->
     (results["greet"] / "greeting").unlink()
 
     assert list(build(greet(), copy, targets=("copy",))) == ["copy"]
+
+
+def test_a_need_that_comes_out_the_same_repeats_nothing(build: Build, tmp_path: Path) -> None:
+    def count(context: StepContext) -> None:
+        with (tmp_path / "counter").open("a") as stream:
+            stream.write("x")
+
+    count_it = Step("count", count, Inputs(needs=("greet",)))
+
+    def greet_after(reason: str) -> Step:
+        run = functools.partial(write_greeting, text="hello")
+        return Step("greet", run, Inputs(values=(reason,)))
+
+    first = build(greet_after("one reason"), count_it)
+    second = build(greet_after("another"), count_it)
+
+    assert first["greet"] != second["greet"]
+    assert first["count"] == second["count"]
+    assert (tmp_path / "counter").read_text() == "x"
+
+
+def test_pruned_needs_are_not_made_again_for_a_cached_step(build: Build, store: Store) -> None:
+    copy = Step("copy", copy_greeting, Inputs(needs=("greet",)))
+    results = build(greet(), copy)
+    shutil.rmtree(results["greet"].parent)
+
+    assert build(greet(), copy, targets=("copy",)) == {"copy": results["copy"]}
 
 
 def test_failure_says_how_to_see_it_again(build: Build, store: Store) -> None:

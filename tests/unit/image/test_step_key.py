@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+import orlop.image.step_key as step_key_module
 from orlop.image.step import Inputs, Step, StepContext
-from orlop.image.step_key import hash_tree, step_keys
+from orlop.image.step_key import check_steps, step_key
+from orlop.image.tree_hash import hash_input, hash_result
 from orlop.lib.errors import InvalidArgument
 
 
@@ -16,7 +18,7 @@ def nothing(context: StepContext, *, word: str = "") -> None:
 
 
 def key(inputs: Inputs, *, epoch: int = 1, tools: dict[str, str] | None = None) -> str:
-    return step_keys([Step("step", nothing, inputs)], epoch=epoch, tools=tools or {})["step"]
+    return step_key(Step("step", nothing, inputs), {}, epoch=epoch, tools=tools or {})
 
 
 def make_tree(root: Path) -> Path:
@@ -48,19 +50,19 @@ def test_path_and_dates_do_not_count(tmp_path: Path) -> None:
 )
 def test_content_counts(tmp_path: Path, change: "functools.partial[object]") -> None:
     tree = make_tree(tmp_path / "tree")
-    before = hash_tree(tree)
+    before = hash_input(tree)
     change(tree)
 
-    assert hash_tree(tree) != before
+    assert hash_input(tree) != before
 
 
 def test_compiled_modules_in_a_tree_do_not_count(tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "tree")
-    before = hash_tree(tree)
+    before = hash_input(tree)
     (tree / "__pycache__").mkdir()
     (tree / "__pycache__" / "x.pyc").touch()
 
-    assert hash_tree(tree) == before
+    assert hash_input(tree) == before
 
 
 def test_values_do_not_run_into_each_other() -> None:
@@ -78,35 +80,41 @@ def test_named_tools_alone_count() -> None:
     inputs = Inputs(tools=("gcc",))
 
     assert key(inputs, tools={"gcc": "1", "mypy": "1"}) == key(inputs, tools={"gcc": "1"})
-    with pytest.raises(InvalidArgument, match="tool root lacks"):
-        key(inputs, tools={})
+    with pytest.raises(InvalidArgument, match="uses gcc, which the tool root lacks"):
+        check_steps([Step("step", nothing, inputs)], {})
 
 
-def test_keys_of_needs_count() -> None:
-    def chain(value: str) -> str:
-        steps = [
-            Step("one", nothing, Inputs(values=(value,))),
-            Step("two", nothing, Inputs(needs=("one",))),
-        ]
-        return step_keys(steps, epoch=1, tools={})["two"]
+def test_contents_of_needs_count() -> None:
+    step = Step("two", nothing, Inputs(needs=("one",)))
 
-    assert chain("a") != chain("b")
+    def with_content(content: str) -> str:
+        return step_key(step, {"one": content, "other": content}, epoch=1, tools={})
+
+    assert with_content("a") != with_content("b")
+
+
+def test_permissions_of_results_count(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "tree")
+    before = hash_result(tree)
+    os.utime(tree / "folder" / "file", (1, 1))
+    assert hash_result(tree) == before
+
+    (tree / "folder" / "file").chmod(0o600)
+    assert hash_result(tree) != before
 
 
 def code_key(module: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> str:
     import importlib
     import sys
 
-    from orlop.image import step_key
-
     module.write_text(text)
     monkeypatch.syspath_prepend(str(module.parent))
     sys.modules.pop(module.stem, None)
     importlib.invalidate_caches()
-    step_key._module_code.cache_clear()
+    step_key_module._module_code.cache_clear()
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     run = importlib.import_module(module.stem).run
-    return step_keys([Step("step", run)], epoch=1, tools={})["step"]
+    return step_key(Step("step", run), {}, epoch=1, tools={})
 
 
 def test_statements_count_and_comments_do_not(
