@@ -316,12 +316,10 @@ class Services:
             try:
                 await self._start_once(service)
                 return
-            except OrlopError as error:
-                self._settle(service, ServiceState.FAILED, str(error))
+            except (OrlopError, OSError) as error:
                 log.warning("cannot start service %s: %s", name, error)
-            except OSError as error:
-                self._settle(service, ServiceState.FAILED, str(error))
-                log.warning("cannot prepare service %s: %s", name, error)
+            except Exception:
+                log.exception("a fault of Orlop's own keeps service %s from starting", name)
             await asyncio.sleep(self._delays_s[min(attempt, len(self._delays_s) - 1)])
             attempt += 1
 
@@ -341,8 +339,8 @@ class Services:
                 await self._engine.start_container(definition.name)
             except NotModified:
                 pass  # it was running before PID 1 was executed anew
-        except (OrlopError, OSError) as error:
-            self._settle(service, ServiceState.FAILED, str(error))
+        except Exception as error:
+            self._settle(service, ServiceState.FAILED, str(error) or repr(error))
             raise
         self._settle(service, ServiceState.RUNNING)
         service.up.set()
