@@ -1,0 +1,274 @@
+"""Bringing services up and down, with an engine that has no containers and a clock that is ours."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orlop.engine.engine import Health, State
+from orlop.lib.errors import Internal, NotFound, NotModified
+from orlop.system.services import Services, ServiceState
+from orlop.wire.compose import ServiceDefinition, parse_service
+from tests.unit.system.fake_engine import FakeEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class Bench:
+    """A `Services` with everything around it."""
+
+    def __init__(self, **data: dict[str, Any]) -> None:
+        self.engine = FakeEngine()
+        self.refusals: dict[str, tuple[ServiceState, str]] = {}
+        self.reports: list[tuple[str, ServiceState]] = []
+        self.prepared: list[str] = []
+        self.definitions = {name: parse_service(name, value) for name, value in data.items()}
+        self.services = Services(
+            self.engine,
+            may_start=lambda definition: self.refusals.get(definition.name),
+            prepare=self._prepare,
+            report=lambda name, state: self.reports.append((name, state)),
+            delays_s=(0.001,),
+        )
+        self.problems = self.services.define(self.definitions, {})
+
+    def _prepare(self, definition: ServiceDefinition) -> None:
+        self.prepared.append(definition.name)
+
+    def states(self) -> dict[str, str]:
+        return {status.name: status.state.value for status in self.services.statuses()}
+
+    async def start(self) -> None:
+        self.services.watch()
+        self.services.start_all()
+        async with asyncio.timeout(5):
+            await self.services.settled()
+
+
+def run(bench: Bench, scenario: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        try:
+            await scenario()
+        finally:
+            await bench.services.close()
+
+    asyncio.run(main(), debug=True)
+
+
+def needs(
+    name: str, condition: str = "service_started", *, required: bool = True
+) -> dict[str, Any]:
+    return {"depends_on": {name: {"condition": condition, "required": required}}}
+
+
+def test_in_order_of_dependency() -> None:
+    bench = Bench(web=needs("network"), network={}, syslog={"x-orlop": {"stage": "early"}})
+
+    async def scenario() -> None:
+        await bench.start()
+        starts = [call for call in bench.engine.calls if call.startswith("start")]
+        assert starts == ["start syslog", "start network", "start web"]
+        assert set(bench.states().values()) == {"running"}
+        assert bench.prepared == ["syslog", "network", "web"]
+        assert ("web", ServiceState.RUNNING) in bench.reports
+
+    run(bench, scenario)
+
+
+def test_refused_ones_and_those_that_need_them() -> None:
+    bench = Bench(ssh={}, shell=needs("ssh"), other=needs("ssh", required=False), off={})
+    bench.refusals = {
+        "ssh": (ServiceState.SKIPPED, "needs a key"),
+        "off": (ServiceState.DISABLED, "switched off"),
+    }
+
+    async def scenario() -> None:
+        await bench.start()
+        expected = {"ssh": "skipped", "shell": "failed", "other": "running", "off": "disabled"}
+        assert bench.states() == expected
+        reason = bench.services.status("shell").reason
+        assert reason == "depends on ssh, which is not started (needs a key)"
+
+    run(bench, scenario)
+
+
+def test_a_failing_start_is_tried_again_and_dependents_follow() -> None:
+    bench = Bench(base={}, web=needs("base"))
+    bench.engine.broken["base"] = Internal("no memory")
+
+    async def scenario() -> None:
+        await bench.start()
+        assert bench.states() == {"base": "failed", "web": "waiting"}
+        assert bench.services.status("base").reason == "no memory"
+        assert bench.services.status("web").reason == "waits for base, which has failed"
+        bench.engine.broken.clear()
+        async with asyncio.timeout(5):
+            while bench.states() != {"base": "running", "web": "running"}:
+                await asyncio.sleep(0.001)
+
+    run(bench, scenario)
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, "running"), (3, "failed")])
+def test_waiting_for_completion(code: int, state: str) -> None:
+    bench = Bench(once={}, after=needs("once", "service_completed_successfully"))
+    bench.engine.exit_codes["once"] = code
+
+    async def scenario() -> None:
+        await bench.start()
+        assert bench.states() == {"once": "done" if code == 0 else "failed", "after": state}
+        if code:
+            reason = bench.services.status("after").reason
+            assert reason == "depends on once, which ended with status 3"
+
+    run(bench, scenario)
+
+
+@pytest.mark.parametrize(("healthy", "state"), [(True, "running"), (False, "failed")])
+def test_waiting_for_health(healthy: bool, state: str) -> None:
+    bench = Bench(db={}, web=needs("db", "service_healthy"))
+    if not healthy:
+        bench.engine.unhealthy.add("db")
+
+    async def scenario() -> None:
+        await bench.start()
+        assert bench.states() == {"db": "running", "web": state}
+
+    run(bench, scenario)
+
+
+def test_cycles_are_reported_and_the_rest_runs() -> None:
+    bench = Bench(a=needs("b"), b=needs("a"), c={})
+    assert bench.problems == [
+        "service a depends on itself: a -> b -> a",
+        "service b depends on itself: a -> b -> a",
+    ]
+
+    async def scenario() -> None:
+        await bench.start()
+        assert bench.states() == {"a": "failed", "b": "failed", "c": "running"}
+
+    run(bench, scenario)
+
+
+def test_what_the_engine_says_becomes_the_status() -> None:
+    bench = Bench(web={})
+
+    async def scenario() -> None:
+        await bench.start()
+        change = bench.engine.change
+        change("web", "die", state=State.RESTARTING, exit_code=9, restart_count=2)
+        status = bench.services.status("web")
+        assert status.state is ServiceState.STARTING
+        assert status.reason == "ended with status 9, will be restarted"
+        assert status.restarts == 2
+        change("web", "start", state=State.RUNNING, health=Health.UNHEALTHY)
+        assert bench.services.status("web").reason == "does not pass its health check"
+        change("web", "die", state=State.EXITED, exit_code=1)
+        assert bench.services.status("web").state is ServiceState.FAILED
+        await asyncio.sleep(0)
+        assert bench.reports[-1] == ("web", ServiceState.FAILED)
+
+    run(bench, scenario)
+
+
+def test_on_request() -> None:
+    bench = Bench(web={})
+
+    async def scenario() -> None:
+        await bench.start()
+        with pytest.raises(NotModified):
+            await bench.services.start("web")
+        await bench.services.stop("web")
+        assert bench.states() == {"web": "stopped"}
+        with pytest.raises(NotModified):
+            await bench.services.stop("web")
+        await bench.services.restart("web")
+        assert bench.states() == {"web": "running"}
+        with pytest.raises(NotFound):
+            await bench.services.stop("nobody")
+
+    run(bench, scenario)
+
+
+def test_changed_configuration() -> None:
+    bench = Bench(
+        a={"x-orlop": {"config": "reload"}},
+        b={"x-orlop": {"config": True}},
+        c={},
+        ssh={},
+    )
+    bench.refusals["ssh"] = (ServiceState.SKIPPED, "needs a key")
+
+    async def scenario() -> None:
+        await bench.start()
+        bench.engine.calls.clear()
+        bench.refusals = {"c": (ServiceState.DISABLED, "switched off")}
+        await bench.services.configuration_changed(["a", "b", "ssh"])
+        async with asyncio.timeout(5):
+            while bench.states()["c"] != "disabled" or bench.states()["ssh"] != "running":
+                await asyncio.sleep(0.001)
+        assert bench.engine.calls[:4] == ["kill a SIGHUP", "stop b", "create b", "start b"]
+        assert "start ssh" in bench.engine.calls
+        assert "stop c" in bench.engine.calls
+        assert "stop a" not in bench.engine.calls
+
+    run(bench, scenario)
+
+
+def test_taking_over_after_a_reexecution() -> None:
+    bench = Bench(web=needs("base"), base={}, once={}, stopped={})
+
+    async def scenario() -> None:
+        for name in ("web", "once"):
+            await bench.engine.create(_config(bench, name))
+            await bench.engine.start_container(name)
+        bench.engine.change("once", "die", state=State.EXITED)
+        bench.engine.calls.clear()
+        bench.services.adopt()
+        bench.services.mark_stopped(["stopped", "unknown"])
+        await bench.start()
+        assert bench.engine.calls == ["create base", "start base"]
+        expected = {"web": "running", "base": "running", "once": "done", "stopped": "stopped"}
+        assert bench.states() == expected
+
+    run(bench, scenario)
+
+
+def _config(bench: Bench, name: str) -> Any:
+    from orlop.engine.config import from_service
+
+    return from_service(bench.definitions[name])
+
+
+def test_stopping_in_reverse_order_in_parallel() -> None:
+    bench = Bench(
+        web=needs("base"), app=needs("base"), base={}, log={"x-orlop": {"stage": "early"}}
+    )
+    bench.engine.stop_delays_s = {"web": 0.02, "app": 0.01}
+
+    async def scenario() -> None:
+        await bench.start()
+        bench.engine.calls.clear()
+        await bench.services.stop_all(asyncio.Event())
+        assert bench.engine.calls == ["stop app", "stop web", "stop base", "stop log"]
+
+    run(bench, scenario)
+
+
+def test_stopping_ends_when_forced() -> None:
+    bench = Bench(web={})
+    bench.engine.stop_delays_s = {"web": 1000}
+
+    async def scenario() -> None:
+        await bench.start()
+        force = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.01, force.set)
+        async with asyncio.timeout(5):
+            await bench.services.stop_all(force)
+        assert bench.states() == {"web": "running"}
+
+    run(bench, scenario)
