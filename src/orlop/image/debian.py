@@ -36,8 +36,17 @@ IMPLIED_PACKAGES = ("busybox-static", "python3.13")
 
 
 def steps(checkout: Path, *, locked: bool) -> tuple[Step, ...]:
-    """The steps `debs`, `kernel-source` and `sources`."""
+    """The steps `debs`, `kernel-source` and `sources`.
+
+    Raises:
+        NotFound: something that is wanted was never locked.
+    """
     files = lockfile.parse_sources(lockfile.read(checkout, "sources.lock"))
+    packages = lockfile.parse_packages(lockfile.read(checkout, "image.lock"))
+    unlocked = set(wanted_packages(checkout)) - {package.name for package in packages}
+    unlocked |= set(wanted_sources(checkout)) - {file.source for file in files}
+    if unlocked:
+        raise NotFound(f"not in os/lock: {', '.join(sorted(unlocked))}", hint="./orlop lock")
     return (
         _debs_step("debs", lockfile.read(checkout, "image.lock"), locked),
         _debs_step("kernel-source", lockfile.read(checkout, KERNEL_LOCK), locked),
