@@ -9,6 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from orlop.engine import capabilities, rootfs, spec, users
+from orlop.engine.config import SERVICE_LABEL
 from orlop.lib.errors import InvalidArgument, ResourceExhausted
 from orlop.wire.compose_model import MountKind, Seccomp
 
@@ -105,6 +106,18 @@ def _make_bind_sources(config: ContainerConfig) -> None:
         if not mount.create_host_path:
             raise InvalidArgument(f"bind source path does not exist: {mount.source}")
         os.makedirs(mount.source, mode=0o755, exist_ok=True)
+        _give_to_service(mount.source, config)
+
+
+def _give_to_service(directory: str, config: ContainerConfig) -> None:
+    """A directory made for a system service belongs to the user it runs as, which must be a number.
+
+    Docker leaves such a directory to root; a service without root could not use it, and nobody else
+    is there to hand it over.
+    """
+    user, _, group = config.user.partition(":")
+    if SERVICE_LABEL in dict(config.labels) and user.isdecimal() and group.isdecimal():
+        os.chown(directory, int(user), int(group))
 
 
 def find_devices(config: ContainerConfig) -> Iterator[spec.HostDevice]:

@@ -72,7 +72,7 @@ def test_forms_of_old(data: bytes, line: str) -> None:
 @pytest.mark.parametrize(
     ("data", "line"),
     [
-        # Examples 1 to 4 of RFC 5424 section 6.5; the host name is ours, the sender cannot choose it.
+        # Examples of RFC 5424 section 6.5; the host name is ours, the sender cannot choose it.
         (
             b"<34>1 2003-10-11T22:14:15Z h su - ID47 - \xef\xbb\xbf'su root' failed",
             "<34>1 2003-10-11T22:14:15Z here su - ID47 - 'su root' failed",
@@ -113,6 +113,8 @@ def test_origin_is_ours_to_say() -> None:
     forged = parse(b'<13>1 - - a - - [orlop@32473 container="time"][x@1 y="z"] text')
     line = format_message(with_origin(forged, "web"))
     assert line == f'<13>1 {NOW} here a - - [orlop@32473 container="web"][x@1 y="z"] text'.encode()
+    unknown = format_message(with_origin(forged, "-"))
+    assert unknown == f'<13>1 {NOW} here a - - [x@1 y="z"] text'.encode()
     odd = format_message(with_origin(parse(b"<13>a: b"), 'we"]\n\\b'))
     assert RFC5424.fullmatch(odd)
     assert b"\n" not in odd

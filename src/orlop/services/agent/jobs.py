@@ -97,7 +97,7 @@ class Job:
         """
         self.request = request
         self.deadline_s = deadline_s
-        self.timed_out = self.truncated = False
+        self.timed_out = self.truncated = self.abandoned = False
         self.status: int | None = None
         self.output: dict[int, bytearray] = {}
         self.stdin, self._unsent = -1, memoryview(request.standard_input)

@@ -92,12 +92,10 @@ class Agent:
         return list({id(job): job for job in self._jobs.values()}.values())
 
     def _serve_port(self, events: int) -> None:
-        if events & select.POLLOUT and self._outgoing:
+        if events & select.POLLOUT and self._outgoing and not events & select.POLLHUP:
             self._send()
-        elif events & select.POLLIN:
+        else:  # data or a hangup: reading tells whether the host left (nothing) or the port (error)
             self._receive()
-        if events & select.POLLHUP and not events & select.POLLIN:
-            self._lose_host()
 
     def _receive(self) -> None:
         try:
@@ -123,11 +121,13 @@ class Agent:
             self._lose_host()
 
     def _lose_host(self) -> None:
-        """Nobody is there: half a request and answers for whoever was there mean nothing any
-        more."""
+        """Nobody is there: what was asked and what was to be answered means nothing any more."""
         self._connected = False
         self._incoming.clear()
         self._outgoing.clear()
+        for job in self._running():
+            job.abandoned = True
+            job.kill()
 
     def _start_jobs(self) -> None:
         while not self._outgoing and len(self._running()) < MAX_JOBS:
@@ -182,7 +182,8 @@ class Agent:
         for descriptor in [key for key, owner in self._jobs.items() if owner is job]:
             self._forget(descriptor)
         job.close()
-        self._answer(job.answer())
+        if not job.abandoned:
+            self._answer(job.answer())
 
     def _answer(self, content: dict[str, object]) -> None:
         self._outgoing += json.dumps(content).encode() + b"\n"

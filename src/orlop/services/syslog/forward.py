@@ -8,6 +8,7 @@ message that was being sent when a TCP connection broke is sent again, so it may
 
 import collections
 import random
+import select
 import socket
 import threading
 from typing import NamedTuple
@@ -162,10 +163,8 @@ def check_open(connection: socket.socket) -> None:
     Raises:
         OSError: it is closed.
     """
-    try:
-        data = connection.recv(512, socket.MSG_DONTWAIT | socket.MSG_PEEK)
-    except BlockingIOError:
-        return
-    if not data:
+    # Asked first, because a socket with a timeout waits in recv() whatever its flags say.
+    readable, _, _ = select.select([connection], [], [], 0)
+    # Nothing is expected; what comes all the same must not pile up.
+    if readable and not connection.recv(4096):
         raise ConnectionResetError("closed by the remote host")
-    connection.recv(512, socket.MSG_DONTWAIT)  # nothing is expected; do not let it pile up

@@ -128,11 +128,16 @@ def format_time(time_ns: int) -> str:
 
 
 def with_origin(message: Message, container: str) -> Message:
-    """*message* with the container it came from in its structured data; forged ones are removed."""
+    """*message* with the container it came from in its structured data, and without forged ones.
+
+    A *container* that is not known (`-`) is not named.
+    """
     structure = "" if message.structure == NIL else message.structure
     kept = "".join(
         element[0] for element in _ELEMENT.finditer(structure) if element["id"] != OWN_STRUCTURE
     )
+    if container == NIL:
+        return message._replace(structure=kept or NIL)
     value = one_line(container).replace("\\", "\\\\").replace('"', '\\"').replace("]", "\\]")
     return message._replace(structure=f'[{OWN_STRUCTURE} container="{value}"]{kept}')
 

@@ -98,6 +98,7 @@ class SyslogService:
     def run(self) -> None:
         """Serve until `stop`; then what has arrived is written and durable."""
         self._note(SYSLOG_INFO, "syslog started")
+        self._flush()
         while not self._stop_wanted:
             self._step()
         self._take_kernel()
@@ -139,7 +140,7 @@ class SyslogService:
                 )
             if verdict.accepted:
                 message = parse_message(data, now_ns=time.time_ns(), host=host_name())
-                self._emit(message if sender == UNKNOWN_SENDER else with_origin(message, sender))
+                self._emit(with_origin(message, sender))
 
     def _take_kernel(self) -> None:
         if self._kmsg < 0:

@@ -1,0 +1,160 @@
+"""Real leases: our configuration and hook with dhcpcd, against dnsmasq in another namespace."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orlop.services.network.main import write_plan
+from orlop.services.network.plan import HOOK_PATH, plan
+from tests.engine.services.namespaces import (
+    NetworkNamespace,
+    cable,
+    network_namespace,
+    running,
+    wait_until,
+)
+
+pytestmark = [pytest.mark.engine, pytest.mark.root]
+
+HOOK = Path("os/services/network/rootfs/usr/lib/orlop/network-hook")
+
+# What the service's definition grants, and nothing else.
+CAPABILITIES = "-all,+net_admin,+net_raw,+net_bind_service"
+
+
+class Network:
+    """A machine in *client* whose only cable goes to a router with a DHCP server in *server*."""
+
+    def __init__(self, root: Path, client: NetworkNamespace, server: NetworkNamespace) -> None:
+        self.root, self.client, self.server = root, client, server
+        self.own, self.shared = root / "run", root / "shared"
+        for directory in (self.own, self.shared / "etc", self.shared / "network"):
+            directory.mkdir(parents=True)
+
+    def dhcp_server(self) -> list[str]:
+        dnsmasq = shutil.which("dnsmasq", path="/usr/sbin:/usr/bin")
+        assert dnsmasq is not None
+        return self.server.command(
+            *(dnsmasq, "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root"),
+            *("--interface=s0", "--bind-interfaces", f"--pid-file={self.root}/dnsmasq.pid"),
+            *(f"--dhcp-leasefile={self.root}/leases", "--enable-ra", "--log-facility=-"),
+            "--dhcp-range=10.77.0.50,10.77.0.99,1h",
+            "--dhcp-range=fd77::100,fd77::1ff,slaac,64,1h",
+            *("--dhcp-option=option:router,10.77.0.1", "--dhcp-option=option:dns-server,10.77.0.1"),
+            "--dhcp-option=option:domain-search,example.org",
+            "--dhcp-option=option:ntp-server,10.77.0.1",
+            "--dhcp-option=option6:dns-server,[fd77::1]",
+        )
+
+    def dhcpcd(self, settings: dict[str, object]) -> list[str]:
+        """The service's own configuration and hook; paths are those of the test."""
+        write_plan(plan(settings), str(self.own))
+        hook = self.root / "hook"
+        text = HOOK.read_text()
+        text = text.replace(":-/run/dhcpcd}", f":-{self.own}}}")
+        hook.write_text(text.replace(":-/run/orlop}", f":-{self.shared}}}"))
+        hook.chmod(0o755)
+        path = self.own / "dhcpcd.conf"
+        lines = path.read_text().replace(HOOK_PATH, str(hook)).replace(" veth*", "")
+        path.write_text(lines)
+        dhcpcd = shutil.which("dhcpcd", path="/usr/sbin:/usr/bin")
+        assert dhcpcd is not None
+        return self.client.command(
+            *("unshare", "--mount", "--propagation", "unchanged", "sh", "-c"),
+            'mount -t tmpfs none /run && mount -t tmpfs none "$1" && shift && exec "$@"',
+            *("sh", "/var/lib/dhcpcd"),
+            *("setpriv", "--no-new-privs", "--bounding-set", CAPABILITIES),
+            *(dhcpcd, "--nobackground", "--config", str(path)),
+        )
+
+    def addresses(self) -> str:
+        return self.client.run("ip", "-o", "addr", "show", "dev", "eth0", "scope", "global")
+
+    def routes(self) -> str:
+        return self.client.run("ip", "route") + self.client.run("ip", "-6", "route")
+
+    @property
+    def resolv_conf(self) -> list[str]:
+        path = self.shared / "etc/resolv.conf"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    with network_namespace() as client, network_namespace() as server:
+        cable(client, "eth0", server, "s0")
+        server.run("ip", "link", "set", "s0", "up")
+        server.run("ip", "addr", "add", "10.77.0.1/24", "dev", "s0")
+        server.run("ip", "addr", "add", "fd77::1/64", "dev", "s0", "nodad")
+        client.run("sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_ra")
+        yield Network(tmp_path, client, server)
+
+
+def test_lease_by_dhcp_and_router_advertisement(network: Network, tmp_path: Path) -> None:
+    with (
+        running(network.dhcp_server(), tmp_path / "dnsmasq.log"),
+        running(network.dhcpcd({}), tmp_path / "dhcpcd.log"),
+    ):
+        wait_until(lambda: "10.77.0." in network.addresses(), "DHCPv4 lease")
+        wait_until(lambda: "fd77::" in network.addresses(), "IPv6 address")
+        wait_until(lambda: "default via fe80::" in network.routes(), "IPv6 router")
+        assert "default via 10.77.0.1" in network.routes()
+        wait_until(lambda: len(network.resolv_conf) >= 3, "resolv.conf")
+        assert set(network.resolv_conf) >= {
+            "nameserver 10.77.0.1",
+            "nameserver fd77::1",
+            "search example.org",
+        }
+        assert (network.shared / "network/ntp-servers").read_text() == "10.77.0.1\n"
+
+
+def test_static_addresses_come_and_servers_are_ours(network: Network, tmp_path: Path) -> None:
+    settings: dict[str, object] = {
+        "interfaces": {
+            "eth0": {
+                "addresses": ["10.77.0.5/24", "fd77::5/64"],
+                "gateway": "10.77.0.1",
+                "gateway6": "fd77::1",
+                "mtu": 1400,
+            }
+        },
+        "nameservers": ["192.0.2.53"],
+    }
+    network.client.run("ip", "addr", "add", "10.99.0.1/24", "dev", "eth0")  # of a former life
+    with (
+        running(network.dhcp_server(), tmp_path / "dnsmasq.log"),
+        running(network.dhcpcd(settings), tmp_path / "dhcpcd.log"),
+    ):
+        wait_until(lambda: "default via fd77::1" in network.routes(), "routes")
+        assert "10.77.0.5/24" in network.addresses()
+        assert "fd77::5/64" in network.addresses()
+        assert "10.99.0.1" not in network.addresses()
+        assert "10.77.0.5 dev" not in network.routes()
+        assert "default via 10.77.0.1" in network.routes()
+        assert "mtu 1400" in network.client.run("ip", "link", "show", "eth0")
+        wait_until(lambda: network.resolv_conf == ["nameserver 192.0.2.53"], "resolv.conf")
+        network.client.run("ping", "-c", "1", "-W", "5", "10.77.0.1")
+
+
+def test_addresses_stay_when_the_service_is_restarted(network: Network, tmp_path: Path) -> None:
+    with running(network.dhcp_server(), tmp_path / "dnsmasq.log"):
+        with running(network.dhcpcd({}), tmp_path / "dhcpcd.log"):
+            wait_until(lambda: "10.77.0." in network.addresses(), "DHCPv4 lease")
+        before = network.addresses()
+        assert "10.77.0." in before
+        with running(network.dhcpcd({}), tmp_path / "dhcpcd.log"):
+            wait_until(lambda: "nameserver 10.77.0.1" in network.resolv_conf, "second lease")
+            assert "10.77.0." in network.addresses()
+
+
+def test_cable_comes_later(network: Network, tmp_path: Path) -> None:
+    network.server.run("ip", "link", "set", "s0", "down")
+    with (
+        running(network.dhcp_server(), tmp_path / "dnsmasq.log"),
+        running(network.dhcpcd({}), tmp_path / "dhcpcd.log"),
+    ):
+        wait_until(lambda: "waiting for carrier" in (tmp_path / "dhcpcd.log").read_text())
+        network.server.run("ip", "link", "set", "s0", "up")
+        wait_until(lambda: "10.77.0." in network.addresses(), "lease after the carrier")
