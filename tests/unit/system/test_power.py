@@ -1,0 +1,194 @@
+"""The end of the machine: bounded, in order, whatever fails; and the socket that can ask for it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from orlop.lib.linux import RebootCommand
+from orlop.lib.mount import MountEntry
+from orlop.system import cgroups, firmware, power
+from orlop.system.machine import Machine
+from orlop.system.parameters import Parameters
+from orlop.system.power import Power, PowerAction
+from orlop.system.power_socket import PowerSocket
+from orlop.system.unmounting import Unmount, plan
+
+if TYPE_CHECKING:
+    from orlop.system.services import Services
+
+
+class FakeServices:
+    """Services that take as long to stop as the test says."""
+
+    def __init__(self, delay_s: float, error: Exception | None = None) -> None:
+        self.delay_s, self.error = delay_s, error
+        self.stopped = False
+
+    async def stop_all(self, force: asyncio.Event) -> None:
+        if self.error is not None:
+            raise self.error
+        forced = asyncio.ensure_future(force.wait())
+        await asyncio.wait((forced,), timeout=self.delay_s)
+        forced.cancel()
+        self.stopped = True
+
+    def statuses(self) -> list[object]:
+        return []
+
+
+@pytest.fixture(autouse=True)
+def no_cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroups, "USER", tmp_path / "user")
+    monkeypatch.setattr(cgroups, "SYSTEM", tmp_path / "system")
+    monkeypatch.setattr(firmware, "VARIABLE", str(tmp_path / "variable"))
+
+
+async def end(
+    services: FakeServices | None, *, shutdown_s: int = 5, force: bool = False, again_s: float = 0
+) -> list[str]:
+    """Run a whole shutdown and return what happened."""
+    happened: list[str] = []
+    machine = Machine(Parameters(shutdown_s=shutdown_s))
+
+    async def stop_engine() -> None:
+        happened.append("engine")
+
+    def finish(command: RebootCommand) -> None:
+        happened.append(command.name)
+
+    ending = Power(machine, stop_engine=stop_engine, end=finish)
+    ending.services = cast("Services | None", services)
+    ending.request(PowerAction.REBOOT, "a test", force=force)
+    if again_s:
+        loop = asyncio.get_running_loop()
+        loop.call_later(again_s, ending.request, PowerAction.REBOOT, "impatience")
+    async with asyncio.timeout(5):
+        await ending.serve()
+    return happened
+
+
+def test_everything_is_stopped_then_reboot() -> None:
+    services = FakeServices(0)
+    assert asyncio.run(end(services)) == ["engine", "RESTART"]
+    assert services.stopped
+
+
+def test_without_services() -> None:
+    assert asyncio.run(end(None)) == ["engine", "RESTART"]
+
+
+def test_a_failing_step_does_not_keep_the_machine_on() -> None:
+    assert asyncio.run(end(FakeServices(0, OSError("broken")))) == ["engine", "RESTART"]
+
+
+def test_forced_does_not_stop_services() -> None:
+    services = FakeServices(0)
+    asyncio.run(end(services, force=True))
+    assert not services.stopped
+
+
+def test_a_second_request_hurries() -> None:
+    services = FakeServices(1000)
+    asyncio.run(end(services, again_s=0.01))
+    assert services.stopped
+
+
+def test_services_are_given_up_after_the_limit() -> None:
+    services = FakeServices(1000)
+    assert asyncio.run(end(services, shutdown_s=0)) == ["engine", "RESTART"]
+    assert not services.stopped
+
+
+def test_documented_bounds() -> None:
+    assert power.USER_GRACE_S + Parameters().shutdown_s + power.KILL_TIMEOUT_S == 105
+
+
+@pytest.mark.parametrize(
+    ("sent", "asked"),
+    [
+        (b"poweroff\n", PowerAction.POWEROFF),
+        (b"reboot\n", PowerAction.REBOOT),
+        (b"halt\n", None),
+        (b"poweroff", None),
+        (b"x" * 100, None),
+        (b"", None),
+    ],
+)
+def test_power_socket(tmp_path: Path, sent: bytes, asked: PowerAction | None) -> None:
+    path = str(tmp_path / "power.sock")
+    requests: list[PowerAction] = []
+
+    async def scenario() -> None:
+        listening = PowerSocket(path, requests.append)
+        listening.open()
+        server = asyncio.ensure_future(listening.serve())
+        # Byte by byte, in two connections: the second shows that the first did no harm.
+        for data in (sent, b"reboot\n"):
+            _, writer = await asyncio.open_unix_connection(path)
+            for byte in data:
+                writer.write(bytes([byte]))
+            writer.close()
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):
+            while PowerAction.REBOOT not in requests:
+                await asyncio.sleep(0.01)
+        server.cancel()
+        again = PowerSocket(path, requests.append)
+        again.open(listening.descriptor)
+        assert again.descriptor == listening.descriptor
+        assert listening._socket is not None
+        listening._socket.detach()
+        assert again._socket is not None
+        again._socket.close()
+
+    asyncio.run(scenario())
+    assert (asked in requests) if asked is not None else requests == [PowerAction.REBOOT]
+    assert Path(path).stat().st_mode & 0o777 == 0o600
+
+
+def mounted(target: str, fstype: str) -> MountEntry:
+    return MountEntry(Path(target), fstype, "x", frozenset())
+
+
+def test_unmounting_is_the_reverse_of_mounting() -> None:
+    mounts = [
+        mounted("/", "erofs"),
+        mounted("/proc", "proc"),
+        mounted("/dev", "devtmpfs"),
+        mounted("/dev/pts", "devpts"),
+        mounted("/run", "tmpfs"),
+        mounted("/tmp", "tmpfs"),
+        mounted("/sys/fs/cgroup", "cgroup2"),
+        mounted("/var", "ext4"),
+        mounted("/var/lib/orlop/engine/c/merged", "overlay"),
+        mounted("/mnt/nfs", "nfs4"),
+    ]
+    assert plan(mounts) == [
+        Unmount("/mnt/nfs", True),
+        Unmount("/var/lib/orlop/engine/c/merged", False),
+        Unmount("/var", True),
+        Unmount("/tmp", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "cleared"),
+    [
+        (b"\x07\0\0\0\x01", b"\x07\0\0\0\x00"),
+        (b"\x07\0\0\0\x11", b"\x07\0\0\0\x10"),
+        (b"\x07\0\0\0\x00", None),
+        (b"short", None),
+        (b"", None),
+    ],
+)
+def test_memory_overwrite_request(tmp_path: Path, content: bytes, cleared: bytes | None) -> None:
+    variable = tmp_path / "variable"
+    variable.write_bytes(content)
+    changed = firmware.withdraw_memory_overwrite_request(str(variable))
+    assert changed is (cleared is not None)
+    assert variable.read_bytes() == (content if cleared is None else cleared)
+    assert not firmware.withdraw_memory_overwrite_request(str(tmp_path / "none"))
