@@ -31,7 +31,7 @@ KERNEL_SOURCE = "linux-source-6.12"
 KERNEL_LOCK = "kernel.lock"
 """Apart from image.lock, so that a new package in the image does not compile the kernel again."""
 
-IMPLIED_PACKAGES = ("busybox-static", "python3.13")
+IMPLIED_PACKAGES = ("busybox", "python3.13")
 """What every image needs without saying so: the interpreter and the tools of the containers."""
 
 

@@ -1,0 +1,132 @@
+"""All steps of a build, and what it publishes.
+
+    debs -> packages --+-> python --+-> root -> initrd --+-> iso -> manifest
+    sources -> build-* +------------+                    |
+    kernel-source -> kernel-config -> kernel -> modules -+
+
+Only ``python`` and what follows it depends on our Python code.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orlop.image import debian, kernel_steps, root, source_build
+from orlop.image import manifest as manifest_step
+from orlop.image import release_steps as release
+from orlop.image.command_line import default_command_line
+from orlop.image.kernel_config import CONFIG_FILE
+from orlop.image.source_build import Build
+from orlop.image.step import Inputs, Step
+
+ISO_TOOLS = ("dosfstools", "grub-common", "grub-efi-amd64-bin", "grub-pc-bin", "mtools", "xorriso")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps, and the files of ``out/``: name to (step, path in the step's result)."""
+
+    steps: tuple[Step, ...]
+    outputs: Mapping[str, tuple[str, str]]
+
+
+def plan(checkout: Path, locked: bool) -> Plan:
+    """Read what is under ``os/`` and decide the steps; nothing is built.
+
+    Raises:
+        InvalidArgument: a description is not valid.
+        NotFound: a lock file is missing.
+    """
+    steps = (
+        *debian.steps(checkout, locked=locked),
+        *kernel_steps.steps(checkout),
+        *root_steps(checkout),
+        *release_steps(checkout),
+    )
+    outputs = {
+        "orlop.iso": ("iso", "orlop.iso"),
+        "vmlinuz": ("kernel", "vmlinuz"),
+        "initrd": ("initrd", "initrd"),
+        "kernel.config": ("kernel-config", CONFIG_FILE),
+        "manifest.json": ("manifest", "manifest.json"),
+        "sbom.spdx.json": ("manifest", "sbom.spdx.json"),
+    }
+    return Plan(steps, outputs)
+
+
+def root_steps(checkout: Path) -> tuple[Step, ...]:
+    """From .deb files and our sources to ``os.erofs``."""
+    builds = source_build.read_builds(checkout / "os/build")
+    in_root = tuple(name for name in builds if name != "init")
+    source = checkout / "src/orlop"
+    descriptions = (checkout / "os/root", checkout / "os/services")
+    return (
+        Step("packages", root.unpack_packages, Inputs(needs=("debs",), tools=("dpkg",), epoch=0)),
+        *(_build_step(build, checkout) for build in builds.values()),
+        Step(
+            "python",
+            functools.partial(root.compile_python, checkout=checkout),
+            Inputs(
+                files=(source, *descriptions), needs=("packages",), tools=("python3.13",), epoch=0
+            ),
+        ),
+        Step(
+            "root",
+            functools.partial(root.build_root, checkout=checkout, builds=in_root),
+            Inputs(
+                files=(*descriptions, checkout / "os/sysctl.toml"),
+                needs=("packages", "python", "modules", *(f"build-{name}" for name in in_root)),
+                tools=("erofs-utils", "python3-pyelftools"),
+                epoch=0,
+            ),
+        ),
+    )
+
+
+def _build_step(build: Build, checkout: Path) -> Step:
+    files = [checkout / source for source in build.sources]
+    headers = sorted({header for file in files for header in file.parent.glob("*.h")})
+    if build.version_script:
+        headers.append(checkout / build.version_script)
+    return Step(
+        f"build-{build.name}",
+        functools.partial(source_build.run_build, build=build, checkout=checkout),
+        Inputs(
+            files=(*files, *headers),
+            values=(build.text,),
+            needs=("sources",) if build.source else (),
+            tools=build.tools,
+        ),
+    )
+
+
+def release_steps(checkout: Path) -> tuple[Step, ...]:
+    """From kernel and ``os.erofs`` to everything that is published."""
+    command_line = default_command_line(checkout)
+    builds = tuple(source_build.read_builds(checkout / "os/build"))
+    return (
+        Step("initrd", release.build_initrd, Inputs(needs=("root", "build-init"), tools=())),
+        Step(
+            "iso",
+            functools.partial(release.build_iso, checkout=checkout, command_line=command_line),
+            Inputs(
+                files=(checkout / release.GRUB_MENU, checkout / release.GRUB_SEARCH),
+                values=(command_line,),
+                needs=("kernel", "initrd", "root"),
+                tools=ISO_TOOLS,
+            ),
+        ),
+        Step(
+            "manifest",
+            functools.partial(manifest_step.build_manifest, builds=builds),
+            Inputs(
+                needs=(
+                    *("debs", "sources", "kernel-source", "packages", "python", "root"),
+                    *("kernel", "kernel-config", "hardening", "initrd", "iso"),
+                    *(f"build-{name}" for name in builds),
+                ),
+                tools=tuple(manifest_step.LINKED_TOOLS.values()),
+            ),
+        ),
+    )

@@ -1,0 +1,207 @@
+"""The steps that make the system image: packages, Python, and the root they become.
+
+``packages`` takes the .deb files apart, ``python`` compiles modules, ``root`` puts base and service
+images together, checks them and writes ``os.erofs`` with ``contents.json``: every path, for
+manifest and sizes. Only the last two depend on our sources.
+"""
+
+import json
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from orlop import __version__
+from orlop.image import erofs
+from orlop.image.assemble import Sources, assemble
+from orlop.image.blobs import BlobSet, BlobStore, Digest
+from orlop.image.check_root import check_root
+from orlop.image.elf import ElfCache, index_libraries
+from orlop.image.images import Image, read_images
+from orlop.image.packages import Package, unpack_package
+from orlop.image.pyclosure import close_imports
+from orlop.image.pycompile import compile_units
+from orlop.image.pymodules import OWN, place_modules, python_roots, read_library
+from orlop.image.step import StepContext
+from orlop.image.tree import Directory, File, Symlink, Tree
+from orlop.image.tuning_table import TABLE_PATH, read_tuning_table
+
+PACKAGES_FILE = "packages.json"
+MODULES_FILE = "modules.json"
+CONTENTS_FILE = "contents.json"
+IMAGE_FILE = "os.erofs"
+KERNEL_MODULES = "kernel-modules"
+"""Origin of the kernel's modules in manifest and sizes."""
+
+
+def unpack_packages(context: StepContext) -> None:
+    """Step ``packages``: take all .deb files of step ``debs`` apart."""
+    debs = context.result("debs")
+    store = BlobStore(context.output / "blobs")
+    records = json.loads((debs / "packages.json").read_text())
+    packages = []
+    for count, record in enumerate(records):
+        context.progress(count / len(records), record["name"])
+        packages.append(unpack_package(debs / record["file"], store).to_json())
+    (context.output / PACKAGES_FILE).write_text(json.dumps(packages))
+
+
+def read_packages(folder: Path) -> dict[str, Package]:
+    """The result of step ``packages``, by name."""
+    rows = json.loads((folder / PACKAGES_FILE).read_text())
+    return {row["name"]: Package.from_json(row) for row in rows}
+
+
+def compile_python(context: StepContext, *, checkout: Path) -> None:
+    """Step ``python``: compile every module that some root needs, and list those of each root."""
+    folder = context.result("packages")
+    own = BlobStore(context.output / "blobs")
+    blobs = BlobSet(BlobStore(folder / "blobs"), own)
+    packages = read_packages(folder)
+    library = read_library(packages.values(), checkout / "src/orlop", own, blobs)
+    closures = {
+        image.name: close_imports(python_roots(image.contents.python), library)
+        for image in read_images(checkout)
+        if image.contents.python
+    }
+    names = sorted(frozenset[str]().union(*closures.values()) & library.modules.keys())
+    units = [m.unit for m in map(library.modules.__getitem__, names) if not m.is_extension]
+    context.progress(None, f"compiling {len(units)} modules")
+    stores = [folder / "blobs", context.output / "blobs"]
+    compiled = compile_units(units, stores, context.output / "blobs", context.scratch)
+    placed = {
+        image: {path: _row(node) for path, node in place_modules(names, library, compiled).items()}
+        for image, names in closures.items()
+    }
+    (context.output / MODULES_FILE).write_text(json.dumps(placed))
+
+
+def _row(node: File) -> tuple[str, int, str]:
+    return node.digest, node.size_bytes, node.origin
+
+
+def read_modules(folder: Path) -> dict[str, dict[str, File]]:
+    """The result of step ``python``: for each image the files of its modules by path."""
+    placed = json.loads((folder / MODULES_FILE).read_text())
+    return {
+        image: {
+            path: File(Digest(digest), size, 0o644, origin)
+            for path, (digest, size, origin) in files.items()
+        }
+        for image, files in placed.items()
+    }
+
+
+def build_root(
+    context: StepContext,
+    *,
+    checkout: Path,
+    builds: Sequence[str],
+    compression: Sequence[str] = erofs.COMPRESSION,
+) -> None:
+    """Step ``root``: base and service images, checked, as EROFS."""
+    sources = _sources(context, builds)
+    images = read_images(checkout)
+    python = read_modules(context.result("python"))
+    context.progress(None, "putting roots together")
+    tree = assemble_all(images, python, sources)
+    add_modules_of_kernel(tree, context.result("modules"), sources)
+    table = read_tuning_table(checkout)
+    tree.add(TABLE_PATH, sources.file(table, OWN))
+    release = {"version": __version__, "build": tree_identity(tree)}
+    tree.add("/usr/lib/orlop/release.json", sources.file(_json(release), OWN))
+    context.progress(None, "compressing")
+    erofs.make_erofs(
+        tree,
+        sources.blobs,
+        context.output / IMAGE_FILE,
+        context.scratch,
+        context.run,
+        compression,
+    )
+    (context.output / "release.json").write_bytes(_json(release))
+    (context.output / CONTENTS_FILE).write_text(json.dumps(contents_rows(tree)))
+
+
+def assemble_all(
+    images: Sequence[Image], python: Mapping[str, Mapping[str, File]], sources: Sources
+) -> Tree:
+    """The base root with the service images in it; each is checked on its own first."""
+    base, *services = images
+    modules = python.get(base.name, {})
+    tree = assemble(base.contents, base.overlay, modules, sources, base=True)
+    check_root(tree, sources.blobs, sources.elf)
+    for image in services:
+        modules = python.get(image.name, {})
+        root = assemble(image.contents, image.overlay, modules, sources)
+        check_root(root, sources.blobs, sources.elf, image.prefix)
+        tree.graft(root.nodes, image.prefix)
+        if image.service is not None:
+            definition = f"{posixpath.dirname(image.prefix)}/service.json"
+            tree.add(definition, sources.file(image.service, OWN))
+    return tree
+
+
+def add_modules_of_kernel(tree: Tree, folder: Path, sources: Sources) -> None:
+    """Add what step ``modules`` made, as it lies there."""
+    for path in sorted(folder.rglob("*")):
+        place = "/" + path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            tree.add(place, Symlink(str(path.readlink()), KERNEL_MODULES))
+        elif path.is_dir():
+            tree.add(place, Directory())
+        else:
+            tree.add(place, sources.file(path.read_bytes(), KERNEL_MODULES))
+
+
+def tree_identity(tree: Tree) -> str:
+    """16 hexadecimal digits that differ when anything in *tree* does."""
+    from hashlib import sha256
+
+    return sha256(json.dumps(contents_rows(tree)).encode()).hexdigest()[:16]
+
+
+def contents_rows(tree: Tree) -> list[list[object]]:
+    """[path, kind, size, origin, digest or target] of everything in *tree* but directories."""
+    rows: list[list[object]] = []
+    for path, node in sorted(tree.nodes.items()):
+        match node:
+            case File(digest, size_bytes, mode, origin):
+                rows.append([path, "file", size_bytes, origin, digest, mode])
+            case Symlink(target, origin):
+                rows.append([path, "link", 0, origin, target, 0o777])
+            case Directory():
+                pass
+    return rows
+
+
+def _sources(context: StepContext, builds: Sequence[str]) -> Sources:
+    folder, python = context.result("packages"), context.result("python")
+    store = BlobStore(context.output / "blobs")
+    blobs = BlobSet(BlobStore(folder / "blobs"), BlobStore(python / "blobs"), store)
+    packages = read_packages(folder)
+    libraries = index_libraries(packages.values())
+    sources = Sources(packages, libraries, {}, blobs, store, ElfCache())
+    return replace(sources, builds=_build_results(context, builds, sources))
+
+
+def _build_results(
+    context: StepContext, builds: Sequence[str], sources: Sources
+) -> Mapping[str, Mapping[str, File]]:
+    found: dict[str, dict[str, File]] = {}
+    for name in builds:
+        folder = context.result(f"build-{name}")
+        record = json.loads((folder / "build.json").read_text())
+        files = folder / "files"
+        found[name] = {
+            f"/{path.relative_to(files).as_posix()}": sources.file(
+                path.read_bytes(), record["source"] or OWN, 0o755
+            )
+            for path in sorted(files.rglob("*"))
+            if path.is_file()
+        }
+    return found
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
