@@ -114,7 +114,7 @@ def make_config(context: StepContext, *, settings: Sequence[Setting]) -> None:
     """Step: resolve *settings* for the kernel in step ``kernel-source``; writes `CONFIG_FILE`."""
     tree = context.scratch / "tree"
     # Kconfig files and what runs them are all that a configuration needs of a large archive.
-    parts = ("Kconfig*", "Makefile*", "Kbuild*", "scripts/*", "*/Kconfig*", "*/Makefile*")
+    parts = ("Kconfig*", "Makefile*", "Kbuild*", "scripts/*")
     unpack_source(context, context.result("kernel-source"), tree, parts)
     wanted = context.scratch / "wanted.config"
     wanted.write_text(merged(settings), encoding="ascii")
