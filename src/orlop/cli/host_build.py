@@ -2,7 +2,6 @@
 
 import argparse
 import filecmp
-import json
 import os
 import shutil
 import time
@@ -58,8 +57,6 @@ def publish(host: HostSettings, files: Mapping[str, Path]) -> None:
         temporary = host.out / f"{atomic_file.TEMPORARY_PREFIX}{name}"
         shutil.copyfile(source, temporary)
         temporary.rename(target)
-    record = {"session": host.session, "files": sorted(files)}
-    atomic_file.write_text(host.out / ".build.json", json.dumps(record) + "\n", durable=False)
     for leftover in host.out.iterdir():
         if leftover.name.startswith(atomic_file.TEMPORARY_PREFIX):
             leftover.unlink()
