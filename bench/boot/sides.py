@@ -17,8 +17,11 @@ KERNEL_THREAD_FLAG = 0x00200000
 """PF_KTHREAD in Linux' include/linux/sched.h; the ninth field of /proc/PID/stat."""
 FLOOR_END = b" s (floor)"
 END_MARK = b"bench-end"
+PROMPT = b"# "
+PROMPT_PAUSE_S = 1.0
+"""The shell first asks the terminal for its size; what is typed meanwhile counts as the answer."""
 READ_OFF = (
-    "\ngrep -E '^Mem(Total|Available)' /proc/meminfo; cat /proc/[0-9]*/stat; echo bench-''end\n"
+    "grep -E '^Mem(Total|Available)' /proc/meminfo; cat /proc/[0-9]*/stat; echo bench-''end\n"
 )
 _STAT = re.compile(rb"^(\d+) \((.*)\) \S (\d+) (?:-?\d+ ){4}(\d+) ", re.MULTILINE)
 _MEMORY = re.compile(rb"^(Mem\w+):\s+(\d+) kB", re.MULTILINE)
@@ -78,6 +81,9 @@ def measure_orlop(guest: Guest, streams: Streams) -> Figures:
     ready_s, ready = streams.wait_event(TIMEOUT_S, event="ready")
     streams.pause(IDLE_AFTER_S)
     assert guest.console_input is not None
+    guest.console_input.sendall(b"\n")  # opens a shell
+    streams.wait_console(PROMPT, TIMEOUT_S)
+    streams.pause(PROMPT_PAUSE_S)
     guest.console_input.sendall(READ_OFF.encode())
     shown = streams.wait_console(END_MARK, TIMEOUT_S).replace(b"\r\n", b"\n")
     memory = {key.decode(): int(value) for key, value in _MEMORY.findall(shown)}
