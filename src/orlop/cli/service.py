@@ -10,6 +10,7 @@ from orlop.cli.client import Client
 from orlop.cli.commands import MANY
 from orlop.cli.json_text import encode
 from orlop.cli.text import columns, duration, printable
+from orlop.lib.errors import NotModified
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def run(arguments: Arguments) -> int:
             _list(client, as_json=arguments.flag("json"))
         case [verb, *names] if verb in ACTIONS and names:
             for name in names:
-                client.post(f"/orlop/services/{name}/{verb}")
+                _act(client, name, verb)
         case ["inspect", name]:
             print(encode(get_object(client, f"/orlop/services/{name}")))
         case ["why", name]:
@@ -42,6 +43,13 @@ def run(arguments: Arguments) -> int:
         case [verb, *_]:
             raise UsageError(f"{verb!r} is nothing that can be done with a service")
     return 0
+
+
+def _act(client: Client, name: str, verb: str) -> None:
+    try:
+        client.post(f"/orlop/services/{name}/{verb}")
+    except NotModified:
+        pass  # it is so already: what was asked for is the case
 
 
 def _list(client: Client, *, as_json: bool) -> None:

@@ -92,6 +92,11 @@ def test_service_actions_ask_once_for_each(engine: FakeEngine) -> None:
     assert engine.asked() == [f"POST /orlop/services/{name}/restart" for name in ("a", "b")]
 
 
+def test_what_is_so_already_is_no_failure(engine: FakeEngine) -> None:
+    engine.answer("POST /orlop/services/a/start", status=304)
+    assert main(["service", "start", "a"]) == 0
+
+
 @pytest.mark.parametrize("argv", [["service", "stop"], ["service", "dance"], ["system", "x"]])
 def test_a_wrong_verb_is_a_wrong_command_line(
     argv: list[str], capsys: pytest.CaptureFixture[str]
