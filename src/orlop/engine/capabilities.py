@@ -52,8 +52,9 @@ def effective(
 ) -> list[str]:
     """The set after adding and dropping, in order of number, as Docker combines them.
 
-    `ALL` in *add* adds all but those in *drop*; `ALL` in *drop* leaves just *add*. "All" means those
-    *available*, the engine's own; one that was named is there even if it is not, and the start fails.
+    `ALL` in *add* adds all but those in *drop*; `ALL` in *drop* leaves just *add*. "All" means the
+    *available* ones, the engine's own. One that was named and is not available stays: the start
+    will fail, and say so.
     """
     added, dropped = {normalise(name) for name in add}, {normalise(name) for name in drop}
     if privileged:

@@ -1,8 +1,8 @@
 """What a container is asked to be, fixed at its creation.
 
 `ContainerConfig` is the engine's own form. It is made from a service definition of the system
-(`from_service`), from a Docker API request (`engine.api.create_request`), or by a test. It is stored
-as JSON beside the container (`engine.config_json`).
+(`from_service`), from a Docker API request (`engine.api.create_request`), or by a test. It is
+stored as JSON beside the container (`engine.record`).
 
 Values that mean "as the image says" are None or empty here and are resolved at each start by
 `engine.spec`.
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 SERVICE_LABEL = "org.orlop.service"
 """Label of every container made from a service definition; its value is the service's name."""
+
+
+NO_RESTART = RestartPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class ContainerConfig:
     stop_grace_period_s: float = 10.0
     healthcheck: HealthCheck | None = None
     """None: the image's. One with an empty command: none at all."""
-    restart: RestartPolicy = RestartPolicy()
+    restart: RestartPolicy = NO_RESTART
     auto_remove: bool = False
     network: str = "none"
     pid: str = "private"
@@ -111,8 +114,8 @@ def from_service(
 ) -> ContainerConfig:
     """The container for a system service.
 
-    What `x-orlop` asks of the *system* (syslog, power, api, config, conditions, stage, depends_on) is
-    not looked at: the caller turns it into *extra_mounts* and into the order of starting. All
+    What `x-orlop` asks of the *system* (syslog, power, api, config, conditions, stage) is not
+    looked at: the caller turns it into *extra_mounts* and into the order of starting. All
     capabilities are dropped but those in `cap_add`. The files under /etc are the image's own, and
     there is no /sys unless `host_sys` or `cgroup_writable` asks for one.
     """

@@ -1,9 +1,9 @@
 """One container: its owner task, which alone changes its state.
 
-Everybody else calls the public coroutines, which queue an operation and wait for its result;
-operations run one after the other, so each sees the state as the one before left it. An operation
-never waits for the container's end: that comes as an operation of its own, as do expired timers.
-Afterwards whoever wants it waits with `wait_until`.
+Everybody else calls the public coroutines, which ask the owner (`engine.owner`) for an operation;
+each sees the state as the one before left it. An operation never waits for the container's end:
+that comes as an operation of its own, as do expired timers. Whoever wants to know waits with
+`wait_until`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from orlop.engine import exec_session, health, launch, rootfs, spec
+from orlop.engine import exec_session, health, launch, spec
 from orlop.engine import record as record_file
+from orlop.engine.confinement import Confinement, read_start_ticks
 from orlop.engine.container_io import ContainerIO, close_theirs
 from orlop.engine.layout import Layout
 from orlop.engine.log_writer import LogWriter
+from orlop.engine.owner import Owner
 from orlop.engine.restart import Backoff, wants_restart
 from orlop.engine.runtime import StartError, Terminal
 from orlop.engine.state import (
@@ -27,20 +29,19 @@ from orlop.engine.state import (
     WaitCondition,
     check_transition,
 )
-from orlop.lib import cgroup
 from orlop.lib.children import UNKNOWN_STATUS, Child, ExitStatus
 from orlop.lib.errors import (
     Conflict,
     Internal,
     InvalidArgument,
-    NotFound,
     NotModified,
     OrlopError,
     Unavailable,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from orlop.engine.config import ContainerConfig, Resources
     from orlop.engine.host import Host
@@ -49,12 +50,6 @@ if TYPE_CHECKING:
     from orlop.wire.compose_model import RestartPolicy
 
 log = logging.getLogger(__name__)
-
-QUEUED_OPERATIONS = 128
-"""Requests that may wait for one container; more are refused."""
-
-CGROUP_REMOVE_DELAYS_S = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
-"""Killed processes take a moment to leave their cgroup."""
 
 DEFAULT_STOP_SIGNAL = "SIGTERM"
 
@@ -75,14 +70,10 @@ class Container:
         """How often it has ended since this engine knows it."""
         self.removed = False
         self.on_removed: Callable[[Container], None] = lambda container: None
-        self._queue: asyncio.Queue[
-            tuple[Callable[[], Awaitable[None]], asyncio.Future[None] | None]
-        ]
-        self._queue = asyncio.Queue(QUEUED_OPERATIONS)
+        self._owner = Owner(f"container {record.config.name}")
+        self._confinement = Confinement(host, self.layout, record)
         self._changed = asyncio.Event()
-        self._child: Child | None = None
         self._backoff = Backoff()
-        self._timer: asyncio.TimerHandle | None = None
         self._health_task: asyncio.Task[None] | None = None
         self._no_restart = False
         self._started_s = 0.0
@@ -98,8 +89,8 @@ class Container:
         return self.record.config
 
     @property
-    def cgroup(self) -> object:
-        return self.host.cgroup_path(self.record.cgroup_name)
+    def cgroup(self) -> Path:
+        return self._confinement.cgroup
 
     def info(self) -> ContainerInfo:
         """The container now."""
@@ -122,10 +113,10 @@ class Container:
 
     def run_owner(self) -> None:
         """Start the owner task; before that, operations wait."""
-        self.host.tasks.start(self._own(), f"container {self.name}")
+        self._owner.start(self.host.tasks)
 
     async def start(self) -> None:
-        await self._ask(self._start)
+        await self._owner.ask(self._start)
 
     async def stop(self, grace_s: float | None, signal_name: str | None) -> None:
         """Signal, grace, KILL; returns when it has ended."""
@@ -133,12 +124,12 @@ class Container:
             raise NotModified(f"container {self.name} is not running")
         number = spec.parse_signal(signal_name) if signal_name else self._stop_signal()
         wait_s = self.config.stop_grace_period_s if grace_s is None else grace_s
-        await self._ask(lambda: self._begin_stop(number, wait_s))
+        await self._owner.ask(lambda: self._begin_stop(number, wait_s))
         await self.wait_until(lambda: not self._is_active())
         self.publish("stop")
 
     async def kill(self, number: int) -> None:
-        await self._ask(lambda: self._kill(number))
+        await self._owner.ask(lambda: self._kill(number))
 
     async def restart(self, grace_s: float | None) -> None:
         if self._is_active():
@@ -147,23 +138,23 @@ class Container:
         self.publish("restart")
 
     async def pause(self) -> None:
-        await self._ask(self._pause)
+        await self._owner.ask(self._pause)
 
     async def unpause(self) -> None:
-        await self._ask(self._unpause)
+        await self._owner.ask(self._unpause)
 
     async def remove(self, *, force: bool) -> None:
         if force and self._is_active():
-            await self._ask(self._begin_forced_removal)
+            await self._owner.ask(self._begin_forced_removal)
             await self.wait_until(lambda: not self._is_active() or self.removed)
         if not self.removed:
-            await self._ask(lambda: self._remove(force=force))
+            await self._owner.ask(lambda: self._remove(force=force))
 
     async def rename(self, name: str) -> None:
-        await self._ask(lambda: self._rename(name))
+        await self._owner.ask(lambda: self._rename(name))
 
     async def update(self, policy: RestartPolicy | None, resources: Resources | None) -> None:
-        await self._ask(lambda: self._update(policy, resources))
+        await self._owner.ask(lambda: self._update(policy, resources))
 
     async def wait(self, condition: WaitCondition) -> int:
         """Wait for *condition*; the exit code then."""
@@ -196,7 +187,7 @@ class Container:
         belongs to another, the container counts as ended with an unknown status.
         """
         if self.record.state is State.RESTARTING:
-            self._later(0.0, self._restart_now)
+            self._owner.later(0.0, self._restart_now)
             return
         if not self.record.state.is_up:
             return
@@ -222,13 +213,13 @@ class Container:
 
     def detach(self) -> None:
         """Let go without touching the container: the engine ends or is replaced."""
-        self._cancel_timer()
+        self._owner.cancel_timer()
         self.io.close()
         self.log.close()
 
     def clean_up_later(self) -> None:
         """Undo what a start left that a crash of the engine interrupted."""
-        self._tell(self._release_if_down)
+        self._owner.tell(self._release_if_down)
 
     async def exec_create(self, request: exec_session.ExecRequest) -> exec_session.ExecSession:
         """Register a further process; it is started by `ExecSession.start`."""
@@ -238,8 +229,7 @@ class Container:
             )
         if self.record.state is not State.RUNNING:
             raise Conflict(f"container {self.record.id} is not running")
-        session = exec_session.ExecSession(self, request)
-        return session
+        return exec_session.ExecSession(self, request)
 
     def image(self) -> Image:
         """The image it was made from.
@@ -250,51 +240,6 @@ class Container:
         return self.host.images.get(self.config.image)
 
     # The owner task and what it does.
-
-    async def _own(self) -> None:
-        while not self.removed:
-            operation, future = await self._queue.get()
-            try:
-                await operation()
-            except OrlopError as error:
-                if future is None:
-                    log.warning("container %s: %s", self.name, error)
-                elif not future.done():
-                    future.set_exception(error)
-            except asyncio.CancelledError:
-                if future is not None and not future.done():
-                    future.set_exception(Unavailable("the engine is stopping"))
-                raise
-            except Exception as error:
-                log.exception("container %s: internal error", self.name)
-                if future is not None and not future.done():
-                    future.set_exception(Internal(f"internal error: {error!r}"))
-            else:
-                if future is not None and not future.done():
-                    future.set_result(None)
-        while not self._queue.empty():
-            _operation, future = self._queue.get_nowait()
-            if future is not None and not future.done():
-                future.set_exception(NotFound(f"No such container: {self.name}"))
-
-    async def _ask(self, operation: Callable[[], Awaitable[None]]) -> None:
-        if self.removed:
-            raise NotFound(f"No such container: {self.name}")
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        try:
-            self._queue.put_nowait((operation, future))
-        except asyncio.QueueFull:
-            raise Unavailable(f"too many requests for container {self.name}") from None
-        await future
-
-    def _tell(self, operation: Callable[[], Awaitable[None]]) -> None:
-        """Queue an operation nobody waits for; it must not be lost, so a full queue is retried."""
-        if self.removed:
-            return
-        try:
-            self._queue.put_nowait((operation, None))
-        except asyncio.QueueFull:
-            asyncio.get_running_loop().call_later(0.1, self._tell, operation)
 
     def _is_active(self) -> bool:
         return self.record.state.is_up or self.record.state is State.RESTARTING
@@ -316,16 +261,6 @@ class Container:
             # The container goes on; only a crash of the engine now would lose this change.
             self.host.warn(f"cannot store the state of container {self.name}: {error}, ignoring")
 
-    def _later(self, delay_s: float, operation: Callable[[], Awaitable[None]]) -> None:
-        self._cancel_timer()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(delay_s, self._tell, operation)
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     async def _start(self) -> None:
         match self.record.state:
             case State.RUNNING:
@@ -335,7 +270,7 @@ class Container:
             case State.REMOVING | State.DEAD:
                 raise Conflict("container is marked for removal and cannot be started")
             case State.RESTARTING:
-                self._cancel_timer()
+                self._owner.cancel_timer()
             case State.CREATED | State.EXITED:
                 pass
         self.record.manually_stopped = False
@@ -393,7 +328,7 @@ class Container:
         self.io.close()
         # Whoever attached before the start waits for an end that would never come.
         self.io.listeners.finish()
-        await self._release()
+        await self._confinement.release()
         if self.record.state is State.RESTARTING:
             self._set_state(State.EXITED)
         else:
@@ -403,29 +338,29 @@ class Container:
             await self._remove(force=True)
 
     def _watch(self, child: Child) -> None:
-        self._child = child
-        child.on_exit(lambda status: self._tell(lambda: self._ended(child, status)))
+        def ended(child: Child, status: ExitStatus) -> None:
+            self._owner.tell(lambda: self._ended(child, status))
+
+        self._confinement.watch(child, ended)
 
     async def _ended(self, child: Child, status: ExitStatus) -> None:
-        if child is not self._child:
+        if child is not self._confinement.child:
             return
-        self._child = None
-        self._cancel_timer()
+        ended_ns, ran_s = time.time_ns(), time.monotonic() - self._started_s
+        self._confinement.child = None
+        self._owner.cancel_timer()
         self._end_health()
-        directory = self.host.cgroup_path(self.record.cgroup_name)
-        self.record.oom_killed = (
-            cgroup.read_keyed(directory, "memory.events").get("oom_kill", 0) > 0
-        )
-        self.record.exit_code = status.code
-        self.record.error = "" if status.known else "ended while no engine was watching"
-        self.record.finished_ns = time.time_ns()
-        self.record.pid = 0
-        self._kill_cgroup()
-        await self._release()
+        oom_killed = self._confinement.ran_out_of_memory()
+        await self._confinement.release()
         self.io.finish()
         for session in tuple(self.execs.values()):
             session.container_ended()
-        ran_s = time.monotonic() - self._started_s
+        # From here to the change of state nothing is awaited: nobody sees half of it.
+        self.record.oom_killed = oom_killed
+        self.record.exit_code = status.code
+        self.record.error = "" if status.known else "ended while no engine was watching"
+        self.record.finished_ns = ended_ns
+        self.record.pid = 0
         if self.record.oom_killed:
             self.publish("oom")
         attributes = {"exitCode": str(status.code), "execDuration": str(int(ran_s))}
@@ -438,7 +373,7 @@ class Container:
         self.exits += 1
         if again:
             self._set_state(State.RESTARTING)
-            self._later(self._backoff.delay_after(ran_s), self._restart_now)
+            self._owner.later(self._backoff.delay_after(ran_s), self._restart_now)
         else:
             self._set_state(State.EXITED)
         self.publish("die", attributes)
@@ -446,7 +381,6 @@ class Container:
             await self._remove(force=True)
 
     async def _restart_now(self) -> None:
-        self._timer = None
         if self.record.state is not State.RESTARTING:
             return
         self.record.restart_count += 1
@@ -461,47 +395,46 @@ class Container:
                 restart_count=self.record.restart_count,
             ):
                 self._set_state(State.RESTARTING)
-                self._later(self._backoff.delay_after(0.0), self._restart_now)
+                self._owner.later(self._backoff.delay_after(0.0), self._restart_now)
 
     async def _begin_stop(self, number: int, grace_s: float) -> None:
         self.record.manually_stopped = True
         if self.record.state is State.RESTARTING:
-            self._cancel_timer()
+            self._owner.cancel_timer()
             self._set_state(State.EXITED)
             return
-        if self._child is None or not self.record.state.is_up:
+        if self._confinement.child is None or not self.record.state.is_up:
             return
-        self._send(number)
+        self._confinement.send(number)
         self._thaw()
         # A negative grace time is without end, as for Docker.
         if grace_s >= 0:
-            child = self._child
-            self._later(grace_s, lambda: self._grace_expired(child))
+            child = self._confinement.child
+            self._owner.later(grace_s, lambda: self._grace_expired(child))
 
     async def _grace_expired(self, child: Child) -> None:
-        self._timer = None
-        if child is self._child:
-            self._kill_cgroup()
+        if child is self._confinement.child:
+            self._confinement.kill()
 
     async def _begin_forced_removal(self) -> None:
         self._no_restart = True
         self.record.manually_stopped = True
         if self.record.state is State.RESTARTING:
-            self._cancel_timer()
+            self._owner.cancel_timer()
             self._set_state(State.EXITED)
         elif self.record.state.is_up:
-            self._kill_cgroup()
+            self._confinement.kill()
 
     async def _kill(self, number: int) -> None:
-        if not self.record.state.is_up or self._child is None:
+        if not self.record.state.is_up or self._confinement.child is None:
             raise Conflict(f"Cannot kill container: {self.name}: container is not running")
         if number in (9, self._stop_signal()):
             self._no_restart = True
         self.record.manually_stopped = True
         if number == 9:
-            self._kill_cgroup()
+            self._confinement.kill()
         else:
-            self._send(number)
+            self._confinement.send(number)
         self.publish("kill", {"signal": str(number)})
 
     async def _pause(self) -> None:
@@ -509,7 +442,7 @@ class Container:
             raise Conflict(f"Container {self.name} is already paused")
         if self.record.state is not State.RUNNING:
             raise Conflict(f"Container {self.name} is not running")
-        self._freeze(frozen=True)
+        self._confinement.freeze(frozen=True)
         self._set_state(State.PAUSED)
         self._end_health()
         self.publish("pause")
@@ -517,7 +450,7 @@ class Container:
     async def _unpause(self) -> None:
         if self.record.state is not State.PAUSED:
             raise Conflict(f"Container {self.name} is not paused")
-        self._freeze(frozen=False)
+        self._confinement.freeze(frozen=False)
         self._set_state(State.RUNNING)
         self._begin_health()
         self.publish("unpause")
@@ -530,7 +463,7 @@ class Container:
             )
         self._set_state(State.REMOVING)
         self.io.finish()
-        await self._release()
+        await self._confinement.release()
         try:
             self.host.data_trash.put(self.layout.data)
             self.host.run_trash.put(self.layout.run)
@@ -540,6 +473,7 @@ class Container:
             raise Internal(f"cannot delete container {self.name}: {error}") from error
         self.record.state = State.DEAD
         self.removed = True
+        self._owner.retire()
         self.on_removed(self)
         self._notify()
         self.log.wake()
@@ -568,58 +502,18 @@ class Container:
             if self.record.state.is_up:
                 from orlop.engine.limits import apply_limits
 
-                apply_limits(self.host, self.host.cgroup_path(self.record.cgroup_name), resources)
+                apply_limits(self.host, self.cgroup, resources)
         self.record.config = config
         self._save()
         self.publish("update")
 
     async def _release_if_down(self) -> None:
         if not self.record.state.is_up:
-            await self._release()
-
-    async def _release(self) -> None:
-        """Undo what a start made: mount, cgroup, runtime's memory of it."""
-        rootfs.unmount_rootfs(self.layout)
-        self.host.runtime.forget(self.record.id)
-        directory = self.host.cgroup_path(self.record.cgroup_name)
-        for delay_s in CGROUP_REMOVE_DELAYS_S:
-            if delay_s:
-                await asyncio.sleep(delay_s)
-            self._kill_cgroup()
-            try:
-                if cgroup.remove(directory):
-                    return
-            except OSError as error:
-                log.warning("cannot remove cgroup %s: %s, ignoring", directory, error)
-                return
-        log.warning("processes of container %s do not end, leaving its cgroup", self.name)
-
-    def _send(self, number: int) -> None:
-        if self._child is not None:
-            try:
-                self._child.send_signal(number)
-            except OSError as error:
-                raise Internal(f"cannot signal container {self.name}: {error}") from error
-
-    def _kill_cgroup(self) -> None:
-        directory = self.host.cgroup_path(self.record.cgroup_name)
-        try:
-            cgroup.kill(directory)
-        except OSError as error:
-            log.warning("cannot kill cgroup %s: %s, ignoring", directory, error)
-        # Also where a broken container's init is not in its cgroup.
-        if self._child is not None:
-            self._child.send_signal(9)
-
-    def _freeze(self, *, frozen: bool) -> None:
-        try:
-            cgroup.freeze(self.host.cgroup_path(self.record.cgroup_name), frozen=frozen)
-        except OSError as error:
-            raise Internal(f"cannot freeze or thaw container {self.name}: {error}") from error
+            await self._confinement.release()
 
     def _thaw(self) -> None:
         if self.record.state is State.PAUSED:
-            self._freeze(frozen=False)
+            self._confinement.freeze(frozen=False)
             self._set_state(State.RUNNING)
 
     def _stop_signal(self) -> int:
@@ -673,15 +567,3 @@ class Container:
 
     def _is_same_process(self) -> bool:
         return read_start_ticks(self.record.pid) == self.record.pid_started_ticks
-
-
-def read_start_ticks(pid: int) -> int:
-    """When process *pid* began, in ticks since boot; 0 when it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            text = stream.read(4096)
-    except OSError:
-        return 0
-    # The second field, the name, may hold anything, but it ends at the last parenthesis.
-    fields = text[text.rfind(b")") + 1 :].split()
-    return int(fields[19]) if len(fields) > 19 else 0

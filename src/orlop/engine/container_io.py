@@ -106,7 +106,7 @@ class ContainerIO:
         return self._master_fd >= 0 or self._stdin_fd >= 0
 
     async def write_input(self, data: bytes) -> None:
-        """Give *data* to the container's stdin; waits until it is started and while it does not read.
+        """Give *data* to its stdin; waits until it is started, and while it does not read.
 
         Raises:
             BrokenPipeError: it has no stdin, or nobody reads it any more.

@@ -133,9 +133,11 @@ class Engine:
         from orlop.engine.api.server import ApiServer
         from orlop.engine.api.table import make_router
 
-        server = ApiServer(make_router(self, extra_routes), self.tasks, self.settings.version)
+        server = ApiServer(
+            socket_path, make_router(self, extra_routes), self.tasks, self.settings.version
+        )
         inherited = self._inherited_sockets.pop(os.fspath(socket_path), -1)
-        await server.start(socket_path, mode=mode, inherited_fd=inherited)
+        await server.start(mode=mode, inherited_fd=inherited)
         self._servers.append(server)
 
     async def close(self) -> None:
@@ -205,7 +207,7 @@ class Engine:
         is removed first, and an existing one with an equal configuration is kept as it is.
 
         Raises:
-            Conflict: the name is taken. NotFound: no such image. InvalidArgument: what *config* says.
+            Conflict: the name is taken. NotFound: no such image. InvalidArgument: in *config*.
         """
         name = names.check_name(config.name)
         image = self.images.get(check_reference(config.image))
@@ -405,7 +407,7 @@ class Engine:
             os.rename(path, broken / path.name)
 
     def _remove_strays(self) -> None:
-        """Writable layers and cgroups of containers that are no more, from before a crash or boot."""
+        """Writable layers of containers that are no more, and what interrupted starts left."""
         for path in (self.settings.data_dir / "containers").iterdir():
             if path.name not in self._by_id:
                 with contextlib.suppress(OSError):

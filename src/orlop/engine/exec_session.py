@@ -54,6 +54,7 @@ class ExecSession:
     def __init__(self, container: Container, request: ExecRequest) -> None:
         if not request.arguments:
             raise InvalidArgument("No exec command specified")
+        _make_room(container)
         if len(container.execs) >= MAX_EXECS:
             raise ResourceExhausted(f"container {container.name} has {MAX_EXECS} execs already")
         self.id = os.urandom(32).hex()
@@ -258,6 +259,15 @@ class ExecSession:
     def _publish(self, action: str, extra: dict[str, str] | None = None) -> None:
         text = f"{action}: {' '.join(self.request.arguments)}" if extra is None else action
         self.container.publish(text, {"execID": self.id, **(extra or {})})
+
+
+def _make_room(container: Container) -> None:
+    """Forget the oldest execs that have ended, if there are as many as may be."""
+    for session_id, session in tuple(container.execs.items()):
+        if len(container.execs) < MAX_EXECS:
+            return
+        if session.exit_code is not None:
+            del container.execs[session_id]
 
 
 class _Collector:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from orlop.wire import oci
 
 MAX_HOST_DEVICES = 512
-"""Nodes a privileged container gets; a machine has fewer, and a broken /dev is no reason to hang."""
+"""Nodes a privileged container gets: more than machines have, and no reason to hang if not."""
 
 _NOT_FOR_CONTAINERS = frozenset({"pts", "shm", "mqueue", "fd", "hugepages", "console", "ptmx"})
 

@@ -35,7 +35,7 @@ def blocks_from(fd: int, offset: int) -> Iterator[tuple[log_format.Block, int, i
 
 
 def block_before(fd: int, end: int) -> tuple[log_format.Block, int] | None:
-    """The block that ends at *end* and where it begins; None at the beginning and where it is torn."""
+    """The block that ends at *end*, and where it begins; None at the beginning, or if torn."""
     tail_bytes = min(end, log_format.SIZE.size)
     tail = os.pread(fd, tail_bytes, end - tail_bytes)
     size = log_format.size_of_last(tail)
@@ -52,7 +52,7 @@ def whole_end(fd: int) -> int:
     size = os.fstat(fd).st_size
     if size == 0 or block_before(fd, size) is not None:
         return size
-    end = 0
+    last = 0
     for _block, _start, end in blocks_from(fd, 0):
-        pass
-    return end
+        last = end
+    return last

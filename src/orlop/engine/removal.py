@@ -1,8 +1,9 @@
 """Deleting directory trees of any size and depth without holding up the loop.
 
 A tree is first renamed into the trash, which takes no time and survives a crash: what is in the
-trash at a start is deleted then. The content was written by a container and may be hostile: no link
-is followed, and a directory is emptied by moving its directories to the top, so depth costs nothing.
+trash at a start is deleted then. The content was written by a container and may be hostile: no
+link is followed, and a directory is emptied by moving its directories to the top, so depth costs
+nothing.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """The OCI runtime, crun: one process to start a container, one to add a process to it, none after.
 
-`crun run --detach` makes the container and ends; the container's init, orphaned by that, becomes our
-child. Signals, freezing and the end need no runtime: they go through the process and its cgroup.
+`crun run --detach` makes the container and ends; the container's init, orphaned by that, becomes
+our child. Signals, freezing and the end need no runtime: they go through process and cgroup.
 What crun remembers about a container is a small directory below `run_dir`, deleted here.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -15,6 +14,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from orlop.lib.children import wait_or_kill
 from orlop.lib.errors import Internal, InvalidArgument, OrlopError, Unavailable
 
 if TYPE_CHECKING:
@@ -156,14 +156,7 @@ class Runtime:
             argv += ["--console-socket", os.fspath(console)]
         argv += operands
         try:
-            try:
-                child = await self._children.spawn_patiently(argv, fds=fds, new_session=True)
-            except OSError as error:
-                raise Unavailable(
-                    f"cannot execute the OCI runtime {argv[0]}: {error.strerror}"
-                ) from error
-            status = await self._wait(child)
-            if not status:
+            if not await self._wait(await self._spawn(argv, fds)):
                 raise failure(_read_message(log_file))
             return self._children.adopt(_read_pid(pid_file))
         except ProcessLookupError as error:
@@ -173,16 +166,18 @@ class Runtime:
                 with contextlib.suppress(OSError):
                     path.unlink()
 
+    async def _spawn(self, argv: list[str], fds: Mapping[int, int]) -> Child:
+        try:
+            return await self._children.spawn_patiently(argv, fds=fds, new_session=True)
+        except OSError as error:
+            reason = f"cannot execute the OCI runtime {argv[0]}: {error.strerror}"
+            raise Unavailable(reason) from error
+
     async def _wait(self, child: Child) -> bool:
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                return (await child.wait()).ok
+            return (await wait_or_kill(child, TIMEOUT_S)).ok
         except TimeoutError:
             raise Unavailable(f"the OCI runtime took longer than {TIMEOUT_S:g} s") from None
-        finally:
-            if child.status is None:
-                child.send_signal(9)
-                await asyncio.shield(child.wait())
 
 
 def _read_pid(path: Path) -> int:

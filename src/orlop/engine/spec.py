@@ -4,7 +4,7 @@ What the host contributes (user lookup, device numbers, seccomp rules, controlle
 gathered by the caller into `HostFacts`, so that this can be tested without root.
 
 Defaults follow Docker's documentation of `docker run`. What differs: the number of processes is
-limited by default, and a service of the system gets neither /sys nor capabilities unless it says so.
+limited by default, and a service of the system gets neither /sys nor capabilities unless it asks.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orlop.engine import capabilities
+from orlop.engine.config import SERVICE_LABEL
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.compose_model import MountKind, SysAccess
 
@@ -126,7 +127,7 @@ def plan_arguments(config: ContainerConfig, image: Image) -> tuple[str, ...]:
 def plan_environment(
     config: ContainerConfig, image: Image, facts: HostFacts, request: ProcessRequest
 ) -> list[str]:
-    """PATH, HOSTNAME, TERM and HOME unless set; then the image's, the container's, the request's."""
+    """PATH, HOSTNAME, TERM and HOME unless set; the image's, the container's, the request's."""
     environment = {"PATH": DEFAULT_PATH, "HOSTNAME": facts.hostname}
     if request.terminal:
         environment["TERM"] = "xterm"
@@ -329,7 +330,7 @@ def _device(device: HostDevice) -> oci.Device:
 
 
 def _device_rules(config: ContainerConfig, facts: HostFacts) -> list[oci.DeviceRule]:
-    """All refused, then those of the container; the runtime itself adds null, zero, tty and so on."""
+    """All refused but those of the container; the runtime itself adds null, zero, tty and so on."""
     if config.privileged or config.host_dev:
         return [{"allow": True, "access": "rwm"}]
     rules: list[oci.DeviceRule] = [{"allow": False, "access": "rwm"}]
@@ -363,22 +364,28 @@ def _resources(config: ContainerConfig, facts: HostFacts) -> tuple[oci.Resources
     limits = memory_limits(wanted)
     if have("memory", bool(limits)):
         result["memory"] = limits
-        if wanted.memory_bytes is not None:
-            # Half a container is worse than none: its restart policy brings back the whole.
+        if wanted.memory_bytes is not None and SERVICE_LABEL in dict(config.labels):
+            # Half a service is worse than none: its restart policy brings back the whole.
             result["unified"] = {"memory.oom.group": "1"}
-    cpu = cpu_limits(wanted)
-    if have("cpu", bool(cpu)):
+    cpu = cpu_limits(wanted) if have("cpu", bool(cpu_limits(wanted))) else {}
+    if have("cpuset", bool(cpuset_limits(wanted))):
+        cpu |= cpuset_limits(wanted)
+    if cpu:
         result["cpu"] = cpu
-    if have("cpuset", bool(wanted.cpuset_cpus or wanted.cpuset_mems)):
-        cpuset = result.setdefault("cpu", {})
-        if wanted.cpuset_cpus:
-            cpuset["cpus"] = wanted.cpuset_cpus
-        if wanted.cpuset_mems:
-            cpuset["mems"] = wanted.cpuset_mems
     pids = facts.pids_limit if wanted.pids_limit is None else wanted.pids_limit
     if have("pids", pids > 0):
         result["pids"] = {"limit": pids}
     return result, warnings
+
+
+def cpuset_limits(wanted: Resources) -> oci.Cpu:
+    """Processors and memory nodes in the runtime's terms."""
+    cpuset: oci.Cpu = {}
+    if wanted.cpuset_cpus:
+        cpuset["cpus"] = wanted.cpuset_cpus
+    if wanted.cpuset_mems:
+        cpuset["mems"] = wanted.cpuset_mems
+    return cpuset
 
 
 def memory_limits(wanted: Resources) -> oci.Memory:

@@ -30,7 +30,7 @@ class Sample:
 
 def take_sample(container: Container) -> Sample:
     """Read now; zeros where the kernel has nothing to tell."""
-    directory = container.host.cgroup_path(container.record.cgroup_name)
+    directory = container.cgroup
     system_ns, cpus = read_system_cpu()
     networks: dict[str, dict[str, int]] = {}
     if container.record.pid and container.config.network != "host":

@@ -1,9 +1,9 @@
 """Moving a container's output to its log and to whoever is attached, and input to the container.
 
 Output comes through named pipes which both sides hold open read-write, so that the engine may die
-and come back without the container noticing: it neither gets SIGPIPE nor end-of-file, and blocks only
-when nobody has read for a pipe's worth of output. A terminal's master side is a descriptor that only
-this process has; it survives `execve`, not a crash.
+and come back without the container noticing: it gets neither SIGPIPE nor end-of-file, and blocks
+only when nobody has read for a pipe's worth of output. A terminal's master side is a descriptor
+that only this process has; it survives `execve`, not a crash.
 
 A listener that does not keep up holds back the container, as with Docker, but only for
 `STALL_LIMIT_S`; then it is dropped.
@@ -256,7 +256,7 @@ def open_output_fifo(path: Path) -> tuple[int, int]:
 
 
 def open_input_fifo(path: Path) -> tuple[int, int]:
-    """As `open_output_fifo` for the other direction; closing our end is the container's end-of-file."""
+    """As `open_output_fifo` for input; closing our end is the container's end-of-file."""
     try:
         os.mkfifo(path, 0o600)
     except FileExistsError:

@@ -1,7 +1,7 @@
 """The processes of a container in the columns of ps(1), read from /proc.
 
-There is no ps beside PID 1, and docker's clients print whatever columns they get. `-ef` (the default),
-`aux` and `-o NAME,…` with the columns below are understood.
+There is no ps beside PID 1, and docker's clients print whatever columns they get. `-ef` (the
+default), `aux` and `-o NAME,…` with the columns below are understood.
 """
 
 from __future__ import annotations
@@ -133,10 +133,8 @@ def parse_arguments(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def list_processes(
-    directory: Path, columns: tuple[str, ...]
-) -> tuple[list[str], list[list[str]]]:
-    """Titles, and a row for each process in cgroup *directory*; those that end meanwhile are left out."""
+def list_processes(directory: Path, columns: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
+    """Titles, and a row for each process in cgroup *directory* that still is there to be read."""
     boot_s = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     rows = []
     for pid in sorted(cgroup.processes(directory))[:MAX_PROCESSES]:

@@ -309,22 +309,16 @@ class Children:
                 fds[0] = stdin_fd
             try:
                 child = await self.spawn_patiently(argv, env=env, fds=fds, new_session=True)
-            except OSError as error:
-                raise OrlopError(f"cannot execute {argv[0]}: {error.strerror}") from error
             finally:
                 os.close(writing)
             loop.add_reader(reading, drain)
-            try:
-                async with asyncio.timeout(timeout_s):
-                    status = await child.wait()
-            except TimeoutError:
-                raise DeadlineExceeded(f"{argv[0]} took longer than {timeout_s:g} s") from None
-            finally:
-                if child.status is None:
-                    _kill_session(child)
-                    await asyncio.shield(child.wait())
+            status = await wait_or_kill(child, timeout_s)
             drain()
             return status, bytes(output)
+        except TimeoutError:
+            raise DeadlineExceeded(f"{argv[0]} took longer than {timeout_s:g} s") from None
+        except OSError as error:
+            raise OrlopError(f"cannot execute {argv[0]}: {error.strerror}") from error
         finally:
             loop.remove_reader(reading)
             os.close(reading)
@@ -367,8 +361,8 @@ class Children:
 def read_pidfd_status(pidfd: int) -> ExitStatus | None:
     """The status of a reaped process of any parent; None if not reaped yet.
 
-    Source: Linux include/uapi/linux/pidfd.h, PIDFD_INFO_EXIT (in v6.15). A kernel without it, or one
-    that never had the pidfd open while the process lived, gives `UNKNOWN_STATUS`.
+    Source: Linux include/uapi/linux/pidfd.h, PIDFD_INFO_EXIT (in v6.15). A kernel without the
+    request gives `UNKNOWN_STATUS`.
     """
     buffer = bytearray(_PIDFD_INFO.size)
     _PIDFD_INFO.pack_into(buffer, 0, _PIDFD_INFO_EXIT, *[0] * 13)
@@ -383,7 +377,20 @@ def read_pidfd_status(pidfd: int) -> ExitStatus | None:
     return None
 
 
-def _kill_session(child: Child) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.send_signal(signal.SIGKILL)
+async def wait_or_kill(child: Child, timeout_s: float) -> ExitStatus:
+    """Wait for *child*, the leader of its session; kill the session if cancelled or too late.
+
+    Returns or raises only when the child is reaped.
+
+    Raises:
+        TimeoutError: it took longer than *timeout_s*.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await child.wait()
+    finally:
+        if child.status is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.send_signal(signal.SIGKILL)
+            await asyncio.shield(child.wait())

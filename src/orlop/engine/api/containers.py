@@ -114,9 +114,7 @@ def _selected(engine: Engine, container: Container, filters: filtering.Filters) 
     return plain and _selected_by_others(engine, container, filters)
 
 
-def _selected_by_others(
-    engine: Engine, container: Container, filters: filtering.Filters
-) -> bool:
+def _selected_by_others(engine: Engine, container: Container, filters: filtering.Filters) -> bool:
     config = container.config
     wanted_names = filters.get("name")
     if wanted_names is not None and not any(
@@ -140,7 +138,7 @@ async def _create(engine: Engine, exchange: Exchange) -> None:
     config = parse_create(body, names.check_name(name))
     container_id = await engine.create(config)
     warnings = []
-    if body.object("HostConfig").text("NetworkMode") in ("", "default"):
+    if body.section("HostConfig").text("NetworkMode") in ("", "default"):
         warnings.append("This engine has no bridge network yet: the container has no network.")
     await exchange.respond_json(201, {"Id": container_id, "Warnings": warnings})
 
@@ -197,8 +195,8 @@ async def _update(engine: Engine, exchange: Exchange) -> None:
     container = engine.find(exchange.parameters["id"])
     body = Object(await exchange.json())
     policy = None
-    if body.object("RestartPolicy").text("Name"):
-        policy = parse_restart(body.object("RestartPolicy"))
+    if body.section("RestartPolicy").text("Name"):
+        policy = parse_restart(body.section("RestartPolicy"))
     wanted = parse_resources(body)
     resources = merge(container.config.resources, wanted)
     changed = None if resources == container.config.resources else resources
@@ -210,7 +208,8 @@ def merge[T](old: T, new: T) -> T:
     """*old* with every field of *new* that is set."""
     import dataclasses
 
-    assert dataclasses.is_dataclass(new) and not isinstance(new, type)
+    assert dataclasses.is_dataclass(new)
+    assert not isinstance(new, type)
     values = {field.name: getattr(new, field.name) for field in dataclasses.fields(new)}
     kept = {name: value for name, value in values.items() if value not in (None, "")}
     return dataclasses.replace(old, **kept)  # type: ignore[type-var]
@@ -244,9 +243,7 @@ async def _top(engine: Engine, exchange: Exchange) -> None:
     if not container.record.state.is_up:
         raise Conflict(f"container {container.record.id} is not running")
     columns = top.parse_arguments(exchange.text("ps_args"))
-    titles, rows = top.list_processes(
-        container.host.cgroup_path(container.record.cgroup_name), columns
-    )
+    titles, rows = top.list_processes(container.cgroup, columns)
     await exchange.respond_json(200, {"Titles": titles, "Processes": rows})
 
 

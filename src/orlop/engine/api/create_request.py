@@ -49,9 +49,9 @@ def parse_create(body: Object, name: str) -> ContainerConfig:
     Raises:
         InvalidArgument, NotImplementedYet: with the field and the reason.
     """
-    host = body.object("HostConfig")
+    host = body.section("HostConfig")
     security = _parse_security(host)
-    restart = parse_restart(host.object("RestartPolicy"))
+    restart = parse_restart(host.section("RestartPolicy"))
     auto_remove = host.flag("AutoRemove")
     if auto_remove and restart.mode is not RestartMode.NO:
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
@@ -74,7 +74,7 @@ def parse_create(body: Object, name: str) -> ContainerConfig:
         stdin_once=body.flag("StdinOnce"),
         stop_signal=body.text("StopSignal"),
         stop_grace_period_s=float(body.integer("StopTimeout", 10)),
-        healthcheck=_parse_healthcheck(body.object("Healthcheck")),
+        healthcheck=_parse_healthcheck(body.section("Healthcheck")),
         restart=restart,
         auto_remove=auto_remove,
         network=_parse_network(host.text("NetworkMode"), disabled=body.flag("NetworkDisabled")),
@@ -92,13 +92,13 @@ def parse_create(body: Object, name: str) -> ContainerConfig:
         devices=tuple(_parse_devices(host)),
         ulimits=tuple(
             Ulimit(item.text("Name"), item.integer("Soft"), item.integer("Hard"))
-            for item in host.objects("Ulimits")
+            for item in host.sections("Ulimits")
         ),
         sysctls=host.text_map("Sysctls"),
         resources=parse_resources(host),
         oom_score_adj=host.integer("OomScoreAdj") or None,
         shm_size_bytes=host.integer("ShmSize") or 64 << 20,
-        log_limits=_parse_log(host.object("LogConfig")),
+        log_limits=_parse_log(host.section("LogConfig")),
         extra_hosts=tuple(_parse_extra_hosts(host.texts("ExtraHosts"))),
     )
 
@@ -232,7 +232,7 @@ def _parse_mounts(body: Object, host: Object) -> Iterator[Mount]:
         yield parse_bind(bind)
     for target, options in host.text_map("Tmpfs"):
         yield _parse_tmpfs(target, options)
-    for item in host.objects("Mounts"):
+    for item in host.sections("Mounts"):
         yield _parse_mount(item)
     for target in body.keys("Volumes"):
         raise NotImplementedYet(f"volumes are not supported yet: {target[:80]}")
@@ -254,9 +254,7 @@ def parse_bind(text: str) -> Mount:
             propagation = _PROPAGATIONS[option]
         elif option not in ("z", "Z", "nocopy", "cached", "delegated", "consistent"):
             raise InvalidArgument(f"invalid mode: {option[:40]}")
-    return Mount(
-        MountKind.BIND, _target(target), source, read_only, True, propagation=propagation
-    )
+    return Mount(MountKind.BIND, _target(target), source, read_only, True, propagation=propagation)
 
 
 def _parse_tmpfs(target: str, options: str) -> Mount:
@@ -283,7 +281,7 @@ def _parse_mount(item: Object) -> Mount:
     read_only = item.flag("ReadOnly")
     match kind:
         case "bind":
-            options = item.object("BindOptions")
+            options = item.section("BindOptions")
             propagation = options.text("Propagation")
             if propagation not in _PROPAGATIONS:
                 raise InvalidArgument(f"invalid propagation: {propagation[:40]}")
@@ -299,7 +297,7 @@ def _parse_mount(item: Object) -> Mount:
                 propagation=_PROPAGATIONS[propagation],
             )
         case "tmpfs":
-            options = item.object("TmpfsOptions")
+            options = item.section("TmpfsOptions")
             return Mount(
                 MountKind.TMPFS,
                 target,
@@ -321,7 +319,7 @@ def _target(path: str) -> str:
 
 
 def _parse_devices(host: Object) -> Iterator[Device]:
-    for item in host.objects("Devices"):
+    for item in host.sections("Devices"):
         source = item.text("PathOnHost")
         permissions = item.text("CgroupPermissions") or "rwm"
         if not source.startswith("/") or set(permissions) - set("rwm"):

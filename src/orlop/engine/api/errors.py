@@ -23,6 +23,6 @@ _STATUS = {
 def status_of(error: errors.OrlopError) -> int:
     """The nearest kind decides; what has none is 500."""
     for kind in type(error).__mro__:
-        if kind in _STATUS:
+        if issubclass(kind, errors.OrlopError) and kind in _STATUS:
             return _STATUS[kind]
     return 500

@@ -31,11 +31,12 @@ def parse_filters(text: str, known: Collection[str]) -> Filters:
     for key, values in data.items():
         if key not in known:
             raise InvalidArgument(f"invalid filter '{key[:40]}'")
+        chosen = values
         if isinstance(values, dict):
-            values = [value for value, wanted in values.items() if wanted]
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            chosen = [value for value, wanted in values.items() if wanted]
+        if not isinstance(chosen, list) or not all(isinstance(value, str) for value in chosen):
             raise InvalidArgument(f"invalid filter '{key[:40]}': a list of strings expected")
-        filters[key] = frozenset(values)
+        filters[key] = frozenset(chosen)
     return filters
 
 

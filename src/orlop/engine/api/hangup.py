@@ -1,9 +1,9 @@
 """Tells when the peer of a half-closed socket has closed the other half too.
 
 A client that closes its sending side may still be reading, so its end-of-file is no reason to stop.
-When it is gone altogether the kernel reports a hang-up, which asyncio's transport does not look for
-once it has seen the end-of-file. An epoll of its own, in which sockets are registered for nothing but
-that, is one more descriptor in the loop.
+When it is gone altogether the kernel reports a hang-up, which asyncio's transport does not look
+for once it has seen the end-of-file. An epoll of its own, in which sockets are registered for
+nothing but that, is one more descriptor in the loop.
 """
 
 from __future__ import annotations

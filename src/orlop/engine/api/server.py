@@ -34,13 +34,13 @@ MIN_API_VERSION = "1.24"
 class ApiServer:
     """One listening socket and its connections."""
 
-    def __init__(self, router: Router, tasks: TaskSet, version: str) -> None:
+    def __init__(self, path: Path, router: Router, tasks: TaskSet, version: str) -> None:
+        self.path = path
         self._router = router
         self._tasks = tasks
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._socket: socket.socket | None = None
-        self.path: Path | None = None
         self._hangups = HangupWatch()
         self._headers = (
             ("Api-Version", API_VERSION),
@@ -49,17 +49,16 @@ class ApiServer:
             ("Server", f"Docker/{version} (linux)"),
         )
 
-    async def start(self, path: Path, *, mode: int, inherited_fd: int = -1) -> None:
-        """Listen at *path*, replacing a socket left there; or use *inherited_fd*, which already does.
+    async def start(self, *, mode: int, inherited_fd: int = -1) -> None:
+        """Listen at `path`, replacing a socket left there; or on *inherited_fd*, which does.
 
         Raises:
             OSError: the socket cannot be made.
         """
-        self.path = path
         listening = _inherit(inherited_fd) if inherited_fd >= 0 else None
-        self._socket = listening or _listen(path, mode)
+        self._socket = listening or _listen(self.path, mode)
         self._server = await asyncio.get_running_loop().create_unix_server(
-            self._make_connection, sock=self._socket, cleanup_socket=False, backlog=BACKLOG
+            self._make_connection, sock=self._socket, backlog=BACKLOG
         )
 
     def inheritable(self) -> int:
@@ -103,7 +102,7 @@ class ApiServer:
             await _fail(connection, head, exchange, status_of(error), str(error))
         except (ConnectionError, TimeoutError):
             connection.abort()
-        except Exception as error:  # noqa: BLE001 - a bug in a handler costs its caller an error
+        except Exception as error:
             log.exception("%s %s failed", head.method, head.target[:200])
             await _fail(connection, head, exchange, 500, f"internal error: {error!r}")
 

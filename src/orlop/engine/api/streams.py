@@ -150,9 +150,7 @@ async def _attach(container: Container, exchange: Exchange) -> None:
         )
     keys = detach_keys.parse(exchange.text("detachKeys")) if config.tty else b""
     stream, logs = exchange.flag("stream"), exchange.flag("logs")
-    wanted = frozenset(
-        s for s in (Stream.STDOUT, Stream.STDERR) if exchange.flag(s.name.lower())
-    )
+    wanted = frozenset(s for s in (Stream.STDOUT, Stream.STDERR) if exchange.flag(s.name.lower()))
     raw = await exchange.hijack(stream_type(config.tty))
     attachment = Attachment(raw, container.io.listeners, wanted, framed=not config.tty)
     if logs:

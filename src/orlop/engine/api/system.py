@@ -124,7 +124,12 @@ def render_info(engine: Engine) -> dict[str, Any]:
         "Images": len(engine.images.all()),
         "Driver": "overlay2",
         "DriverStatus": [["Backing", str(settings.data_dir)]],
-        "Plugins": {"Volume": [], "Network": ["host", "null"], "Authorization": None, "Log": ["local"]},
+        "Plugins": {
+            "Volume": [],
+            "Network": ["host", "null"],
+            "Authorization": None,
+            "Log": ["local"],
+        },
         "MemoryLimit": "memory" in have,
         "SwapLimit": "memory" in have,
         "CpuCfsPeriod": "cpu" in have,

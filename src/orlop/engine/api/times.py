@@ -44,29 +44,30 @@ def parse_time(text: str, now_ns: int | None = None) -> int:
     return (time.time_ns() if now_ns is None else now_ns) - before_ns
 
 
+_HOUR, _DAY = 3600, 86_400
+_SINGULAR = ((1, "Less than a second"), (2, "1 second"))
+_PLURAL = (
+    (60, 1, "seconds"),
+    (3600, 60, "minutes"),
+    (48 * _HOUR, _HOUR, "hours"),
+    (14 * _DAY, _DAY, "days"),
+    (60 * _DAY, 7 * _DAY, "weeks"),
+    (730 * _DAY, 30 * _DAY, "months"),
+)
+
+
 def human_duration(seconds: float) -> str:
     """As docker says how long something has been: `About a minute`, `3 hours`, `2 weeks`."""
     whole = int(seconds)
-    minutes, hours = whole // 60, round(seconds / 3600)
-    if whole < 1:
-        return "Less than a second"
-    if whole == 1:
-        return "1 second"
-    if whole < 60:
-        return f"{whole} seconds"
-    if minutes == 1:
+    for limit, singular in _SINGULAR:
+        if whole < limit:
+            return singular
+    if 60 <= whole < 120:
         return "About a minute"
-    if minutes < 60:
-        return f"{minutes} minutes"
-    if hours == 1:
+    if _HOUR <= whole < 1.5 * _HOUR:
         return "About an hour"
-    if hours < 48:
-        return f"{hours} hours"
-    days = int(seconds // 86_400)
-    if days < 14:
-        return f"{days} days"
-    if days < 60:
-        return f"{days // 7} weeks"
-    if days < 730:
-        return f"{days // 30} months"
-    return f"{days // 365} years"
+    for limit, unit, name in _PLURAL:
+        if whole < limit:
+            # Hours are rounded, the others cut: what docker does.
+            return f"{round(whole / unit) if unit == _HOUR else whole // unit} {name}"
+    return f"{whole // (365 * _DAY)} years"

@@ -55,7 +55,7 @@ class Object:
             raise self._wrong(key, "a whole number")
         return value
 
-    def object(self, key: str) -> Object:
+    def section(self, key: str) -> Object:
         """Empty when not set."""
         value = self._data.get(key)
         if value is None:
@@ -64,7 +64,7 @@ class Object:
             raise self._wrong(key, "an object")
         return Object(value, self.path(key))
 
-    def objects(self, key: str) -> list[Object]:
+    def sections(self, key: str) -> list[Object]:
         return [
             Object(self._as_dict(item, f"{key}[{index}]"), self.path(f"{key}[{index}]"))
             for index, item in enumerate(self._list(key))
@@ -77,7 +77,7 @@ class Object:
         return tuple(str(item) for item in items)
 
     def integers(self, key: str) -> tuple[int, ...]:
-        found = []
+        found: list[int] = []
         for item in self._list(key):
             if isinstance(item, bool) or not isinstance(item, int):
                 raise self._wrong(key, "a list of whole numbers")
