@@ -11,12 +11,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orlop.cli.arguments import Arguments
 
-USAGE = "logs [--follow] [--tail N] [--since TIME] [--timestamps] [NAME]"
+USAGE = "logs [--follow] [--tail N] [--since TIME] [--raw] [NAME]"
 OPTIONS = (
     Option("follow", "f", help="go on with what is written from now on"),
     Option("tail", "n", value="N", help="the last N lines; 0 for none of them"),
     Option("since", value="TIME", help="from a time, or for so long: 2026-01-31T12:00:00Z, 10m"),
-    Option("timestamps", "t", help="each line with its time"),
+    Option("timestamps", "t", help="each line of a container with its time"),
+    Option("raw", help="lines of the system's log as they are stored: RFC 5424"),
 )
 WORDS = (0, 1)
 
@@ -33,6 +34,7 @@ def run(arguments: Arguments) -> int:
             tail=arguments.number("tail", SYSTEM_TAIL),
             follow=arguments.flag("follow"),
             since_s=_since(arguments),
+            raw=arguments.flag("raw"),
         )
         return 0
     response = Client().request("GET", target(arguments))

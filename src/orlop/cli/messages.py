@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from orlop.cli.log_lines import parse_line, readable
 from orlop.cli.relay import write_all
 from orlop.lib.errors import NotFound
 
@@ -18,8 +19,17 @@ FOLLOW_PAUSE_S = 0.25
 """inotify would need ctypes, which costs more than looking four times a second."""
 
 
-def show(*, tail: int, follow: bool, since_s: float | None = None, path: str = LOG_PATH) -> None:
+def show(
+    *,
+    tail: int,
+    follow: bool,
+    since_s: float | None = None,
+    raw: bool = False,
+    path: str = LOG_PATH,
+) -> None:
     """Write the last *tail* lines of the log, those from *since_s* on, to stdout.
+
+    With *raw* as they are in the file; otherwise as `log_lines` shows them.
 
     Raises:
         NotFound: there is no log (yet).
@@ -28,9 +38,10 @@ def show(*, tail: int, follow: bool, since_s: float | None = None, path: str = L
     try:
         position = os.fstat(descriptor).st_size
         lines = last_lines(descriptor, position, tail)
-        write_all(STDOUT, b"".join(line for line in lines if not _is_before(line, since_s)))
+        output = _Output(raw=raw)
+        output.write(b"".join(line for line in lines if not _is_before(line, since_s)))
         while follow:
-            descriptor, position = _follow(path, descriptor, position)
+            descriptor, position = _follow(path, descriptor, position, output)
     finally:
         os.close(descriptor)
 
@@ -47,11 +58,27 @@ def last_lines(descriptor: int, end: int, count: int) -> list[bytes]:
     return data.splitlines(keepends=True)[-count:]
 
 
-def _follow(path: str, descriptor: int, position: int) -> tuple[int, int]:
+class _Output:
+    """Stdout, line by line: half a line waits for its other half."""
+
+    def __init__(self, *, raw: bool) -> None:
+        self._raw = raw
+        self._rest = b""
+
+    def write(self, data: bytes) -> None:
+        if self._raw:
+            write_all(STDOUT, data)
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        texts = (readable(line.decode(errors="replace")) for line in lines)
+        write_all(STDOUT, "".join(f"{text}\n" for text in texts).encode())
+
+
+def _follow(path: str, descriptor: int, position: int, output: _Output) -> tuple[int, int]:
     """Write what was added since *position*; the descriptor and position to go on from."""
     data = os.pread(descriptor, BLOCK_BYTES, position)
     if data:
-        write_all(STDOUT, data)
+        output.write(data)
         return descriptor, position + len(data)
     if _is_other_file(path, descriptor):
         replacement = _open(path)
@@ -77,7 +104,8 @@ def _is_before(line: bytes, since_s: float | None) -> bool:
         return False
     from orlop.cli.text import parse_time
 
-    moment = parse_time(line[:64].decode(errors="replace").partition(" ")[0])
+    entry = parse_line(line.decode(errors="replace"))
+    moment = parse_time(str(entry["time"])) if entry else None
     return moment is not None and moment < since_s
 
 

@@ -131,15 +131,18 @@ def test_the_systems_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "messages"
-    path.write_text("".join(f"2026-01-0{day}T00:00:00Z host app: {day}\n" for day in range(1, 8)))
+    head = "<30>1 2026-01-0{}T00:00:00Z host app 1 - -"
+    path.write_text("".join(f"{head.format(day)} {day}\n" for day in range(1, 8)))
     monkeypatch.setattr(messages, "BLOCK_BYTES", 16)
     messages.show(tail=2, follow=False, path=str(path))
     assert capfd.readouterr().out.splitlines() == [
-        "2026-01-06T00:00:00Z host app: 6",
-        "2026-01-07T00:00:00Z host app: 7",
+        "2026-01-06T00:00:00Z app: 6",
+        "2026-01-07T00:00:00Z app: 7",
     ]
+    messages.show(tail=1, follow=False, raw=True, path=str(path))
+    assert capfd.readouterr().out == f"{head.format(7)} 7\n"
     messages.show(tail=100, follow=False, since_s=1767657600.0, path=str(path))
-    assert capfd.readouterr().out.splitlines()[0] == "2026-01-06T00:00:00Z host app: 6"
+    assert capfd.readouterr().out.splitlines()[0] == "2026-01-06T00:00:00Z app: 6"
 
 
 def test_a_reader_that_goes_away_is_no_error(

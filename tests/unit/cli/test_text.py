@@ -2,7 +2,7 @@
 
 import pytest
 
-from orlop.cli import text
+from orlop.cli import log_lines, text
 from orlop.cli.json_text import decode
 
 
@@ -27,6 +27,31 @@ def test_durations(duration_s: float, expected: str) -> None:
 )
 def test_times(stamp: str, expected: float | None) -> None:
     assert text.parse_time(stamp) == (pytest.approx(expected) if expected else None)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            '<27>1 2026-11-23T10:42:58Z orlop dhcpcd 1 - [orlop@32473 container="network"] no, [x]',
+            "2026-11-23T10:42:58Z network/dhcpcd error: no, [x]",
+        ),
+        (
+            '<30>1 2026-11-23T10:42:58Z orlop time 1 - [orlop@32473 container="time"] \ufeffset',
+            "2026-11-23T10:42:58Z time: set",
+        ),
+        ("<6>1 2026-11-23T10:42:58Z orlop kernel - - - a  b", "2026-11-23T10:42:58Z kernel: a  b"),
+        (
+            '<30>1 T h app 1 - [a x="] \\" [b"][orlop@32473 container="web"] said',
+            "T web/app: said",
+        ),
+        ("something else \x1b[2J", "something else ?[2J"),
+        ("<30>1 T h app", "<30>1 T h app"),
+        ("", ""),
+    ],
+)
+def test_log_lines_for_people(line: str, expected: str) -> None:
+    assert log_lines.readable(line) == expected
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"1 2", b"NaN", b"nul", b"[1,]", b"\xff"])
