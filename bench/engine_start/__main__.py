@@ -118,8 +118,13 @@ def _measure(options: argparse.Namespace, cache: Path) -> int:
         shutil.rmtree(work / "orlop/run", ignore_errors=True)
     for contestant, values_ms in taken.items():
         for value_ms in values_ms:
-            line = {"name": f"engine_start/{contestant}/life_ms", "unit": "ms"}
-            line |= {"value": round(value_ms, 2), "commit": commit, "machine": machine}
+            line = {
+                "name": f"engine_start/{contestant}/life_ms",
+                "unit": "ms",
+                "value": round(value_ms, 2),
+                "commit": commit,
+                "machine": machine,
+            }
             print(json.dumps(line))
         values_ms.sort()
         print(

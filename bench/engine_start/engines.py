@@ -126,9 +126,8 @@ def _request(
 ) -> tuple[int, bytes]:
     connection = _UnixConnection(path)
     try:
-        is_archive = isinstance(body, bytes)
-        data = body if is_archive or body is None else json.dumps(body).encode()
-        kind = "application/x-tar" if is_archive else "application/json"
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        kind = "application/x-tar" if isinstance(body, bytes) else "application/json"
         connection.request(method, target, data, {"Content-Type": kind} if data else {})
         response = connection.getresponse()
         return response.status, response.read()
