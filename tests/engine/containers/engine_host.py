@@ -132,6 +132,16 @@ class EngineProcess:
                 return int(item.partition(b"=")[2])
         return 0
 
+    def descriptors(self) -> int:
+        """How many the engine has open, when the connections of earlier requests are closed."""
+        self.wait_until(lambda: not self._connections())
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def _connections(self) -> int:
+        path = os.fspath(self.socket_path)
+        lines = Path("/proc/net/unix").read_text().splitlines()
+        return sum(line.endswith(path) and line.split()[5] == "03" for line in lines)
+
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 
