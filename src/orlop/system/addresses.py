@@ -21,6 +21,24 @@ _SCOPE_LINK = 0x20
 _FLAG_TENTATIVE = 0x40
 
 
+SIOCGIFFLAGS = 0x8913
+SIOCSIFFLAGS = 0x8914
+IFF_UP = 1
+_IFREQ = struct.Struct("16sh22x")
+
+
+def bring_up_loopback() -> None:
+    """Switch `lo` on: the kernel then gives it its addresses.
+
+    Raises:
+        OSError: no such right, or no such interface.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        answer = fcntl.ioctl(sock.fileno(), SIOCGIFFLAGS, _IFREQ.pack(b"lo", 0))
+        flags: int = _IFREQ.unpack(answer)[1]
+        fcntl.ioctl(sock.fileno(), SIOCSIFFLAGS, _IFREQ.pack(b"lo", flags | IFF_UP))
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """One address of one interface; *text* has the prefix length."""

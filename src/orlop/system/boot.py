@@ -20,9 +20,10 @@ from orlop.engine.engine import Engine
 from orlop.engine.settings import EngineSettings
 from orlop.engine.tasks import TaskSet
 from orlop.lib.children import Children
-from orlop.lib.errors import Internal
+from orlop.lib.errors import Internal, OrlopError
 from orlop.lib.linux import RebootCommand, reboot
 from orlop.system import (
+    addresses,
     configuration,
     definitions,
     early,
@@ -132,13 +133,21 @@ class Boot:
             machine.channel.send("stage", name=stage.name, uptime_s=stage.uptime_s)
         for problem in self._first.problems:
             machine.warn(problem)
+        try:
+            addresses.bring_up_loopback()
+        except OSError as error:
+            machine.warn(f"cannot switch the loopback interface on: {error.strerror}")
         await self._attempt("open the power socket", self._serve_power())
         cold_plug = self.tasks.start(self._attempt("load drivers", self._cold_plug()), "cold-plug")
         await self._attempt("find the state partition", self._find_state(cold_plug))
-        await self._attempt("read the configuration", self._read_configuration())
+        # The worker is a process of its own: meanwhile the engine starts here.
+        reading = self.tasks.start(
+            self._attempt("read the configuration", self._read_configuration()), "configuration"
+        )
         if not await self._start_engine(None):
             return
         machine.stage("engine")
+        await reading
         await self._attempt("start the services", self._start_services())
         await cold_plug
         self._become_ready()
@@ -173,6 +182,13 @@ class Boot:
         self.machine.channel.give_up()
         self._open_watchdog()
 
+    async def _plug_again(self) -> None:
+        """Load drivers for what has appeared since: a disk behind a USB port comes late."""
+        try:
+            await self.children.run(early.COLD_PLUG, timeout_s=COLD_PLUG_TIMEOUT_S)
+        except OrlopError as error:
+            log.debug("cold-plug again: %s", error)
+
     def _open_watchdog(self) -> None:
         dog = watchdog.open_watchdog(self.machine.parameters.watchdog_s)
         if dog is not None:
@@ -183,7 +199,7 @@ class Boot:
         parameters = self.machine.parameters
         choice = state.Choice(None)
         if not parameters.recovery:
-            choice = await state.find(parameters, cold_plug)
+            choice = await state.find(parameters, cold_plug, self._plug_again)
         self.machine.state = await state.mount_state(choice, self.children)
         for warning in self.machine.state.warnings:
             self.machine.warn(warning)
@@ -260,8 +276,6 @@ class Boot:
         self.machine.stage("services")
 
     def _become_ready(self) -> None:
-        from orlop.system.addresses import read_addresses
-
         machine = self.machine
         if machine.parameters.recovery:
             machine.phase = Phase.RECOVERY
@@ -274,7 +288,7 @@ class Boot:
         machine.channel.send(
             "ready",
             uptime_s=machine.stages[-1].uptime_s,
-            addresses=[address.text for address in read_addresses()],
+            addresses=[address.text for address in addresses.read_addresses()],
             services=dict(states),
         )
         log.info("ready after %.2f s", machine.stages[-1].uptime_s)

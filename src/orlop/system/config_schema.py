@@ -32,6 +32,12 @@ _HOSTNAME = re.compile(r"(?=.{1,64}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?
 _INTERFACE = re.compile(r"[^\s/:%]{1,15}")
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _REMOTE = re.compile(r"(udp|tcp)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?")
+_TIME_SERVER = re.compile(
+    r"(\[[0-9a-fA-F:.]+\]|[^\s:]+|[0-9a-fA-F:.]+)(?::(\d{1,5}))?( key \d{1,10})?"
+)
+_TIME_KEY = re.compile(
+    r"\d{1,10} (MD5|SHA1|SHA256|SHA384|SHA512|AES128|AES256) (HEX:[0-9A-Fa-f]+|ASCII:\S+)"
+)
 _KEY_TYPE = re.compile(r"(ssh-|ecdsa-|sk-ssh-|sk-ecdsa-)[a-z0-9@.-]+")
 
 
@@ -121,11 +127,39 @@ def _host_names(fields: Fields, key: str) -> Json:
     """Names or addresses of other machines."""
     found: list[Json] = []
     for index, text in enumerate(fields.strings(key)):
-        if _HOSTNAME.fullmatch(text) is None:
-            try:
-                ipaddress.ip_address(text)
-            except ValueError:
-                fields.fail(f"{key}[{index}]", f"must be a host name or address, not {text!r}")
+        if not _is_host(text):
+            fields.fail(f"{key}[{index}]", f"must be a host name or address, not {text!r}")
+        found.append(text)
+    return found
+
+
+def _time_servers(fields: Fields, key: str) -> Json:
+    """`HOST`, `HOST:PORT` or `[V6]:PORT`, each with ` key ID` behind it if it is authenticated."""
+    found: list[Json] = []
+    for index, text in enumerate(fields.strings(key)):
+        match = _TIME_SERVER.fullmatch(text)
+        if match is None or not (_is_host(match[1]) and 0 < int(match[2] or 123) < 65536):
+            fields.fail(f"{key}[{index}]", f"must be a host, with a port or key, not {text!r}")
+        found.append(text)
+    return found
+
+
+def _is_host(text: str) -> bool:
+    if _HOSTNAME.fullmatch(text) is not None:
+        return True
+    try:
+        ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _time_keys(fields: Fields, key: str) -> Json:
+    """`ID TYPE SECRET` as chrony's key file has them."""
+    found: list[Json] = []
+    for index, text in enumerate(fields.strings(key)):
+        if _TIME_KEY.fullmatch(text) is None:
+            fields.fail(f"{key}[{index}]", "must be ID TYPE SECRET, such as: 1 SHA256 HEX:...")
         found.append(text)
     return found
 
@@ -182,7 +216,18 @@ KEYS: tuple[Key, ...] = (
     Key(
         "orlop.network.search", "list of domains", "Domains searched for short names.", _host_names
     ),
-    Key("orlop.time.servers", "list of hosts", "NTP servers.", _host_names),
+    Key(
+        "orlop.time.servers",
+        "list of HOST[:PORT] [key ID]",
+        "NTP servers, with the key that authenticates them.",
+        _time_servers,
+    ),
+    Key(
+        "orlop.time.keys",
+        "list of ID TYPE SECRET",
+        "Keys of NTP servers, such as `1 SHA256 HEX:0123...`. Secret.",
+        _time_keys,
+    ),
     Key(
         "orlop.time.pools",
         "list of hosts",

@@ -20,7 +20,7 @@ from orlop.system.blocking import run_bounded
 from orlop.system.filesystems import VOLATILE_STATE, Directory, make_directory, mount_one
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from orlop.lib.children import Children
     from orlop.system.block_devices import Volume
@@ -32,6 +32,7 @@ READ_ONLY_TARGET = "/run/orlop/state"
 
 CHECKER = "/usr/sbin/e2fsck"
 CHECK_TIMEOUT_S = 300.0
+PLUG_AGAIN_S = 1.0
 MOUNT_TIMEOUT_S = 60.0
 """Long enough to replay the journal of a slow, large disk."""
 
@@ -95,10 +96,15 @@ def choose(wanted: str, volumes: Sequence[Volume]) -> Choice:
     return Choice(found[0])
 
 
-async def find(parameters: Parameters, cold_plug: Awaitable[object]) -> Choice:
+async def find(
+    parameters: Parameters,
+    cold_plug: Awaitable[object],
+    plug_again: Callable[[], Awaitable[None]],
+) -> Choice:
     """Look for the state partition; *cold_plug* ends when the drivers of present disks are loaded.
 
-    Waits for a disk to appear only when the command line names one.
+    Waits for a disk to appear only when the command line names one, and then calls *plug_again* now
+    and then: before there is a devices service, nobody else loads the driver of a late disk.
     """
     if parameters.state == "none":
         return Choice(None)
@@ -113,7 +119,11 @@ async def find(parameters: Parameters, cold_plug: Awaitable[object]) -> Choice:
         try:
             async with asyncio.timeout(parameters.state_wait_s):
                 while choice.volume is None:
-                    await announced.wait_block_device()
+                    try:
+                        async with asyncio.timeout(PLUG_AGAIN_S):
+                            await announced.wait_block_device()
+                    except TimeoutError:
+                        await plug_again()
                     choice = await _look(wanted)
         except TimeoutError:
             text = f"no disk is {wanted} after {parameters.state_wait_s} s"

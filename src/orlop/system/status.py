@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from orlop.system.services import Services, ServiceStatus
     from orlop.wire.compose_model import Json
 
-SECRET_KEYS = frozenset({"password", "secret", "token", "passphrase", "private_key"})
-"""Values of such keys are never shown. No key of today's configuration is secret."""
+SECRET_KEYS = frozenset({"keys", "password", "secret", "token", "passphrase", "private_key"})
+"""Values of such keys are never shown; `keys` are those of orlop.time."""
 
 MAX_LOG_BYTES = 256 << 10
 

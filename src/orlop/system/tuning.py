@@ -1,7 +1,7 @@
 """Applies the tuning table: kernel and sysctl settings, one write each.
 
-The table is os/sysctl.toml; the builder turns it into JSON (`tuning_table`), because reading TOML
-costs PID 1 more time than all the writes. A setting that this kernel lacks is passed over when
+The table is os/sysctl.toml; the builder turns it into JSON (`image.tuning_table`), because reading
+TOML costs PID 1 more time than all the writes. A setting that this kernel lacks is passed over when
 its row says that it may be missing, and reported otherwise.
 """
 
@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from orlop.system.cgroups import memory_total_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,6 +23,13 @@ TABLE = "/usr/lib/orlop/sysctl.json"
 
 PERFORMANCE = "performance"
 """Rows of this kind are left out with `orlop.tuning=off`; the others protect the machine."""
+
+
+MIN_FREE = "sqrt(16 * RAM)"
+"""The kernel's own rule for vm.min_free_kbytes, in kB, from 128 to 262144.
+
+Source: Linux 6.12 mm/page_alloc.c, calculate_min_free_kbytes().
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,15 @@ def apply(settings: Sequence[Setting]) -> list[str]:
     return failures
 
 
+def resolve_value(value: str, meminfo: str = "/proc/meminfo") -> str:
+    """*value*, or what `MIN_FREE` stands for on this machine."""
+    if value != MIN_FREE:
+        return value
+    with open(meminfo, encoding="ascii") as stream:
+        memory_kbytes = memory_total_bytes(stream.read()) >> 10
+    return str(min(max(math.isqrt(memory_kbytes * 16), 128), 262144))
+
+
 def expand(pattern: str) -> list[str]:
     """The existing files that *pattern* means; without the cost of importing glob."""
     found = [""]
@@ -92,7 +111,7 @@ def _write(path: str, setting: Setting) -> str:
     except OSError as error:
         return "" if setting.optional else error.strerror or str(error)
     try:
-        os.write(descriptor, setting.value.encode())
+        os.write(descriptor, resolve_value(setting.value).encode())
     except OSError as error:
         # A device that knows no such scheduler, a value the kernel has already and locks.
         if setting.optional and error.errno in (errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):

@@ -31,7 +31,8 @@ orlop:
     nameservers: [192.0.2.53]
     search: [example, b.example]
   time:
-    servers: [ntp.example]
+    servers: [ntp.example, "192.0.2.1:1123", "[2001:db8::1]:123 key 7", "2001:db8::2"]
+    keys: ["7 SHA256 HEX:00ff"]
     pools: [pool.example]
   syslog:
     remote: udp://[2001:db8::1]:514
@@ -64,7 +65,16 @@ def test_every_key() -> None:
                 "nameservers": ["192.0.2.53"],
                 "search": ["example", "b.example"],
             },
-            "time": {"servers": ["ntp.example"], "pools": ["pool.example"]},
+            "time": {
+                "servers": [
+                    "ntp.example",
+                    "192.0.2.1:1123",
+                    "[2001:db8::1]:123 key 7",
+                    "2001:db8::2",
+                ],
+                "keys": ["7 SHA256 HEX:00ff"],
+                "pools": ["pool.example"],
+            },
             "syslog": {"remote": "udp://[2001:db8::1]:514"},
             "services": {"ssh": {"enabled": False}},
         },
@@ -118,6 +128,9 @@ def test_little_is_fine(text: str) -> None:
             "nameservers[0]: must be an address",
             None,
         ),
+        ("orlop: {time: {servers: ['a b']}}", "servers[0]: must be a host", None),
+        ("orlop: {time: {servers: ['a:99999']}}", "servers[0]: must be a host", None),
+        ("orlop: {time: {keys: ['1 SHA256 secret']}}", "keys[0]: must be ID TYPE SECRET", None),
         ("orlop: {syslog: {remote: 'http://x'}}", "must be udp://", None),
         ("orlop: {syslog: {remote: 'udp://x:0'}}", "must be udp://", None),
         ("orlop: {services: {ssh: {enabled: 'yes'}}}", "must be true or false", None),

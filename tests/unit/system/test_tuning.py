@@ -5,10 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from orlop.image.tuning_table import KINDS, parse, sysctl_path, to_json, to_markdown
 from orlop.lib.errors import InvalidArgument
 from orlop.system import tuning
-from orlop.system.tuning import Setting, apply, apply_file, expand, parse_table
-from orlop.system.tuning_table import KINDS, parse, sysctl_path, to_json, to_markdown
+from orlop.system.tuning import (
+    MIN_FREE,
+    Setting,
+    apply,
+    apply_file,
+    expand,
+    parse_table,
+    resolve_value,
+)
 
 ROOT = Path(__file__).parents[3]
 TABLE = ROOT / "os/sysctl.toml"
@@ -92,6 +100,21 @@ def test_applying(tmp_path: Path) -> None:
         f"cannot set {tmp_path}/missing",
         f"cannot set {tmp_path}/block to '1'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("memory_kb", "kbytes"), [(512 << 10, "2896"), (64 << 20, "32768"), (1, "128")]
+)
+def test_the_reserve_of_memory_follows_the_kernels_rule(
+    tmp_path: Path, memory_kb: int, kbytes: str
+) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text(f"MemTotal: {memory_kb} kB\n")
+    assert resolve_value(MIN_FREE, str(meminfo)) == kbytes
+    assert resolve_value("1", str(meminfo)) == "1"
+    names = [row.name for row in parse(TABLE.read_text()).settings]
+    reserve = names.index("vm.min_free_kbytes")
+    assert reserve > names.index("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def test_expanding(tmp_path: Path) -> None:
