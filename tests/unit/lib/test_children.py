@@ -1,0 +1,131 @@
+"""Starting and reaping real processes, in a process of its own each time.
+
+The reaper collects every child of its process, so it is tried in a fresh interpreter, not in the
+one that runs the tests.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[3] / "src"
+
+PREAMBLE = """
+import asyncio, os, signal, sys
+from orlop.lib.children import Children, ExitStatus
+from orlop.lib.errors import DeadlineExceeded, OrlopError
+
+def zombies():
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+"""
+
+
+def run(body: str) -> None:
+    """Execute *body*, a coroutine's, with `children` started; it must not raise."""
+    code = PREAMBLE + "async def main(children):\n" + textwrap.indent(textwrap.dedent(body), "    ")
+    code += """
+async def whole():
+    children = Children()
+    children.start()
+    await main(children)
+    children.close()
+    assert zombies() is None
+
+asyncio.run(whole())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(SOURCE), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+CASES = {
+    "status and output": """
+        status, output = await children.run(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"])
+        assert status == ExitStatus(3), status
+        assert output == b"out\\nerr\\n"
+    """,
+    "signal": """
+        status, _ = await children.run(["/bin/sh", "-c", "kill -9 $$"])
+        assert (status.code, status.signal) == (137, 9)
+    """,
+    "hundred at once keep their statuses": """
+        async def one(code):
+            status, _ = await children.run(["/bin/sh", "-c", f"exit {code}"])
+            return status.code
+        codes = list(range(100))
+        assert await asyncio.gather(*map(one, codes)) == codes
+    """,
+    "timeout kills the whole session": """
+        try:
+            await children.run(["/bin/sh", "-c", "sleep 1000 & sleep 1000"], timeout_s=0.2)
+        except DeadlineExceeded:
+            pass
+        else:
+            raise AssertionError
+    """,
+    "cancelling kills and reaps": """
+        task = asyncio.ensure_future(children.run(["/bin/sleep", "1000"]))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+    """,
+    "missing program": """
+        try:
+            await children.run(["/no/such/program"])
+        except OrlopError as error:
+            assert "No such file" in str(error)
+        else:
+            raise AssertionError
+    """,
+    "nothing is inherited but what was given": """
+        reading, writing = os.pipe()
+        os.set_inheritable(reading, False)
+        status, output = await children.run(["/bin/ls", "/proc/self/fd"])
+        assert len(output.split()) == 4, output
+    """,
+    "an orphan can be adopted after its death": """
+        status, output = await children.run(["/bin/sh", "-c", "(sleep 0.2; exit 7) & echo $!"])
+        pid = int(output)
+        await asyncio.sleep(0.6)
+        assert zombies() is None
+        child = children.adopt(pid)
+        assert (await child.wait()).code == 7
+        assert children.orphans_reaped >= 1
+    """,
+    "an orphan can be adopted alive": """
+        status, output = await children.run(["/bin/sh", "-c", "(sleep 0.3; exit 9) & echo $!"])
+        child = children.adopt(int(output))
+        assert (await child.wait()).code == 9
+        assert not child.send_signal(9)
+    """,
+    "descriptors may be given crosswise": """
+        first, second = os.pipe(), os.pipe()
+        child = children.spawn(
+            ["/bin/sh", "-c", "echo one >&%d; echo two >&%d" % (first[1], second[1])],
+            fds={first[1]: second[1], second[1]: first[1]},
+        )
+        assert (await child.wait()).ok
+        assert os.read(first[0], 100) == b"two\\n"
+        assert os.read(second[0], 100) == b"one\\n"
+    """,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_children(name: str) -> None:
+    run(CASES[name])
