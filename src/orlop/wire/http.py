@@ -122,7 +122,10 @@ class ServerConnection:
                 return RequestHead(
                     event.method.decode("ascii"),
                     event.target.decode("ascii"),
-                    {key.decode("latin-1"): value.decode("latin-1") for key, value in event.headers},
+                    {
+                        key.decode("latin-1"): value.decode("latin-1")
+                        for key, value in event.headers
+                    },
                 )
             case h11.Data():
                 return BodyPart(bytes(event.data))
