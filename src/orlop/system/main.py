@@ -79,10 +79,8 @@ def _resume(descriptor: int) -> "tuple[early.Early, handover.Handover]":
 
 def _last_resort(error: BaseException) -> None:
     """Nothing works: say so, execute this program anew a few times, then only reap."""
-    text = f"<3>orlop: PID 1 failed: {type(error).__name__}: {error}\n".encode()[:900]
+    _say(f"orlop: PID 1 failed: {type(error).__name__}: {error}")
     try:
-        with open("/dev/kmsg", "wb", buffering=0) as stream:
-            stream.write(text)
         time.sleep(1)
         count = int(os.environ.get("ORLOP_FAILURES", "0"))
         if count < MAX_REEXECUTIONS:
@@ -96,6 +94,19 @@ def _last_resort(error: BaseException) -> None:
             os.waitpid(-1, 0)
         except BaseException:  # noqa: BLE001 - no children: look again later
             time.sleep(1)
+
+
+def _say(text: str) -> None:
+    """To the kernel log, and to the console that /init left open, whichever there is so early."""
+    data = text.encode("utf-8", "replace")[:900] + b"\n"
+    try:
+        with open("/dev/kmsg", "wb", buffering=0) as stream:
+            stream.write(b"<3>" + data)
+    except BaseException:  # noqa: BLE001 - /dev may not be mounted yet
+        try:
+            os.write(2, data)
+        except OSError:
+            pass
 
 
 if __name__ == "__main__":
