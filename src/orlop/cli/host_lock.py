@@ -12,6 +12,7 @@ from pathlib import Path
 
 from orlop.cli.host_settings import HostSettings, host_settings
 from orlop.image import archive, debian, lockfile
+from orlop.image.lockfile import LockedFile
 from orlop.lib import atomic_file
 from orlop.lib.errors import NotFound
 from orlop.toolroot.make import RECORD, installed
@@ -32,7 +33,7 @@ def main(argv: list[str]) -> int:
     # As a file only: its dependencies are for unpacking it by hand.
     kernel = archive.candidates([debian.KERNEL_SOURCE])
     write(host, debian.KERNEL_LOCK, lock_packages(kernel, epoch=epoch))
-    sources = archive.source_files(debian.wanted_sources(host.checkout))
+    sources = lock_sources(host, scratch)
     write(host, "sources.lock", lockfile.render(sources, epoch=None))
     record = json.loads((Path(os.environ["ORLOP_TOOLROOT"]) / RECORD).read_text())
     write(host, "pip.lock", record["pip_lock"])
@@ -53,6 +54,28 @@ def lock_packages(versions: dict[str, str], *, epoch: int | None) -> str:
             f"the archive has no {', '.join(sorted(lacking))} in the versions found here"
         )
     return lockfile.render(found, epoch=epoch)
+
+
+def lock_sources(host: HostSettings, scratch: Path) -> list[LockedFile]:
+    """The newest files of each source package that can be fetched: fetched, to be sure of it.
+
+    A mirror in the middle of a synchronisation lists what it does not have yet; the pin stays then.
+    """
+    path = host.checkout / "os" / "lock" / "sources.lock"
+    pinned = lockfile.parse_sources(path.read_text() if path.exists() else "")
+    locked: list[LockedFile] = []
+    for source in debian.wanted_sources(host.checkout):
+        files = archive.source_files([source])
+        if not debian.fetch_source_by_hash(scratch, files, debian.pool_of_files()):
+            kept = [file for file in pinned if file.source == source]
+            if not kept:
+                raise NotFound(
+                    f"the archive lists {source} {files[0].version}, but lacks its files"
+                )
+            print(f"lock: {source} {files[0].version} cannot be fetched; the pin stays")
+            files = kept
+        locked += files
+    return locked
 
 
 def write(host: HostSettings, name: str, text: str) -> None:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import threading
+import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from orlop.image.lockfile import LockedFile, LockedPackage
 from orlop.lib.errors import NotFound
 from orlop.lib.process import CommandError, run
 
-ARCHITECTURE = "amd64"
+APT_HELPER = "/usr/lib/apt/apt-helper"
 
 _INSTALL = re.compile(r"^Inst (?P<name>[^ :]+)(?::\S+)? \((?P<version>\S+) ", re.MULTILINE)
 
@@ -116,6 +117,33 @@ def source_files_at(source: str, version: str) -> list[LockedFile]:
 def _source_stanzas(source: str) -> list[dict[str, str]]:
     text = run(["apt-cache", "showsrc", "--only-source", source])
     return [stanza for stanza in parse_stanzas(text) if stanza.get("Package") == source]
+
+
+def pool_directory(name: str, *, source: bool) -> str | None:
+    """Where in the archive the present files of a package are: those it replaced were there too."""
+    if source:
+        stanzas = _source_stanzas(name)
+        return stanzas[0].get("Directory") if stanzas else None
+    text = run(["apt-cache", "show", "--no-all-versions", name])
+    found = [stanza["Filename"] for stanza in parse_stanzas(text) if "Filename" in stanza]
+    return found[0].rpartition("/")[0] if found else None
+
+
+def fetch_by_hash(path: str, sha256: str, target: Path) -> bool:
+    """Fetch a file that the indexes no longer list; whether any configured archive still has it.
+
+    A mirror drops replaced files later than it drops them from its indexes. What comes is
+    authenticated by *sha256* alone, which is why that has to be from a lock.
+    """
+    listed = run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"])
+    for archive in sorted(set(listed.split())):
+        uri = archive + urllib.parse.quote(path, safe="/+~")
+        try:
+            run([APT_HELPER, "download-file", uri, target, f"SHA256:{sha256}"])
+        except CommandError:
+            continue
+        return True
+    return False
 
 
 def parse_source_files(stanza: Mapping[str, str]) -> list[LockedFile]:

@@ -6,9 +6,10 @@ kernel.lock in the same form. `sources` holds one directory per source package o
 its .dsc and what belongs to it, and `sources.json`: {source: {version, dsc, files: {name: sha256},
 drift}}.
 
-A pinned version that the archive no longer has (a point release of Debian removes replaced ones) is
-not fatal: the newest version that apt authenticates is taken, said loudly, and marked `drift`.
-`locked` makes it an error. See docs/adr/0002-pins-and-drift.md.
+A pinned version that the archive no longer lists is fetched by its locked hash as long as the file
+is there. One that is gone (a point release of Debian removes what it replaces) is not fatal: the
+newest version that apt authenticates is taken, said loudly, and marked `drift`; `locked` makes it
+an error. See docs/adr/0002-pins-and-drift.md.
 """
 
 import functools
@@ -97,15 +98,21 @@ def wanted_sources(checkout: Path) -> list[str]:
 
 def fetch_debs(context: StepContext, *, packages: Sequence[LockedPackage], locked: bool) -> None:
     """Fill the step's output with *packages*, from earlier downloads or the archive."""
-    pool = _pool()
+    pool = pool_of_files()
     missing = [package for package in packages if not _is_in(pool, package.file, package.sha256)]
     replaced: dict[str, LockedPackage] = {}
     if missing:
         context.progress(None, "fetching the archive's indexes")
         archive.update()
         have = set(archive.locate({package.name: package.version for package in missing}))
-        replaced = _replacements(context, [p for p in missing if p not in have], locked=locked)
-        _download(context, [replaced.get(package.name, package) for package in missing], pool)
+        gone = [
+            package
+            for package in missing
+            if package not in have and not _still_there(context, package, pool)
+        ]
+        replaced = _replacements(context, gone, locked=locked)
+        wanted = [replaced.get(package.name, package) for package in missing]
+        _download(context, [p for p in wanted if not _is_in(pool, p.file, p.sha256)], pool)
     records = []
     for package in packages:
         used = replaced.get(package.name, package)
@@ -113,6 +120,18 @@ def fetch_debs(context: StepContext, *, packages: Sequence[LockedPackage], locke
         records.append(_record(context, used, drift=used != package))
     text = json.dumps(records, indent=1, sort_keys=True)
     (context.output / "packages.json").write_text(text + "\n")
+
+
+def _still_there(context: StepContext, package: LockedPackage, pool: Path) -> bool:
+    """Fetch a locked file that the archive has, but no longer lists."""
+    directory = archive.pool_directory(package.name, source=False)
+    fetched = context.scratch / package.file
+    if directory is None or not archive.fetch_by_hash(
+        f"{directory}/{package.pool_file}", package.sha256, fetched
+    ):
+        return False
+    _move_into(pool, fetched)
+    return True
 
 
 def _replacements(
@@ -176,7 +195,7 @@ def _record(context: StepContext, package: LockedPackage, *, drift: bool) -> dic
 
 def fetch_sources(context: StepContext, *, files: Sequence[LockedFile], locked: bool) -> None:
     """Fill the step's output with the source packages whose files are *files*."""
-    pool = _pool()
+    pool = pool_of_files()
     index: dict[str, object] = {}
     for source in sorted({file.source for file in files}):
         wanted = [file for file in files if file.source == source]
@@ -203,6 +222,8 @@ def _fetch_source(
 ) -> list[LockedFile]:
     archive.update()
     have = archive.source_files_at(source, wanted[0].version)
+    if not have and fetch_source_by_hash(context.scratch, wanted, pool):
+        return wanted
     if not have:
         what = f"the source of {source} {wanted[0].version} as locked"
         if locked:
@@ -224,10 +245,25 @@ def _fetch_source(
     return have
 
 
+def fetch_source_by_hash(scratch: Path, files: Sequence[LockedFile], pool: Path) -> bool:
+    """Fetch all *files* of a source package into the pool by their hashes; whether it succeeded."""
+    directory = archive.pool_directory(files[0].source, source=True)
+    for file in files:
+        if _is_in(pool, file.file, file.sha256):
+            continue
+        fetched = scratch / file.file
+        if directory is None or not archive.fetch_by_hash(
+            f"{directory}/{file.file}", file.sha256, fetched
+        ):
+            return False
+        _move_into(pool, fetched)
+    return True
+
+
 # --- the pool ------------------------------------------------------------------------------------
 
 
-def _pool() -> Path:
+def pool_of_files() -> Path:
     """Files fetched before, kept in the cache over refreshes of the lock; trusted by hash alone."""
     pool = Path(os.environ["ORLOP_CACHE"]) / "apt" / "pool"
     pool.mkdir(parents=True, exist_ok=True)

@@ -35,6 +35,11 @@ class LockedPackage:
         """The name `apt-get download` gives its file."""
         return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
 
+    @property
+    def pool_file(self) -> str:
+        """The name of its file in the archive, which leaves out the epoch of the version."""
+        return f"{self.name}_{self.version.rpartition(':')[2]}_{self.architecture}.deb"
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class LockedFile:

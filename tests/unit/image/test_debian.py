@@ -25,6 +25,14 @@ class Archive:
         self.packages = {package.name: package for package in packages}
         self.updates = 0
         self.downloads: list[str] = []
+        self.unlisted: set[str] = set()
+
+    def fetch_by_hash(self, path: str, sha256: str, target: Path) -> bool:
+        if path not in self.unlisted:
+            return False
+        name, version, _ = Path(path).name.split("_")
+        target.write_text(f"{name} {version}")
+        return True
 
     def update(self) -> None:
         self.updates += 1
@@ -52,6 +60,8 @@ def install(monkeypatch: pytest.MonkeyPatch, cache: Path, fake: Archive) -> None
     monkeypatch.setattr(archive, "update", fake.update)
     monkeypatch.setattr(archive, "locate", fake.locate)
     monkeypatch.setattr(archive, "candidates", fake.candidates)
+    monkeypatch.setattr(archive, "fetch_by_hash", fake.fetch_by_hash)
+    monkeypatch.setattr(archive, "pool_directory", lambda name, *, source: f"pool/{name}")
     monkeypatch.setattr(debian, "_download", fake.download)
     monkeypatch.setattr(StepContext, "capture", lambda *_: "source 1.0")
 
@@ -121,6 +131,19 @@ def test_a_damaged_earlier_download_is_fetched_again(
     debian.fetch_debs(context, packages=[crun], locked=True)
 
     assert fake.downloads == [crun.file, crun.file]
+
+
+def test_a_replaced_version_that_is_still_there_is_no_drift(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, context: StepContext, warnings: list[str]
+) -> None:
+    fake = Archive(package("crun", "1.21-2"))
+    fake.unlisted = {"pool/crun/crun_1.21-1_amd64.deb"}
+    install(monkeypatch, tmp_path / "cache", fake)
+    debian.fetch_debs(context, packages=[package("crun", "1.21-1")], locked=True)
+
+    [record] = records(context)
+    assert (record["version"], record["drift"]) == ("1.21-1", False)
+    assert warnings == []
 
 
 def test_a_replaced_version_drifts_loudly(
