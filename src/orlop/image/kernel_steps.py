@@ -9,7 +9,7 @@ import functools
 import os
 from pathlib import Path
 
-from orlop.image import hardening, kernel, kernel_config, kernel_modules
+from orlop.image import debian, hardening, kernel, kernel_config, kernel_modules
 from orlop.image.step import Inputs, Step
 from orlop.lib.errors import InvalidArgument
 
@@ -33,12 +33,14 @@ def steps(checkout: Path) -> tuple[Step, ...]:
         Step(
             "kernel-config",
             functools.partial(kernel_config.make_config, settings=settings),
-            Inputs(values=(lines,), needs=("kernel-source",), tools=CONFIG_TOOLS),
+            Inputs(values=(lines,), needs=("kernel-source",), tools=CONFIG_TOOLS, epoch=0),
         ),
         Step(
             "hardening",
             functools.partial(hardening.check_build, table=checkout / hardening.TABLE),
-            Inputs(files=(checkout / hardening.TABLE,), needs=("kernel-config",), tools=()),
+            Inputs(
+                files=(checkout / hardening.TABLE,), needs=("kernel-config",), tools=(), epoch=0
+            ),
         ),
         Step(
             "kernel",
@@ -47,7 +49,12 @@ def steps(checkout: Path) -> tuple[Step, ...]:
                 values=(lines, key_kind),
                 needs=("kernel-source", "kernel-config"),
                 tools=kernel.TOOLS,
+                epoch=debian.kernel_epoch(checkout),
             ),
         ),
-        Step("modules", kernel_modules.build_modules, Inputs(needs=("kernel",), tools=("kmod",))),
+        Step(
+            "modules",
+            kernel_modules.build_modules,
+            Inputs(needs=("kernel",), tools=("kmod",), epoch=0),
+        ),
     )

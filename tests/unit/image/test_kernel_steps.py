@@ -1,6 +1,7 @@
 """The kernel's steps: what decides them, and the parts that need no compiler."""
 
 import hashlib
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def test_steps_take_settings_so_that_comments_compile_nothing(
     directory = tmp_path / "os/kernel"
     directory.mkdir(parents=True)
     (tmp_path / "os/hardening.toml").write_text("")
+    shutil.copytree(CHECKOUT / "os/lock", tmp_path / "os/lock")
     for fragment in (CHECKOUT / "os/kernel").glob("*.config"):
         (directory / fragment.name).write_text(fragment.read_text())
 
