@@ -133,6 +133,8 @@ class Boot:
             machine.channel.send("stage", name=stage.name, uptime_s=stage.uptime_s)
         for problem in self._first.problems:
             machine.warn(problem)
+        if machine.parameters.recovery:
+            machine.warn("recovery mode: only the console is started, the state is not mounted")
         try:
             addresses.bring_up_loopback()
         except OSError as error:

@@ -415,7 +415,7 @@ class Services:
         try:
             return self._services[name]
         except KeyError:
-            raise NotFound(f"no service {name}", hint="orlop services lists them") from None
+            raise NotFound(f"no service {name}", hint="orlop service ls lists them") from None
 
     def _info(self, name: str) -> ContainerInfo | None:
         try:
