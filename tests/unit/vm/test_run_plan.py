@@ -111,4 +111,16 @@ def test_kvm_that_works(tmp_path: Path, kvm_device: Path, monkeypatch: pytest.Mo
 def test_the_probe_is_a_boot_sector() -> None:
     disk = accelerator.boot_disk()
     assert disk[510:512] == b"\x55\xaa"
-    assert disk.startswith(b"\xb0\x2a\xe6\xf4\xf4\xeb\xfd")
+    assert b"\xb0\x2a\xe6\xf4\xf4\xeb\xfd" in disk, "it reports, and halts"
+
+
+def test_the_probe_tries_an_instruction_that_emulators_of_instructions_lack() -> None:
+    disk = accelerator.boot_disk()
+    # lgdt [table]: the table's description is where that says, and describes two segments.
+    assert disk[5:8] == b"\x0f\x01\x16"
+    described = int.from_bytes(disk[8:10], "little") - 0x7C00
+    assert int.from_bytes(disk[described : described + 2], "little") == 15
+    # jmp 8:next leads to the byte behind it, where cpuid says whether shlx may be tried.
+    assert disk[18] == 0xEA
+    assert int.from_bytes(disk[19:21], "little") - 0x7C00 == 23
+    assert disk[23:].index(b"\x0f\xa2") < disk[23:].index(b"\xc4\xe2\x71\xf7\xc0") < 32
