@@ -97,8 +97,6 @@ def make_command(context: StepContext, digest: bytes) -> list[str]:
         "make",
         f"-j{context.jobs}",
         "ARCH=x86_64",
-        "CC=gcc-14",
-        "HOSTCC=gcc-14",
         "KBUILD_BUILD_USER=orlop",
         "KBUILD_BUILD_HOST=orlop",
         "KBUILD_BUILD_VERSION=1",
