@@ -1,10 +1,12 @@
 """Which Python modules a root needs: the closure of imports, read from source and never run.
 
 Every ``import`` statement in the source of a module counts, wherever it stands, except below
-``if TYPE_CHECKING`` and ``if __name__ == "__main__"``. That finds more than a run would, so
-`NEVER` cuts away the branches of the standard library that lead to what a server does not do,
-and `ALSO` names what is imported by name at run time, where no statement shows it.
-Both tables carry their reasons.
+``if TYPE_CHECKING`` and ``if __name__ == "__main__"``. That finds more than a run would: the
+standard library has many imports for what a server never does. `OPTIONAL` names the modules that
+do not come along because somebody else's module imports them in a function, a ``try`` or an
+``if``; when a module cannot even be loaded without one, when a module of ours imports it, or
+`image.toml` lists it, it is there. `ALSO` names what is imported by name at run time, where no
+statement shows it. Both tables carry their reasons.
 """
 
 import ast
@@ -27,63 +29,44 @@ ALSO: Mapping[str, tuple[str, ...]] = {
 }
 """Module to the modules that come with it although no statement imports them."""
 
-NEVER: Mapping[str, str] = {
-    "asyncio.windows_events": "another system",
-    "asyncio.windows_utils": "another system",
-    "asyncio.__main__": "the interactive shell",
-    "ctypes.wintypes": "another system",
-    "ctypes.macholib": "another system",
-    "ctypes.util": "runs compilers to find libraries; names are known here",
-    "_aix_support": "another system",
-    "_osx_support": "another system",
-    "_pydecimal": "the C version is there",
-    "_pydatetime": "the C version is there",
-    "_pyio": "the C version is there",
-    "_pyrepl": "interactive",
-    "_py_abc": "the C version is there",
-    "_sitebuiltins": "-S",
-    "site": "-S",
-    "sitecustomize": "-S",
-    "usercustomize": "-S",
-    "code": "interactive",
-    "codeop": "interactive",
-    "cmd": "interactive",
-    "pdb": "debugger",
-    "bdb": "debugger",
-    "doctest": "tests",
-    "unittest": "tests",
-    "test": "tests",
-    "pydoc": "documentation",
-    "pydoc_data": "documentation",
-    "ensurepip": "packages",
-    "venv": "packages",
-    "tkinter": "graphics",
-    "idlelib": "graphics",
-    "turtle": "graphics",
-    "curses": "terminals are the console's business",
-    "readline": "interactive",
-    "rlcompleter": "interactive",
-    "multiprocessing": "imported lazily by concurrent.futures; workers are processes of ours",
-    "concurrent.futures.process": "needs multiprocessing",
-    "xmlrpc": "unused protocols",
-    "ftplib": "unused protocols",
-    "nturl2path": "another system",
-    "ntpath": "another system",
-    "winreg": "another system",
-    "msvcrt": "another system",
-    "nt": "another system",
-    "_winapi": "another system",
-    "_wmi": "another system",
-    "_overlapped": "another system",
-    "_scproxy": "another system",
-    "java": "another system",
-    "vms_lib": "another system",
-    "lib2to3": "development",
-    "distutils": "development",
-    "tracemalloc": "development: named by warnings only",
-    "gettext": "messages are in English; argparse falls back by our stub",
+_FOR_ANOTHER_SYSTEM = (
+    *("_aix_support", "_osx_support", "_overlapped", "_scproxy", "_winapi", "_wmi", "java"),
+    *("asyncio.windows_events", "asyncio.windows_utils", "ctypes.macholib", "ctypes.wintypes"),
+    *("encodings.mbcs", "msvcrt", "nt", "ntpath", "nturl2path", "vms_lib", "winreg"),
+)
+_FOR_A_PROMPT = (
+    *("_pyrepl", "_sitebuiltins", "asyncio.__main__", "bdb", "cmd", "code", "codeop", "curses"),
+    *("pdb", "readline", "rlcompleter", "site", "sitecustomize", "usercustomize"),
+)
+_FOR_DEVELOPING = (
+    *("distutils", "doctest", "ensurepip", "idlelib", "lib2to3", "pydoc", "pydoc_data"),
+    *("py_compile", "test", "tkinter", "tracemalloc", "turtle", "unittest", "venv"),
+)
+_FOR_RARE_FUNCTIONS = (
+    *("ctypes.util", "optparse", "xmlrpc", "ftplib", "csv", "getopt", "statistics", "fractions"),
+    *("decimal", "argparse", "quopri"),
+)
+_FOR_METADATA = ("importlib.metadata", "importlib.resources", "importlib.readers", "email")
+_FOR_ARCHIVES = ("tarfile", "zipfile", "bz2", "lzma", "gzip")
+_DONE_IN_C = ("_pydatetime", "_pydecimal", "_pyio", "_py_abc")
+
+OPTIONAL: Mapping[str, str] = {
+    **dict.fromkeys(_FOR_ANOTHER_SYSTEM, "for another system"),
+    **dict.fromkeys(_FOR_A_PROMPT, "for people at a Python prompt, which the image has not"),
+    **dict.fromkeys(_FOR_DEVELOPING, "for developing"),
+    **dict.fromkeys(_FOR_RARE_FUNCTIONS, "for functions and command lines that nothing calls"),
+    **dict.fromkeys(_FOR_METADATA, "for packages with metadata, which the image has not"),
+    **dict.fromkeys(_FOR_ARCHIVES, "for archives, which shutil can read and nothing asks it to"),
+    **dict.fromkeys(_DONE_IN_C, "what they do is there in C"),
+    "concurrent.futures.process": "processes are started by ourselves",
+    "multiprocessing": "processes are started by ourselves",
+    "gettext": "messages are in English",
+    "_hashlib": "OpenSSL: hashlib has the same algorithms built in",
+    "ssl": "OpenSSL: asyncio does without",
+    "yaml.cyaml": "the bindings of libyaml: only short-lived workers parse YAML",
+    "yaml._yaml": "the bindings of libyaml",
 }
-"""Module (with all below it) to the reason why no root has it."""
+"""Module (with all below it) to the reason why the modules of others do not bring it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +88,16 @@ class Modules(Protocol):
         """The text of *name*, None if it is none that was written in Python."""
 
 
-def imports_of(source: Source, name: str) -> Iterator[str]:
-    """The modules that the text of module *name* imports, relative names resolved.
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One imported name; *hard* if the importing module cannot be loaded without it."""
+
+    name: str
+    hard: bool
+
+
+def imports_of(source: Source, name: str) -> Iterator[Import]:
+    """What the text of module *name* imports, relative names resolved.
 
     `from a import b` gives both `a` and `a.b`, for b may be a module.
 
@@ -118,24 +109,26 @@ def imports_of(source: Source, name: str) -> Iterator[str]:
     except SyntaxError as error:
         raise InvalidArgument(f"{source.filename}:{error.lineno}: {error.msg}") from None
     package = name if source.is_package else name.rpartition(".")[0]
-    yield from _walk(tree.body, package)
+    yield from _walk(tree.body, package, hard=True)
 
 
-def _walk(statements: Sequence[ast.stmt], package: str) -> Iterator[str]:
+def _walk(statements: Sequence[ast.stmt], package: str, *, hard: bool) -> Iterator[Import]:
     for statement in statements:
         match statement:
             case ast.Import(names):
-                yield from (alias.name for alias in names)
+                yield from (Import(alias.name, hard) for alias in names)
             case ast.ImportFrom(module, names, level):
                 base = _absolute(module or "", level, package)
                 if base:
-                    yield base
-                    yield from (f"{base}.{alias.name}" for alias in names if alias.name != "*")
+                    yield Import(base, hard)
+                    found = (alias.name for alias in names if alias.name != "*")
+                    yield from (Import(f"{base}.{name}", hard) for name in found)
             case ast.If(test, _, orelse) if _never_true(test):
-                yield from _walk(orelse, package)
+                yield from _walk(orelse, package, hard=hard)
             case _:
+                inner = hard and isinstance(statement, ast.ClassDef | ast.With)
                 for block in _blocks(statement):
-                    yield from _walk(block, package)
+                    yield from _walk(block, package, hard=inner)
 
 
 def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
@@ -181,19 +174,28 @@ def close_imports(roots: Sequence[str], modules: Modules) -> frozenset[str]:
     found: set[str] = set()
     waiting = [*roots, *ALSO[""]]
     while waiting:
-        name = waiting.pop()
-        for step in _with_parents(name):
-            if step in found or is_never(step) or not modules.exists(step):
+        for step in _with_parents(waiting.pop()):
+            if step in found or not modules.exists(step):
                 continue
             found.add(step)
             waiting += ALSO.get(step, ())
             if source := modules.source(step):
-                waiting += imports_of(source, step)
+                cuts = not is_own(step) and not is_optional(step)
+                waiting += [
+                    imported.name
+                    for imported in imports_of(source, step)
+                    if imported.hard or not cuts or not is_optional(imported.name)
+                ]
     return frozenset(found)
 
 
-def is_never(name: str) -> bool:
-    return any(parent in NEVER for parent in _with_parents(name))
+def is_own(name: str) -> bool:
+    return name.partition(".")[0] == "orlop"
+
+
+def is_optional(name: str) -> bool:
+    """Whether *name* or a package around it is in `OPTIONAL`."""
+    return any(parent in OPTIONAL for parent in _with_parents(name))
 
 
 def _with_parents(name: str) -> list[str]:
