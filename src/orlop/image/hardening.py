@@ -1,10 +1,10 @@
 """Our table of hardening rules, and what a kernel's configuration or a live machine makes of it.
 
-``os/hardening.toml`` has three lists: symbols of the kernel's configuration, sysctls, and
-parameters of the kernel's command line. The last two are settings as well: the image applies
-exactly what the table asks for. A rule is held or broken; where we decided against what is
-commonly recommended, the table has an exception with its reason, and the check is that our own
-value is there.
+``os/hardening.toml`` has three lists: symbols of the kernel's configuration, which the fragments
+in ``os/kernel/`` set; sysctls, which ``os/sysctl.toml`` sets; and parameters of the kernel's
+command line, put there from here (`command_line`). A rule is held or broken; where we decided
+against what is commonly recommended, the table has an exception with its reason, and the check is
+that our own value is there.
 
 The same functions check a build (configuration) and a running machine (sysctls as a mapping of
 names to texts, the text of /proc/cmdline): see `report`.
@@ -47,7 +47,6 @@ class Rule:
         without a value.
     recommended: for an exception, what is commonly recommended instead, else None.
     optional: the sysctl exists only on some machines or with some modules loaded.
-    fixed: the sysctl is checked, not set: the kernel refuses to have it written so.
     """
 
     kind: Kind
@@ -57,7 +56,6 @@ class Rule:
     origin: str
     recommended: str | None = None
     optional: bool = False
-    fixed: bool = False
 
     def __str__(self) -> str:
         if self.kind is Kind.PARAMETER and not self.value:
@@ -115,9 +113,9 @@ def _parse_rule(kind: Kind, entry: object, text: str, source: str) -> Rule:
     if not isinstance(name, str):
         raise InvalidArgument(f"{source}: {kind}: a rule without a name: {entry}")
     origin = f"{source}:{_line_of(name, text)}"
-    optional, fixed = fields.pop("optional", False), fields.pop("fixed", False)
-    if not isinstance(optional, bool) or not isinstance(fixed, bool):
-        raise InvalidArgument(f"{origin}: {name}: optional and fixed are true or false")
+    optional = fields.pop("optional", False)
+    if not isinstance(optional, bool):
+        raise InvalidArgument(f"{origin}: {name}: optional is true or false")
     for key, content in fields.items():
         if key not in ("value", "why", "recommended"):
             raise InvalidArgument(f"{origin}: {name}: unknown key {key}")
@@ -129,7 +127,7 @@ def _parse_rule(kind: Kind, entry: object, text: str, source: str) -> Rule:
     recommended = fields.get("recommended")
     if recommended == value:
         raise InvalidArgument(f"{origin}: {name}: an exception that is none")
-    return Rule(kind, name, value, why, origin, recommended, optional, fixed)
+    return Rule(kind, name, value, why, origin, recommended, optional)
 
 
 def _line_of(name: str, text: str) -> int:
@@ -182,25 +180,6 @@ def report(findings: Iterable[Finding]) -> dict[Outcome, list[Finding]]:
     for finding in findings:
         result[finding.outcome].append(finding)
     return result
-
-
-def sysctl_settings(rules: Iterable[Rule]) -> dict[str, str]:
-    """What PID 1 has to write at boot: name with dots to value."""
-    return {rule.name: rule.value for rule in rules if rule.kind is Kind.SYSCTL and not rule.fixed}
-
-
-def sysctl_rows(rules: Iterable[Rule]) -> list[dict[str, object]]:
-    """The same as rows of the table that PID 1 applies (`orlop.system.tuning`)."""
-    return [
-        {
-            "path": "/proc/sys/" + rule.name.replace(".", "/"),
-            "value": rule.value,
-            "kind": "hardening",
-            "optional": rule.optional,
-        }
-        for rule in rules
-        if rule.kind is Kind.SYSCTL and not rule.fixed
-    ]
 
 
 def parameters(rules: Iterable[Rule]) -> list[str]:

@@ -1,10 +1,11 @@
 """The table of hardening rules: how it is read, and what it makes of a configuration or machine."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from orlop.image import command_line, hardening
+from orlop.image import command_line, hardening, tuning_table
 from orlop.image.hardening import Kind, Outcome
 from orlop.lib.errors import InvalidArgument
 
@@ -21,7 +22,7 @@ sysctl = [
   { name = "kernel.panic", value = "10", why = "restart" },
   { name = "kernel.printk", value = "4 4 1 7", why = "quiet" },
   { name = "net.x.y", value = "0", optional = true, why = "some cards" },
-  { name = "kernel.modules_disabled", value = "0", recommended = "1", fixed = true, why = "hot" },
+  { name = "kernel.modules_disabled", value = "0", recommended = "1", why = "hot" },
 ]
 parameter = [
   { name = "lockdown", value = "confidentiality", why = "secrets" },
@@ -74,18 +75,22 @@ def test_command_line_counts_the_last_of_two() -> None:
     }
 
 
-def test_settings_leave_out_what_cannot_be_written() -> None:
+def test_parameters_are_words_for_the_command_line() -> None:
     rules = hardening.parse_table(TABLE)
-    settings = hardening.sysctl_settings(rules)
-    assert "kernel.modules_disabled" not in settings
-    assert settings["kernel.panic"] == "10"
-    assert hardening.sysctl_rows(rules)[0] == {
-        "path": "/proc/sys/kernel/panic",
-        "value": "10",
-        "kind": "hardening",
-        "optional": False,
-    }
     assert hardening.parameters(rules) == ["lockdown=confidentiality", "quiet"]
+
+
+def test_tuning_table_sets_what_the_rules_ask_for() -> None:
+    """Two tables, because one says how the machine is set and the other what must be true of it."""
+    table = tuning_table.parse((CHECKOUT / tuning_table.TABLE).read_text())
+    settings = {row.path: row.value for row in table.settings}
+    left_alone = {"kernel.modules_disabled"}  # 0 is the kernel's own value, and cannot be written
+    for rule in hardening.read_table(CHECKOUT / hardening.TABLE):
+        if rule.kind is Kind.SYSCTL and rule.name not in left_alone:
+            path = tuning_table.sysctl_path(rule.name)
+            every_interface = re.sub(r"/(all|default)/", "/*/", path)
+            value = settings.get(path, settings.get(every_interface))
+            assert value == rule.value, rule.origin
 
 
 @pytest.mark.parametrize(
