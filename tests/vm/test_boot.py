@@ -82,7 +82,9 @@ def test_only_ssh_listens(machine: Machine) -> None:
 def test_greeting_and_shell_on_the_serial_console(machine: Machine) -> None:
     """The one test that looks at the console, because the console is what it tests."""
     with machine.serial_console() as console:
+        # What is typed before the shell is there is not kept.
         console.send(b"\r")
+        assert console.wait_for(b"# ", timeout_s=60)
         console.send(b"echo mark$((40+2))\r")
         assert console.wait_for(b"mark42", timeout_s=30)
         console.send(b"exit\r")

@@ -12,7 +12,9 @@ def test_recovery_shell(lab: Lab) -> None:
         machine.start()
         machine.wait_for_ready()
         with machine.serial_console() as console:
+            # What is typed before the shell is there is not kept.
             console.send(b"\r")
+            assert console.wait_for(b"# ", TIMEOUT_S)
             # Put together by the shell, so the echo of what was typed is no answer.
             console.send(b"echo mark$((40+2))\r")
             assert console.wait_for(b"mark42", TIMEOUT_S)

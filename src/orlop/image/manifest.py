@@ -48,8 +48,8 @@ def build_manifest(context: StepContext, *, builds: Sequence[str]) -> None:
     """Step: write both files from the results of the steps before."""
     root = context.result("root")
     rows = read_rows(root / CONTENTS_FILE)
-    stores = [BlobStore(context.result(step) / "blobs") for step in ("packages", "python", "root")]
-    blobs = BlobSet(*stores)
+    steps = ("packages", "python-libraries", "python", "root")
+    blobs = BlobSet(*(BlobStore(context.result(step) / "blobs") for step in steps))
     image_bytes = (root / IMAGE_FILE).stat().st_size
     shares = sizes.estimate_shares(rows, lambda digest: blobs.read(Digest(digest)), image_bytes)
     components = [

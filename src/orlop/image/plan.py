@@ -1,8 +1,8 @@
 """All steps of a build, and what it publishes.
 
-    debs -> packages --+-> python --+-> root -> initrd --+-> iso -> manifest
-    sources -> build-* +------------+                    |
-    kernel-source -> kernel-config -> kernel -> modules -+
+    debs -> packages -> python-libraries -> python --+
+    sources -> build-* ------------------------------+-> root -> initrd -+
+    kernel-source -> kernel-config -> kernel -> modules -----------------+-> iso -> manifest
 
 Only ``python`` and what follows it depends on our Python code.
 """
@@ -65,10 +65,18 @@ def root_steps(checkout: Path) -> tuple[Step, ...]:
         Step("packages", root.unpack_packages, Inputs(needs=("debs",), tools=("dpkg",), epoch=0)),
         *(_build_step(build, checkout) for build in builds.values()),
         Step(
+            "python-libraries",
+            root.compile_libraries,
+            Inputs(needs=("packages",), tools=("python3.13",), epoch=0),
+        ),
+        Step(
             "python",
             functools.partial(root.compile_python, checkout=checkout),
             Inputs(
-                files=(source, *descriptions), needs=("packages",), tools=("python3.13",), epoch=0
+                files=(source, *descriptions),
+                needs=("packages", "python-libraries"),
+                tools=("python3.13",),
+                epoch=0,
             ),
         ),
         Step(
@@ -76,7 +84,10 @@ def root_steps(checkout: Path) -> tuple[Step, ...]:
             functools.partial(root.build_root, checkout=checkout, builds=in_root),
             Inputs(
                 files=(*descriptions, checkout / "os/sysctl.toml"),
-                needs=("packages", "python", "modules", *(f"build-{name}" for name in in_root)),
+                needs=(
+                    *("packages", "python-libraries", "python", "modules"),
+                    *(f"build-{name}" for name in in_root),
+                ),
                 tools=("erofs-utils", "python3-pyelftools"),
                 epoch=0,
             ),
@@ -122,7 +133,8 @@ def release_steps(checkout: Path) -> tuple[Step, ...]:
             functools.partial(manifest_step.build_manifest, builds=builds),
             Inputs(
                 needs=(
-                    *("debs", "sources", "kernel-source", "packages", "python", "root"),
+                    *("debs", "sources", "kernel-source", "packages"),
+                    *("python-libraries", "python", "root"),
                     *("kernel", "kernel-config", "hardening", "initrd", "iso"),
                     *(f"build-{name}" for name in builds),
                 ),

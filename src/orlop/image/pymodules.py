@@ -65,17 +65,23 @@ class ModuleLibrary:
             return None
         return Source(module.unit.filename, module.is_package, self._blobs.read(module.digest))
 
+    def units(self, names: Iterable[str]) -> list[Unit]:
+        """What has to be compiled of *names*: the modules that are written in Python, by name."""
+        found = (self.modules[name] for name in sorted(names) if name in self.modules)
+        return [module.unit for module in found if not module.is_extension]
+
 
 def read_library(
-    packages: Iterable[Package], own_sources: Path, store: BlobStore, blobs: BlobSet
+    packages: Iterable[Package], own_sources: Path | None, store: BlobStore, blobs: BlobSet
 ) -> ModuleLibrary:
     """Index the modules of *packages* and of the folder *own_sources* (put into *store*)."""
     found: dict[str, Module] = {}
-    for path in sorted(own_sources.rglob("*.py")):
-        relative = path.relative_to(own_sources.parent).with_suffix("").as_posix()
-        data = path.read_bytes()
-        place = f"{PROGRAM_FOLDER}/{relative}"
-        _index(found, relative, place, store.add(data), len(data), OWN)
+    if own_sources is not None:
+        for path in sorted(own_sources.rglob("*.py")):
+            relative = path.relative_to(own_sources.parent).with_suffix("").as_posix()
+            data = path.read_bytes()
+            place = f"{PROGRAM_FOLDER}/{relative}"
+            _index(found, relative, place, store.add(data), len(data), OWN)
     for folder, target in ((_DEBIAN_PACKAGES, PROGRAM_FOLDER), (STDLIB, STDLIB)):
         for package in packages:
             for entry in package.entries:

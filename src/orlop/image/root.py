@@ -1,8 +1,8 @@
 """The steps that make the system image: packages, Python, and the root they become.
 
-``packages`` takes the .deb files apart, ``python`` compiles modules, ``root`` puts base and service
-images together, checks them and writes ``os.erofs`` with ``contents.json``: every path, for
-manifest and sizes. Only the last two depend on our sources.
+``packages`` takes the .deb files apart, ``python-libraries`` and ``python`` compile modules,
+``root`` puts base and service images together, checks them and writes ``os.erofs`` with
+``contents.json``: every path, for manifest and sizes. Only the last two depend on our sources.
 """
 
 import json
@@ -19,14 +19,15 @@ from orlop.image.check_root import check_root
 from orlop.image.elf import ElfCache, index_libraries
 from orlop.image.images import Image, read_images
 from orlop.image.packages import Package, unpack_package
-from orlop.image.pyclosure import close_imports
-from orlop.image.pycompile import compile_units
+from orlop.image.pyclosure import close_imports, is_optional
+from orlop.image.pycompile import Compiled, Unit, compile_units
 from orlop.image.pymodules import OWN, place_modules, python_roots, read_library
 from orlop.image.step import StepContext
 from orlop.image.tree import Directory, File, Symlink, Tree
 from orlop.image.tuning_table import TABLE_PATH, read_tuning_table
 
 PACKAGES_FILE = "packages.json"
+COMPILED_FILE = "compiled.json"
 MODULES_FILE = "modules.json"
 CONTENTS_FILE = "contents.json"
 IMAGE_FILE = "os.erofs"
@@ -52,9 +53,23 @@ def read_packages(folder: Path) -> dict[str, Package]:
     return {row["name"]: Package.from_json(row) for row in rows}
 
 
-def compile_python(context: StepContext, *, checkout: Path) -> None:
-    """Step ``python``: compile every module that some root needs, and list those of each root."""
+def compile_libraries(context: StepContext) -> None:
+    """Step ``python-libraries``: compile what is not ours and not optional.
+
+    More than any root needs, but no change of our sources repeats it.
+    """
     folder = context.result("packages")
+    packages = read_packages(folder)
+    blobs = BlobStore(folder / "blobs")
+    library = read_library(packages.values(), None, blobs, BlobSet(blobs))
+    names = [name for name in library.modules if not is_optional(name)]
+    rows = _compile(context, library.units(names), [folder / "blobs"])
+    (context.output / COMPILED_FILE).write_text(json.dumps(rows))
+
+
+def compile_python(context: StepContext, *, checkout: Path) -> None:
+    """Step ``python``: compile every other module that some root needs, and list those of each."""
+    folder, libraries = context.result("packages"), context.result("python-libraries")
     own = BlobStore(context.output / "blobs")
     blobs = BlobSet(BlobStore(folder / "blobs"), own)
     packages = read_packages(folder)
@@ -64,16 +79,31 @@ def compile_python(context: StepContext, *, checkout: Path) -> None:
         for image in read_images(checkout)
         if image.contents.python
     }
-    names = sorted(frozenset[str]().union(*closures.values()) & library.modules.keys())
-    units = [m.unit for m in map(library.modules.__getitem__, names) if not m.is_extension]
-    context.progress(None, f"compiling {len(units)} modules")
-    stores = [folder / "blobs", context.output / "blobs"]
-    compiled = compile_units(units, stores, context.output / "blobs", context.scratch)
+    rows = json.loads((libraries / COMPILED_FILE).read_text())
+    done = {Unit(source, filename) for source, filename, _, _ in rows}
+    units = library.units(frozenset[str]().union(*closures.values()))
+    missing = [unit for unit in units if unit not in done]
+    rows += _compile(context, missing, [folder / "blobs", context.output / "blobs"])
+    compiled = {Unit(row[0], row[1]): Compiled(row[2], row[3]) for row in rows}
     placed = {
         image: {path: _row(node) for path, node in place_modules(names, library, compiled).items()}
         for image, names in closures.items()
     }
     (context.output / MODULES_FILE).write_text(json.dumps(placed))
+
+
+def _compile(
+    context: StepContext, units: Sequence[Unit], stores: Sequence[Path]
+) -> list[tuple[str, str, str, int]]:
+    """Compile *units* into the blobs of the step's result: rows of source, name, digest, size."""
+    context.progress(None, f"compiling {len(units)} modules")
+    target = context.output / "blobs"
+    target.mkdir(exist_ok=True)
+    compiled = compile_units(units, stores, target, context.scratch)
+    return [
+        (unit.source, unit.filename, result.digest, result.size_bytes)
+        for unit, result in compiled.items()
+    ]
 
 
 def _row(node: File) -> tuple[str, int, str]:
@@ -176,10 +206,10 @@ def contents_rows(tree: Tree) -> list[list[object]]:
 
 
 def _sources(context: StepContext, builds: Sequence[str]) -> Sources:
-    folder, python = context.result("packages"), context.result("python")
+    steps = ("packages", "python-libraries", "python")
     store = BlobStore(context.output / "blobs")
-    blobs = BlobSet(BlobStore(folder / "blobs"), BlobStore(python / "blobs"), store)
-    packages = read_packages(folder)
+    blobs = BlobSet(*(BlobStore(context.result(step) / "blobs") for step in steps), store)
+    packages = read_packages(context.result("packages"))
     libraries = index_libraries(packages.values())
     sources = Sources(packages, libraries, {}, blobs, store, ElfCache())
     return replace(sources, builds=_build_results(context, builds, sources))
