@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -42,7 +42,7 @@ START = (
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[NativeMachine]:
-    services = {
+    services: dict[str, dict[str, Any]] = {
         "talker": {"command": ["/bin/sh", "-c", TALK], "restart": "always"},
         "unwanted": {
             "command": ["/bin/true"],

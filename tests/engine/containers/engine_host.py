@@ -53,9 +53,11 @@ def enter_namespaces() -> None:
         mount.mount("cgroup2", root / "sys/fs/cgroup", "cgroup2")
     # Over the present root, as an initramfs does it: entering a mount namespace (`exec`) leads to
     # what is mounted at its root, and that must be what the containers were made from.
+    back = Path.cwd()
     os.chdir(root)
     mount.mount(".", "/", None, mount.MountFlag.MOVE)
     os.chroot(".")
+    os.chdir(back)  # the same directory by the new root: later tests stay where they were
     socket.sethostname("enginetest")
 
 

@@ -18,7 +18,7 @@ from tests.engine.services.namespaces import (
 
 pytestmark = [pytest.mark.engine, pytest.mark.root]
 
-HOOK = Path("os/services/network/rootfs/usr/lib/orlop/network-hook")
+HOOK = Path(__file__).parents[3] / "os/services/network/rootfs/usr/lib/orlop/network-hook"
 
 # What the service's definition grants, and nothing else.
 CAPABILITIES = "-all,+net_admin,+net_raw,+net_bind_service"
@@ -63,10 +63,12 @@ class Network:
         assert dhcpcd is not None
         return self.client.command(
             *("unshare", "--mount", "--propagation", "unchanged", "sh", "-c"),
-            'mount -t tmpfs none /run && mount -t tmpfs none "$1" && shift && exec "$@"',
+            # Without its user Debian's build gives up separating privileges; ours never does.
+            "mount --bind /dev/null /etc/passwd && mount -t tmpfs none /run"
+            ' && mkdir -p "$1" && mount -t tmpfs none "$1" && shift && exec "$@"',
             *("sh", "/var/lib/dhcpcd"),
             *("setpriv", "--no-new-privs", "--bounding-set", CAPABILITIES),
-            *(dhcpcd, "--nobackground", "--config", str(path)),
+            *(dhcpcd, "--nodev", "--nobackground", "--config", str(path)),
         )
 
     def addresses(self) -> str:

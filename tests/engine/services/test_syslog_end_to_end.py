@@ -19,6 +19,7 @@ from tests.engine.services.namespaces import running, wait_until
 
 pytestmark = pytest.mark.engine
 
+SOURCE = Path(__file__).parents[3] / "src"
 PROGRAM = """
 import sys
 from orlop.services.syslog.service import SyslogService
@@ -44,7 +45,7 @@ class Syslog:
     @contextmanager
     def started(self) -> Iterator[None]:
         argv = [sys.executable, "-c", PROGRAM, str(self.root)]
-        with running(argv, self.root / "output", PYTHONPATH="src") as self.process:
+        with running(argv, self.root / "output", PYTHONPATH=str(SOURCE)) as self.process:
             wait_until(lambda: "syslog started" in self.text, "syslog")
             yield
         assert (self.root / "output").read_text() == ""

@@ -96,7 +96,8 @@ def test_the_stream_is_sorted_dateless_and_has_hard_links(tmp_path: Path) -> Non
     stream = io.BytesIO()
     write_tar(tree, BlobSet(store), stream)
     stream.seek(0)
-    members = {member.name: member for member in tarfile.open(fileobj=stream)}
+    with tarfile.open(fileobj=stream) as archive:
+        members = {member.name: member for member in archive}
 
     assert list(members) == sorted(members)
     assert {member.mtime for member in members.values()} == {0}
