@@ -406,6 +406,7 @@ class Container:
         if self._confinement.child is None or not self.record.state.is_up:
             return
         self._confinement.send(number)
+        self.publish("kill", {"signal": str(number)})
         self._thaw()
         # A negative grace time is without end, as for Docker.
         if grace_s >= 0:
@@ -415,6 +416,7 @@ class Container:
     async def _grace_expired(self, child: Child) -> None:
         if child is self._confinement.child:
             self._confinement.kill()
+            self.publish("kill", {"signal": "9"})
 
     async def _begin_forced_removal(self) -> None:
         self._no_restart = True
@@ -424,6 +426,7 @@ class Container:
             self._set_state(State.EXITED)
         elif self.record.state.is_up:
             self._confinement.kill()
+            self.publish("kill", {"signal": "9"})
 
     async def _kill(self, number: int) -> None:
         if not self.record.state.is_up or self._confinement.child is None:

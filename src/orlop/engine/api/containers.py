@@ -221,6 +221,7 @@ async def _resize(engine: Engine, exchange: Exchange) -> None:
     if not container.record.state.is_up:
         raise Conflict(f"container {container.record.id} is not running")
     container.io.resize(height, width)
+    container.publish("resize", {"height": str(height), "width": str(width)})
     await exchange.respond_empty(200)
 
 
@@ -244,6 +245,7 @@ async def _top(engine: Engine, exchange: Exchange) -> None:
         raise Conflict(f"container {container.record.id} is not running")
     columns = top.parse_arguments(exchange.text("ps_args"))
     titles, rows = top.list_processes(container.cgroup, columns)
+    container.publish("top")
     await exchange.respond_json(200, {"Titles": titles, "Processes": rows})
 
 

@@ -10,7 +10,7 @@ from orlop.lib.errors import InvalidArgument, ResourceExhausted
 
 if TYPE_CHECKING:
     from orlop.engine.api.connection import Connection, RawStream
-    from orlop.wire.http import RequestHead
+    from orlop.wire.http import Headers, RequestHead
 
 MAX_BODY_BYTES = 4 << 20
 """For JSON bodies; the largest one a client sends, a create request, has a few kilobytes."""
@@ -21,7 +21,8 @@ JSON_TYPE = "application/json"
 RAW_STREAM = "application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 
-_TRUE = frozenset({"1", "true", "True", "TRUE", "t", "T", "yes", "on"})
+_FALSE = frozenset({"", "0", "no", "false", "none"})
+"""Everything else is true: what dockerd's clients rely on."""
 
 
 class Exchange:
@@ -51,10 +52,10 @@ class Exchange:
         return self.query.get(key, [default])[-1]
 
     def flag(self, key: str, *, default: bool = False) -> bool:
-        """A query parameter that is `1`, `true` … or not."""
+        """A query parameter that is there and not `0`, `false`, `no`, `none` or empty."""
         if key not in self.query:
             return default
-        return self.text(key) in _TRUE
+        return self.text(key).strip().lower() not in _FALSE
 
     def integer(self, key: str) -> int | None:
         """A query parameter that is a whole number.
@@ -105,9 +106,12 @@ class Exchange:
         data = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
         await self.respond_bytes(status, data, JSON_TYPE)
 
-    async def respond_bytes(self, status: int, data: bytes, content_type: str) -> None:
+    async def respond_bytes(
+        self, status: int, data: bytes, content_type: str, more_headers: Headers = ()
+    ) -> None:
         """Answer with *data*."""
         headers = [("Content-Type", content_type), ("Content-Length", str(len(data)))]
+        headers += more_headers
         self.responded = True
         await self._connection.send_head(status, headers)
         if self.method != "HEAD":

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 type Filters = dict[str, frozenset[str]]
 
 
-def parse_filters(text: str, known: Collection[str]) -> Filters:
+def parse_filters(text: str, known: Collection[str] | None = None) -> Filters:
     """`{"status":["running"]}`, or the older `{"status":{"running":true}}`.
 
     Raises:
-        InvalidArgument: not JSON of that form, or a filter that is not *known*.
+        InvalidArgument: not JSON of that form, or a filter that is not *known* (None: any is).
     """
     if not text:
         return {}
@@ -29,7 +29,7 @@ def parse_filters(text: str, known: Collection[str]) -> Filters:
         raise InvalidArgument("invalid filter: an object expected")
     filters: Filters = {}
     for key, values in data.items():
-        if key not in known:
+        if known is not None and key not in known:
             raise InvalidArgument(f"invalid filter '{key[:40]}'")
         chosen = values
         if isinstance(values, dict):
