@@ -5,6 +5,7 @@ directory; in a checkout it is `python3 -m orlop`. Nothing is imported before th
 that each program pays only for itself. Every program is a module with `main(argv) -> int`.
 
     init                 orlop.system.main: PID 1
+    engine ARG...        orlop.engine.main: an engine by itself, for the user's containers
     cli ARG...           orlop.cli.main: the `orlop` command inside the machine
     service NAME ARG...  orlop.services.NAME.main: the program of a system container
     worker NAME ARG...   a short-lived process without privileges, for input PID 1 may not parse
@@ -15,6 +16,7 @@ import sys
 
 PROGRAMS = {
     "init": "orlop.system.main",
+    "engine": "orlop.engine.main",
     "cli": "orlop.cli.main",
     "host": "orlop.cli.host",
 }
@@ -44,7 +46,8 @@ def main(argv: list[str]) -> int:
     found = module_of(argv)
     if found is None:
         print(
-            "usage: orlop init | cli ARG... | service NAME | worker NAME | host COMMAND",
+            "usage: orlop init | engine [OPTION...] | cli ARG... | service NAME | worker NAME | "
+            "host COMMAND",
             file=sys.stderr,
         )
         return USAGE_STATUS

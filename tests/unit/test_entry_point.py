@@ -9,6 +9,7 @@ from orlop.__main__ import main, module_of
     ("argv", "found"),
     [
         (["init"], ("orlop.system.main", [])),
+        (["engine", "--run", "x"], ("orlop.engine.main", ["--run", "x"])),
         (["cli", "ps", "-a"], ("orlop.cli.main", ["ps", "-a"])),
         (["service", "syslog"], ("orlop.services.syslog.main", [])),
         (["worker", "config", "x"], ("orlop.system.config_worker", ["x"])),

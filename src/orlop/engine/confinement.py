@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import signal
 from typing import TYPE_CHECKING
@@ -111,3 +112,13 @@ def read_start_ticks(pid: int) -> int:
     # The second field, the name, may hold anything, but it ends at the last parenthesis.
     fields = text[text.rfind(b")") + 1 :].split()
     return int(fields[19]) if len(fields) > 19 else 0
+
+
+@functools.cache
+def read_boot_id() -> str:
+    """What tells this boot of the kernel from every other; empty where /proc does not say."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""

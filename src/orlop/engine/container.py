@@ -14,13 +14,12 @@ import time
 from typing import TYPE_CHECKING
 
 from orlop.engine import exec_session, health, launch, spec
-from orlop.engine import record as record_file
-from orlop.engine.confinement import Confinement, read_start_ticks
+from orlop.engine.confinement import Confinement, read_boot_id, read_start_ticks
 from orlop.engine.container_io import ContainerIO, close_theirs
 from orlop.engine.layout import Layout
 from orlop.engine.log_writer import LogWriter
 from orlop.engine.owner import Owner
-from orlop.engine.restart import Backoff, wants_restart
+from orlop.engine.restart import Backoff, wants_restart, wants_start_with_engine
 from orlop.engine.runtime import StartError, Terminal
 from orlop.engine.state import (
     ContainerInfo,
@@ -36,8 +35,10 @@ from orlop.lib.errors import (
     InvalidArgument,
     NotModified,
     OrlopError,
+    ResourceExhausted,
     Unavailable,
 )
+from orlop.wire.compose_model import RestartMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -126,6 +127,8 @@ class Container:
         wait_s = self.config.stop_grace_period_s if grace_s is None else grace_s
         await self._owner.ask(lambda: self._begin_stop(number, wait_s))
         await self.wait_until(lambda: not self._is_active())
+        if self.config.restart.mode is not RestartMode.NO:
+            await self.flush()
         self.publish("stop")
 
     async def kill(self, number: int) -> None:
@@ -149,12 +152,27 @@ class Container:
             await self.wait_until(lambda: not self._is_active() or self.removed)
         if not self.removed:
             await self._owner.ask(lambda: self._remove(force=force))
+        if self.config.restart.mode is not RestartMode.NO:
+            await self.flush()
 
     async def rename(self, name: str) -> None:
         await self._owner.ask(lambda: self._rename(name))
+        await self.flush()
 
     async def update(self, policy: RestartPolicy | None, resources: Resources | None) -> None:
         await self._owner.ask(lambda: self._update(policy, resources))
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Wait until what is known of it is on disk, where it is to be.
+
+        Raises:
+            ResourceExhausted: the disk does not take it.
+        """
+        try:
+            await self.host.records.flush()
+        except OSError as error:
+            raise ResourceExhausted(f"cannot store container {self.name}: {error}") from error
 
     async def wait(self, condition: WaitCondition) -> int:
         """Wait for *condition*; the exit code then."""
@@ -191,25 +209,32 @@ class Container:
             return
         if not self.record.state.is_up:
             return
+        same = self.record.boot_id in ("", read_boot_id())
         if "master" in descriptors:
             self.io.attach_terminal(descriptors["master"])
-        elif not self.config.tty:
+        elif same and not self.config.tty:
             self._reopen_pipes()
         if "stdin" in descriptors:
             self.io.adopt_stdin(descriptors["stdin"])
         self._started_s = time.monotonic() - max(time.time_ns() - self.record.started_ns, 0) / 1e9
-        try:
-            child = self.host.children.adopt(self.record.pid)
-            same = child.status is not None or self._is_same_process()
-        except OSError:
-            child, same = Child(self.record.pid), False
-        if not same:
+        child = self._adopt_process() if same else None
+        if child is None:
+            if self.host.records.durable and self.config.restart.mode is RestartMode.ALWAYS:
+                self.record.manually_stopped = False  # a start of the engine starts it
             child = Child(self.record.pid)
             child.finish(UNKNOWN_STATUS)
         self._watch(child)
         self.io.start()
-        if same and child.status is None and self.record.state is State.RUNNING:
+        if child.status is None and self.record.state is State.RUNNING:
             self._begin_health(self.record.health)
+
+    def _adopt_process(self) -> Child | None:
+        """Its init, watched or known to have ended; None if there is no such process any more."""
+        try:
+            child = self.host.children.adopt(self.record.pid)
+        except OSError:
+            return None
+        return child if child.status is not None or self._is_same_process() else None
 
     def detach(self) -> None:
         """Let go without touching the container: the engine ends or is replaced."""
@@ -220,6 +245,19 @@ class Container:
     def clean_up_later(self) -> None:
         """Undo what a start left that a crash of the engine interrupted."""
         self._owner.tell(self._release_if_down)
+
+    def begin_anew(self) -> None:
+        """Do what a durable engine does at its start with a container that does not run."""
+        if self._is_active():
+            return
+        if self.config.auto_remove:
+            self._owner.tell(self._remove_leftover)
+        elif wants_start_with_engine(
+            self.config.restart,
+            exit_code=self.record.exit_code,
+            manually_stopped=self.record.manually_stopped,
+        ):
+            self._owner.tell(self._start_with_engine)
 
     async def exec_create(self, request: exec_session.ExecRequest) -> exec_session.ExecSession:
         """Register a further process; it is started by `ExecSession.start`."""
@@ -247,7 +285,9 @@ class Container:
     def _set_state(self, state: State) -> None:
         check_transition(self.record.state, state)
         self.record.state = state
-        self._save()
+        # A removal is told by what is no more: interrupted, it has not begun.
+        if state is not State.REMOVING:
+            self._save_state()
         self._notify()
 
     def _notify(self) -> None:
@@ -255,8 +295,14 @@ class Container:
         changed.set()
 
     def _save(self) -> None:
+        self._store(self.host.records.save)
+
+    def _save_state(self) -> None:
+        self._store(self.host.records.save_state)
+
+    def _store(self, save: Callable[[Record], None]) -> None:
         try:
-            record_file.write(self.record, self.layout.run)
+            save(self.record)
         except OSError as error:
             # The container goes on; only a crash of the engine now would lose this change.
             self.host.warn(f"cannot store the state of container {self.name}: {error}, ignoring")
@@ -292,6 +338,7 @@ class Container:
         self.record.exit_code = 0
         self.record.pid = child.pid
         self.record.pid_started_ticks = read_start_ticks(child.pid)
+        self.record.boot_id = read_boot_id()
         self.record.started_ns = time.time_ns()
         self.record.finished_ns = 0
         self._started_s = time.monotonic()
@@ -332,7 +379,7 @@ class Container:
         if self.record.state is State.RESTARTING:
             self._set_state(State.EXITED)
         else:
-            self._save()
+            self._save_state()
             self._notify()
         if self.config.auto_remove:
             await self._remove(force=True)
@@ -384,6 +431,15 @@ class Container:
         if self.record.state is not State.RESTARTING:
             return
         self.record.restart_count += 1
+        await self._launch_by_policy()
+
+    async def _start_with_engine(self) -> None:
+        if self.record.state in (State.CREATED, State.EXITED):
+            self.record.manually_stopped = False
+            async with self.host.starting:
+                await self._launch_by_policy()
+
+    async def _launch_by_policy(self) -> None:
         try:
             await self._launch()
         except OrlopError as error:
@@ -474,6 +530,7 @@ class Container:
             self.record.error = f"cannot be deleted: {error}"
             self._set_state(State.DEAD)
             raise Internal(f"cannot delete container {self.name}: {error}") from error
+        self.host.records.removed(self.record)
         self.record.state = State.DEAD
         self.removed = True
         self._owner.retire()
@@ -481,6 +538,9 @@ class Container:
         self._notify()
         self.log.wake()
         self.publish("destroy")
+
+    async def _remove_leftover(self) -> None:
+        await self._remove(force=True)
 
     async def _rename(self, name: str) -> None:
         import dataclasses
@@ -558,7 +618,7 @@ class Container:
         if state is self.record.health or not self.record.state.is_up:
             return
         self.record.health = state
-        self._save()
+        self._save_state()
         self._notify()
         self.publish(f"health_status: {state}")
 

@@ -27,8 +27,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from orlop.engine import capabilities, names, spec
-from orlop.engine import record as record_file
+from orlop.engine import capabilities, names, recovery, spec
 from orlop.engine.container import Container
 from orlop.engine.events import EventHub
 from orlop.engine.exec_session import run_probe
@@ -36,6 +35,7 @@ from orlop.engine.host import Host
 from orlop.engine.images import DirectoryImages, ImageStore, check_reference
 from orlop.engine.layout import Layout
 from orlop.engine.record import Record
+from orlop.engine.records import make_records
 from orlop.engine.removal import Trash
 from orlop.engine.runtime import Runtime
 from orlop.engine.settings import EngineSettings
@@ -82,6 +82,7 @@ class Engine:
             runtime=Runtime(settings, self.children),
             images=self.images,
             events=self.events,
+            records=make_records(settings, self.tasks),
             run_trash=Trash(settings.run_dir / "trash"),
             data_trash=Trash(settings.data_dir / "trash"),
             tasks=self.tasks,
@@ -116,8 +117,13 @@ class Engine:
         self.children.start()
         self.host.prepare_cgroups()
         descriptors = self._read_handover(handover or {})
+        if self.settings.durable and not handover:
+            recovery.end_interrupted_starts(self.settings)
         self._load(descriptors)
         self._remove_strays()
+        if self.settings.durable and not handover:
+            for container in tuple(self._by_id.values()):
+                container.begin_anew()
 
     async def serve(
         self, socket_path: Path, extra_routes: Sequence[Route] = (), *, mode: int = 0o600
@@ -145,6 +151,8 @@ class Engine:
         for server in self._servers:
             await server.close()
         self._servers.clear()
+        with contextlib.suppress(OSError):
+            await self.host.records.flush()
         await self.tasks.close()
         for container in self._by_id.values():
             container.detach()
@@ -240,15 +248,28 @@ class Engine:
         layout = Layout(self.settings, container_id)
         try:
             layout.run.mkdir(mode=0o711)
-            record_file.write(record, layout.run)
+            self.host.records.create(record)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                self.host.run_trash.put(layout.run)
+            self._discard(layout)
             raise OrlopError(f"cannot create container {name}: {error}") from error
         container = self._add(record)
+        if not config.auto_remove:
+            try:
+                await self.host.records.flush()
+            except OSError as error:
+                self._forget(container)
+                self._discard(layout)
+                raise OrlopError(f"cannot create container {name}: {error}") from error
         container.run_owner()
         container.publish("create")
         return container_id
+
+    def _discard(self, layout: Layout) -> None:
+        """What a creation that failed has left; what stays, the next start removes."""
+        with contextlib.suppress(OSError):
+            self.host.run_trash.put(layout.run)
+        with contextlib.suppress(OSError):
+            self.host.data_trash.put(layout.data)
 
     async def start_container(self, ref: str) -> None:
         """Start; returns when the container's command has been executed.
@@ -375,15 +396,15 @@ class Engine:
         return container_id if name in taken else name
 
     def _load(self, descriptors: Mapping[str, Mapping[str, int]]) -> None:
-        directory = self.settings.run_dir / "containers"
-        for path in sorted(directory.iterdir()):
+        records = self.host.records
+        for path in recovery.record_directories(records.root):
             try:
-                record = record_file.read(path)
+                record = records.read(path)
                 if record.config.name in self._id_by_name:
                     raise Conflict(f"the name {record.config.name} is taken")
             except (OSError, OrlopError) as error:
                 log.error("container %s is set aside: %s", path.name[:12], error)
-                self._set_aside(path)
+                recovery.set_aside(self.host, path)
                 continue
             self._add(record)
         for container in tuple(self._by_id.values()):
@@ -393,25 +414,10 @@ class Engine:
                 log.exception("container %s cannot be taken over", container.name)
             container.run_owner()
 
-    def _set_aside(self, path: Path) -> None:
-        """Out of the way, but kept for whoever wants to know; its processes are ended."""
-        from orlop.lib import cgroup, mount
-
-        with contextlib.suppress(OSError):
-            mount.detach(path / "rootfs")
-        with contextlib.suppress(OSError):
-            cgroup.kill(self.host.cgroup_path(path.name))
-        broken = self.settings.run_dir / "broken"
-        with contextlib.suppress(OSError):
-            broken.mkdir(exist_ok=True, mode=0o700)
-            os.rename(path, broken / path.name)
-
     def _remove_strays(self) -> None:
-        """Writable layers of containers that are no more, and what interrupted starts left."""
-        for path in (self.settings.data_dir / "containers").iterdir():
-            if path.name not in self._by_id:
-                with contextlib.suppress(OSError):
-                    self.host.data_trash.put(path)
+        """What is left of containers that are no more, and of interrupted starts."""
+        cgroups = {container.record.cgroup_name for container in self._by_id.values()}
+        recovery.remove_strays(self.host, frozenset(self._by_id), frozenset(cgroups))
         for container in self._by_id.values():
             if not container.record.state.is_up:
                 container.clean_up_later()

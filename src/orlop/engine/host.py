@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from orlop.lib import cgroup
 if TYPE_CHECKING:
     from orlop.engine.events import EventHub
     from orlop.engine.images import ImageStore
+    from orlop.engine.records import Records
     from orlop.engine.removal import Trash
     from orlop.engine.runtime import Runtime
     from orlop.engine.settings import EngineSettings
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CGROUP_MOUNT = Path("/sys/fs/cgroup")
+STARTS_AT_ONCE = 4
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 
 
@@ -36,12 +39,15 @@ class Host:
     runtime: Runtime
     images: ImageStore
     events: EventHub
+    records: Records
     run_trash: Trash
     data_trash: Trash
     tasks: TaskSet
     controllers: frozenset[str] = frozenset()
     capabilities: tuple[str, ...] = field(default_factory=capabilities.read_available)
     warnings: list[str] = field(default_factory=list)
+    starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_ONCE))
+    """Of containers that the engine starts by itself when it starts."""
     _seccomp: dict[frozenset[str], oci.Seccomp] = field(default_factory=dict)
     _profile: seccomp.Profile | None = None
 

@@ -38,7 +38,7 @@ def prepare(host: Host, layout: Layout, record: Record, image: Image) -> None:
     """
     config = record.config
     try:
-        layout.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        layout.run.mkdir(parents=True, exist_ok=True, mode=0o711)
         layout.data.mkdir(parents=True, exist_ok=True, mode=0o710)
         rootfs.mount_rootfs(layout, image.lower)
         _make_bind_sources(config)

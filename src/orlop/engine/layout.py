@@ -1,9 +1,11 @@
 """The directories of one container, by purpose.
 
-RUN/containers/ID/   container.json  config.json (bundle)  rootfs/  etc/  stdin stdout stderr
+RUN/containers/ID/   config.json (bundle)  rootfs/  etc/  stdin stdout stderr
 RUN/runtime/ID/      the OCI runtime's own state
 RUN/tty/             sockets through which terminals arrive, short names
 DATA/containers/ID/  upper/ work/ logs/
+RECORDS/ID/          container.json (state.json): RECORDS is RUN/containers, of a durable engine
+                     DATA/containers (`engine.records`)
 DATA/trash/          what is being deleted
 """
 

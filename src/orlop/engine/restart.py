@@ -26,6 +26,24 @@ def wants_restart(
             return exit_code != 0 and (unlimited or restart_count < policy.max_retries)
 
 
+def wants_start_with_engine(
+    policy: RestartPolicy, *, exit_code: int, manually_stopped: bool
+) -> bool:
+    """Whether a container that does not run is started when a durable engine starts.
+
+    As dockerd does it: `always` even if somebody had stopped it, or had never started it.
+    """
+    match policy.mode:
+        case RestartMode.ALWAYS:
+            return True
+        case RestartMode.UNLESS_STOPPED:
+            return not manually_stopped
+        case RestartMode.ON_FAILURE:
+            return exit_code != 0 and not manually_stopped
+        case RestartMode.NO:
+            return False
+
+
 class Backoff:
     """Delays of 100 ms, 200 ms … one minute; back to the first after ten good seconds."""
 

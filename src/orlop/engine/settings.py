@@ -16,7 +16,8 @@ class EngineSettings:
     *run_dir* is lost at a reboot (tmpfs): state, bundles, named pipes, the runtime's own state.
     *data_dir* may be on a disk: writable layers and logs. *cgroup_root* is the directory in cgroup2
     under which each container gets a cgroup of its name. With *is_pid1* the engine is PID 1 of
-    the machine; elsewhere it makes itself a subreaper.
+    the machine; elsewhere it makes itself a subreaper. With *durable* the records of containers
+    are in *data_dir* and outlive a reboot, and each start of the engine applies restart policies.
     """
 
     run_dir: Path
@@ -26,6 +27,7 @@ class EngineSettings:
     runtime: Path = Path("/usr/bin/crun")
     seccomp_profile: Path = Path("/usr/share/containers/seccomp.json")
     is_pid1: bool = False
+    durable: bool = False
     log_limits: LogLimits = field(default_factory=LogLimits)
     pids_limit: int = DEFAULT_PIDS_LIMIT
     version: str = "0.0.0"

@@ -122,3 +122,16 @@ def open_in_root(root: str | os.PathLike[str], path: str, flags: int = os.O_RDON
         )
     finally:
         os.close(directory)
+
+
+LIBC.statfs.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
+LIBC.statfs.restype = ctypes.c_int
+_STATFS_BYTES = 256
+"""More than struct statfs has anywhere; its first field is the type, a long."""
+
+
+def file_system_magic(path: str | os.PathLike[str]) -> int:
+    """`f_type` of statfs(2) for *path*: which kind of file system it is on."""
+    buffer = ctypes.create_string_buffer(_STATFS_BYTES)
+    check(LIBC.statfs(os.fsencode(path), buffer), path)
+    return ctypes.c_ulong.from_buffer(buffer).value

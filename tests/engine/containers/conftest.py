@@ -13,6 +13,7 @@ import pytest
 from tests.engine.containers.engine_host import (
     BUSYBOX,
     EngineProcess,
+    UserEngine,
     enter_namespaces,
     make_image,
 )
@@ -41,6 +42,20 @@ def engine(images: Path) -> Iterator[EngineProcess]:
     """A fresh engine; what it wrote is shown when the test fails."""
     directory = Path(tempfile.mkdtemp(prefix="oe-"))
     process = EngineProcess(directory, images)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.stop()
+        print(process.log())
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def user_engine(images: Path) -> Iterator[UserEngine]:
+    """The same as its user starts it: `orlop engine`."""
+    directory = Path(tempfile.mkdtemp(prefix="ue-"))
+    process = UserEngine(directory, images)
     try:
         process.start()
         yield process

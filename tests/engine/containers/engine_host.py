@@ -92,13 +92,17 @@ class EngineProcess:
     def start(self) -> None:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, PROGRAM, self.directory, self.cgroup_root, self._images],
+                self.command_line(),
                 env={**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONWARNINGS": "default"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
         self.wait_until(self.answers)
+
+    def command_line(self) -> list[str | Path]:
+        """What is executed."""
+        return [sys.executable, PROGRAM, self.directory, self.cgroup_root, self._images]
 
     @property
     def pid(self) -> int:
@@ -240,6 +244,46 @@ class EngineProcess:
             if time.monotonic() > deadline_s:
                 raise AssertionError(f"not in time:\n{self.log()}")
             time.sleep(0.02)
+
+
+class UserEngine(EngineProcess):
+    """`orlop engine`, whose containers outlive a boot."""
+
+    def command_line(self) -> list[str | Path]:
+        return [
+            *(sys.executable, "-m", "orlop", "engine"),
+            *(f"--data={self.directory}/data", f"--run={self.directory}/run"),
+            *(f"--socket={self.socket_path}", f"--images={self._images}"),
+            *(f"--cgroup={self.cgroup_root}", *self.options),
+        ]
+
+    def __init__(self, directory: Path, images: Path, options: tuple[str, ...] = ()) -> None:
+        super().__init__(directory, images)
+        self.options = options
+
+    def check(self, *words: str) -> tuple[int, str]:
+        """`orlop engine check` on its data; status and output."""
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "orlop", "engine", "check"),
+                *(f"--data={self.directory}/data", *words),
+            ],
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def cut_power(self) -> None:
+        """What a power cut leaves: nothing runs, nothing is mounted, the run directory is gone."""
+        self.kill()
+        cgroup.kill(self.cgroup_root)
+        self.wait_until(lambda: cgroup.remove(self.cgroup_root))
+        for entry in reversed(mount.read_mounts()):
+            if entry.target.is_relative_to(self.directory):
+                mount.detach(entry.target)
+        shutil.rmtree(self.directory / "run")
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -1,0 +1,153 @@
+"""`orlop engine`: a container engine by itself, on any Linux, for its user's containers.
+
+    orlop engine [--data DIR] [--run DIR] [--socket PATH] ...
+    orlop engine check [--data DIR] [--repair]
+
+Serves the Docker API until SIGTERM or SIGINT. Containers go on when the engine ends, however it
+ends, and the next one with the same directories takes them over. SIGUSR1 writes into the log what
+every task waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import grp
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from orlop.engine.options import Options, parse
+from orlop.lib.errors import OrlopError
+
+if TYPE_CHECKING:
+    from orlop.engine.engine import Engine
+
+log = logging.getLogger(__name__)
+
+FAILED_STATUS = 1
+SOCKET_CHECK_S = 10.0
+"""How often it is made sure that the socket is still in the file system."""
+
+
+def main(argv: list[str]) -> int:
+    """Run what *argv* asks for; the exit status."""
+    options = parse(argv)
+    logging.basicConfig(
+        level=options.log_level.upper(),
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        with_lock = lock_data(options)
+        try:
+            if options.check:
+                from orlop.engine import check
+
+                return check.main(options)
+            asyncio.run(serve(options), debug="ORLOP_ENGINE_DEBUG" in os.environ)
+        finally:
+            os.close(with_lock)
+    except OrlopError as error:
+        print(f"orlop engine: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"  (try: {error.hint})", file=sys.stderr)
+        return FAILED_STATUS
+    return 0
+
+
+def lock_data(options: Options) -> int:
+    """Make sure that nobody else uses the data; a descriptor, which holds the lock.
+
+    Raises:
+        OrlopError: somebody does, or the directory cannot be made.
+    """
+    path = options.data / "lock"
+    try:
+        options.data.mkdir(parents=True, exist_ok=True, mode=0o711)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise OrlopError(f"cannot use {options.data}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise OrlopError(f"another engine uses {options.data}") from error
+    return descriptor
+
+
+async def serve(options: Options) -> None:
+    """Run an engine until a signal ends it.
+
+    Raises:
+        OrlopError: it cannot be started.
+    """
+    from orlop.engine.engine import Engine
+
+    loop = asyncio.get_running_loop()
+    ending = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    loop.add_signal_handler(signal.SIGUSR1, dump_tasks)
+    engine = Engine(options.settings())
+    await engine.start()
+    try:
+        await open_socket(engine, options)
+        log.info("serving on %s", options.socket)
+        while not ending.is_set():
+            try:
+                async with asyncio.timeout(SOCKET_CHECK_S):
+                    await ending.wait()
+            except TimeoutError:
+                await keep_socket(engine, options)
+    finally:
+        await engine.close()
+
+
+async def open_socket(engine: Engine, options: Options) -> None:
+    """Listen on the Unix socket.
+
+    Raises:
+        OrlopError: it cannot be made, or the group does not exist.
+    """
+    try:
+        await engine.serve(options.socket, mode=0o660 if options.group else 0o600)
+        if options.group:
+            os.chown(options.socket, 0, group_id(options.group))
+    except OSError as error:
+        raise OrlopError(f"cannot listen on {options.socket}: {error.strerror}") from error
+
+
+async def keep_socket(engine: Engine, options: Options) -> None:
+    """Make the socket again if somebody has removed it."""
+    if options.socket.exists():
+        return
+    log.warning("the socket %s has vanished, making it again", options.socket)
+    try:
+        await open_socket(engine, options)
+    except OrlopError as error:
+        log.warning("%s, trying again", error)
+
+
+def group_id(name: str) -> int:
+    """The number of group *name*, which may be one already.
+
+    Raises:
+        OrlopError: there is no such group.
+    """
+    if name.isdecimal():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise OrlopError(f"there is no group {name}") from None
+
+
+def dump_tasks() -> None:
+    """What every task waits for, into the log: for the day on which something hangs."""
+    for task in asyncio.all_tasks():
+        frame = next(iter(task.get_stack(limit=1)), None)
+        place = "" if frame is None else f" at {frame.f_code.co_qualname}:{frame.f_lineno}"
+        log.warning("task %s%s", task.get_name(), place)

@@ -1,0 +1,95 @@
+"""The command line of `orlop engine`, and the engine's settings that follow from it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from orlop import __version__
+from orlop.engine.settings import EngineSettings
+
+DEFAULT_DATA = Path("/var/lib/orlop/user")
+DEFAULT_RUN = Path("/run/orlop/user")
+DEFAULT_SOCKET = Path("/run/orlop/docker.sock")
+DEFAULT_CGROUP = "orlop"
+DEFAULT_RUNTIME = Path("/usr/bin/crun")
+DEFAULT_SECCOMP_PROFILE = Path("/usr/share/containers/seccomp.json")
+CGROUPS = Path("/sys/fs/cgroup")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line says; paths are absolute."""
+
+    data: Path = DEFAULT_DATA
+    run: Path = DEFAULT_RUN
+    socket: Path = DEFAULT_SOCKET
+    cgroup: Path = CGROUPS / DEFAULT_CGROUP
+    images: Path | None = None
+    runtime: Path = DEFAULT_RUNTIME
+    seccomp_profile: Path = DEFAULT_SECCOMP_PROFILE
+    group: str = ""
+    log_level: str = "info"
+    check: bool = False
+    repair: bool = False
+
+    def settings(self) -> EngineSettings:
+        """The engine's own form of it."""
+        return EngineSettings(
+            run_dir=self.run,
+            data_dir=self.data,
+            images_dir=self.images or self.data / "images",
+            cgroup_root=self.cgroup,
+            runtime=self.runtime,
+            seccomp_profile=self.seccomp_profile,
+            durable=True,
+            version=__version__,
+        )
+
+
+def parse(argv: list[str]) -> Options:
+    """The options in *argv*; writes to stderr and raises SystemExit if they are wrong."""
+    parser = argparse.ArgumentParser(
+        prog="orlop engine",
+        description="Serves the Docker API and runs containers.",
+        epilog="`orlop engine check [--repair]` looks for what is wrong with the data, and mends.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("action", nargs="?", choices=("check",), help="check the data and end")
+    add("--repair", action="store_true", help="with check: mend what can be mended")
+    add(
+        "--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help="images, containers, volumes"
+    )
+    add("--run", type=Path, default=DEFAULT_RUN, metavar="DIR", help="what a reboot may lose")
+    add("--socket", type=Path, default=DEFAULT_SOCKET, metavar="PATH", help="where the API is")
+    add("--group", default="", help="group that may use the socket, besides root")
+    add("--cgroup", default=DEFAULT_CGROUP, metavar="NAME", help="cgroup for all containers")
+    add("--images", type=Path, metavar="DIR", help="images as directories, NAME/rootfs")
+    add("--runtime", type=Path, default=DEFAULT_RUNTIME, metavar="PROGRAM", help="crun")
+    add("--seccomp-profile", type=Path, default=DEFAULT_SECCOMP_PROFILE, metavar="FILE")
+    add("--log-level", default="info", choices=LOG_LEVELS)
+    found = parser.parse_args(argv)
+    if found.repair and found.action != "check":
+        parser.error("--repair belongs to check")
+    return Options(
+        data=found.data.absolute(),
+        run=found.run.absolute(),
+        socket=found.socket.absolute(),
+        cgroup=cgroup_path(found.cgroup),
+        images=found.images and found.images.absolute(),
+        runtime=found.runtime,
+        seccomp_profile=found.seccomp_profile,
+        group=found.group,
+        log_level=found.log_level,
+        check=found.action == "check",
+        repair=found.repair,
+    )
+
+
+def cgroup_path(name: str) -> Path:
+    """The directory of cgroup *name*, which may be a path from the root of the hierarchy."""
+    path = Path(name)
+    return path if path.is_relative_to(CGROUPS) else CGROUPS / name.strip("/")

@@ -1,0 +1,207 @@
+"""The user's engine: what it knows survives its death at any moment, and a power cut."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import itertools
+import os
+import random
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orlop.lib import cgroup, mount
+
+if TYPE_CHECKING:
+    from tests.engine.containers.engine_host import UserEngine
+
+pytestmark = [pytest.mark.root, pytest.mark.engine]
+
+SLEEP = ["sleep", "100000"]
+KILLS = 25
+KILL_SEED = 4
+
+
+def policy(name: str) -> dict[str, object]:
+    return {"RestartPolicy": {"Name": name}}
+
+
+def test_power_cut_keeps_containers_and_applies_policies(user_engine: UserEngine) -> None:
+    engine = user_engine
+    kept = engine.run("plain", ["sh", "-c", "echo data > /kept; exec sleep 100000"])
+    engine.run("always", SLEEP, HostConfig=policy("always"))
+    engine.run("unless", SLEEP, HostConfig=policy("unless-stopped"))
+    engine.run("failing", SLEEP, HostConfig=policy("on-failure"))
+    engine.run("stopped-always", SLEEP, HostConfig=policy("always"))
+    engine.run("stopped-unless", SLEEP, HostConfig=policy("unless-stopped"))
+    engine.run("passing", ["sleep", "100000"], HostConfig={"AutoRemove": True})
+    engine.run("three", ["sh", "-c", "exit 3"])
+    assert engine.wait("three") == 3
+    for name in ("stopped-always", "stopped-unless"):
+        assert engine.request("POST", f"/containers/{name}/stop?t=0")[0] == 204
+    assert engine.request("POST", "/containers/plain/rename?name=renamed")[0] == 204
+    engine.wait_until(lambda: engine.execute("renamed", ["cat", "/kept"])[1] == b"data\n")
+
+    engine.cut_power()
+    engine.start()
+
+    started = ("always", "unless", "failing", "stopped-always")
+    engine.wait_until(lambda: all(engine.state(name) == "running" for name in started))
+    assert engine.state("stopped-unless") == "exited"
+    state = engine.inspect("renamed")["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 255)
+    assert engine.inspect("renamed")["Id"] == kept
+    assert engine.inspect("three")["State"]["ExitCode"] == 3
+    engine.wait_until(lambda: engine.request("GET", "/containers/passing/json")[0] == 404)
+    assert engine.request("POST", "/containers/renamed/start")[0] == 204
+    assert engine.execute("renamed", ["cat", "/kept"]) == (0, b"data\n")
+
+
+def test_torn_state_after_a_power_cut_costs_a_state_and_no_container(
+    user_engine: UserEngine,
+) -> None:
+    engine = user_engine
+    container = engine.run("torn", ["true"])
+    engine.wait("torn")
+    engine.cut_power()
+    state = engine.directory / "data/containers" / container / "state.json"
+    state.write_bytes(b"")
+
+    status, output = engine.check()
+    assert status == 1
+    assert "state of container torn" in output
+    assert engine.check("--repair")[0] == 0
+    assert engine.check() == (0, "nothing is wrong\n")
+    engine.start()
+    assert engine.state("torn") == "created"
+
+
+def test_damaged_record_is_set_aside_and_comes_back(user_engine: UserEngine) -> None:
+    engine = user_engine
+    container = engine.create("damaged", ["true"])
+    engine.create("whole", ["true"])
+    engine.kill()
+    record = engine.directory / "data/containers" / container / "container.json"
+    text = record.read_bytes()
+    record.write_bytes(text[: len(text) // 2])
+
+    engine.start()
+    assert engine.request("GET", "/containers/damaged/json")[0] == 404
+    assert engine.state("whole") == "created"
+
+    engine.kill()
+    (engine.directory / "data/broken" / container / "container.json").write_bytes(text)
+    assert engine.check("--repair")[0] == 0
+    engine.start()
+    assert engine.state("damaged") == "created"
+
+
+def test_second_engine_on_the_same_data_is_refused(user_engine: UserEngine) -> None:
+    status, output = user_engine.check()
+    assert status == 1
+    assert "another engine uses" in output
+
+
+def test_removed_socket_comes_back(user_engine: UserEngine) -> None:
+    user_engine.socket_path.unlink()
+    user_engine.wait_until(user_engine.answers)
+
+
+def test_group_may_use_the_socket(user_engine: UserEngine) -> None:
+    engine = user_engine
+    engine.kill()
+    engine.options = ("--group", "1234")
+    engine.start()
+    found = engine.socket_path.stat()
+    assert (found.st_gid, found.st_mode & 0o777) == (1234, 0o660)
+
+
+def test_killed_at_any_moment_it_is_consistent(user_engine: UserEngine) -> None:
+    """SIGKILL at random moments of create, start, stop and removal; then all must fit together."""
+    engine = user_engine
+    moments = random.Random(KILL_SEED)
+    engine.run("witness", SLEEP)
+    pid = engine.inspect("witness")["State"]["Pid"]
+    for number in range(KILLS):
+        acknowledged: list[str] = []
+        worker = threading.Thread(target=keep_busy, args=(engine, number, acknowledged))
+        worker.start()
+        time.sleep(moments.uniform(0.0, 0.12))
+        engine.kill()
+        worker.join()
+        engine.start()
+        assert_consistent(engine, acknowledged)
+        assert engine.inspect("witness")["State"]["Pid"] == pid
+    status, output = engine.request("POST", "/containers/witness/kill")
+    assert status == 204, output
+
+
+def keep_busy(engine: UserEngine, number: int, acknowledged: list[str]) -> None:
+    """Work until the engine is gone; what it has answered goes to *acknowledged*."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        for turn in itertools.count():
+            name = f"c{number}-{turn}"
+            body = {"Image": "busybox", "Cmd": SLEEP}
+            for step, method, target in (
+                ("created", "POST", f"/containers/create?name={name}"),
+                ("running", "POST", f"/containers/{name}/start"),
+                ("exited", "POST", f"/containers/{name}/stop?t=0"),
+                ("gone", "DELETE", f"/containers/{name}"),
+            ):
+                status, _ = engine.request(method, target, body if step == "created" else None)
+                if status < 300:
+                    acknowledged.append(f"{name} {step}")
+
+
+def assert_consistent(engine: UserEngine, acknowledged: list[str]) -> None:
+    """What was answered holds, and the kernel has what the engine lists, no more."""
+    _, listed = engine.request("GET", "/containers/json?all=1")
+    states = {item["Names"][0].lstrip("/"): item["State"] for item in listed}
+    ids = {item["Id"]: item["State"] for item in listed}
+    last = dict(item.split() for item in acknowledged)
+    order = ["created", "running", "exited", "gone"]
+    for name, step in last.items():
+        # The next step may have happened, unanswered.
+        possible = order[order.index(step) : order.index(step) + 2]
+        assert states.get(name, "gone") in possible, (name, step, states)
+    up = {name for name, state in states.items() if state in UP}
+    engine.wait_until(lambda: populated_cgroups(engine) == up)
+    engine.wait_until(lambda: mounted_ids(engine) == {i for i, state in ids.items() if state in UP})
+    records = {path.name for path in (engine.directory / "data/containers").iterdir()}
+    assert records == set(ids)
+    for name, state in states.items():
+        if name != "witness" and state in UP:
+            assert engine.request("DELETE", f"/containers/{name}?force=1")[0] == 204
+
+
+UP = frozenset({"running", "paused"})
+
+
+def mounted_ids(engine: UserEngine) -> set[str]:
+    directory = engine.directory / "run/containers"
+    return {
+        entry.target.parent.name
+        for entry in mount.read_mounts()
+        if entry.target.is_relative_to(directory)
+    }
+
+
+def populated_cgroups(engine: UserEngine) -> set[str]:
+    """Each container's cgroup has its name."""
+    directories = [path for path in engine.cgroup_root.iterdir() if path.is_dir()]
+    return {path.name for path in directories if cgroup.is_populated(path)}
+
+
+def test_exit_code_while_dead_is_known_where_the_kernel_tells(user_engine: UserEngine) -> None:
+    engine = user_engine
+    engine.run("seven", ["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done"])
+    pid = engine.inspect("seven")["State"]["Pid"]
+    engine.kill()
+    engine.start()  # not its parent any more
+    os.kill(pid, signal.SIGTERM)
+    release = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    assert engine.wait("seven") == (7 if release >= (6, 15) else 255)
