@@ -23,6 +23,7 @@ PROGRAMS = {
 
 WORKERS = {
     "config": "orlop.system.config_worker",
+    "copy": "orlop.engine.copy_worker",
 }
 
 USAGE_STATUS = 2

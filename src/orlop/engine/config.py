@@ -37,6 +37,43 @@ NO_RESTART = RestartPolicy()
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceRule:
+    """Access to device numbers; -1 is any. *kind* is `c`, `b` or `a` for both."""
+
+    kind: str
+    major: int
+    minor: int
+    access: str
+
+
+@dataclass(frozen=True, slots=True)
+class IoLimit:
+    """What a block device may do; *kind* is `rbps`, `wbps`, `riops` or `wiops`."""
+
+    path: str
+    kind: str
+    rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class IoWeight:
+    """The share of a block device, 10 to 1000."""
+
+    path: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRequest:
+    """How to make the volume of a mount if there is none; *target* says which mount."""
+
+    target: str
+    driver: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
     """Limits of the container's cgroup. None: not set; *pids_limit* -1: none at all."""
 
@@ -45,10 +82,16 @@ class Resources:
     memory_swap_bytes: int | None = None
     """Memory and swap together, as Docker counts; -1 is unlimited swap."""
     cpus: float | None = None
+    cpu_quota_usec: int | None = None
+    """Says the same as *cpus*, with a period of its own; only one of them is set."""
+    cpu_period_usec: int | None = None
     cpu_shares: int | None = None
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
     pids_limit: int | None = None
+    blkio_weight: int | None = None
+    io_weights: tuple[IoWeight, ...] = ()
+    io_limits: tuple[IoLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +129,19 @@ class ContainerConfig:
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     seccomp: Seccomp = Seccomp.DEFAULT
+    seccomp_profile: str = ""
+    """A profile instead of the default one, as JSON."""
+    apparmor: str = ""
+    masked_paths: tuple[str, ...] | None = None
+    """None: the usual ones."""
+    readonly_paths: tuple[str, ...] | None = None
     mounts: tuple[Mount, ...] = ()
+    volume_requests: tuple[VolumeRequest, ...] = ()
+    """For volumes among *mounts* that are yet to be made; empty once the container exists."""
+    volumes_from: tuple[str, ...] = ()
+    """Likewise."""
     devices: tuple[Device, ...] = ()
+    device_rules: tuple[DeviceRule, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
     resources: Resources = Resources()
@@ -95,6 +149,17 @@ class ContainerConfig:
     shm_size_bytes: int = 64 << 20
     log_limits: LogLimits | None = None
     """None: the engine's default."""
+    log_driver: str = ""
+    """Empty: the engine's own, `local`."""
+    log_options: tuple[tuple[str, str], ...] = ()
+    init: bool = False
+    """Run the command under a small init that reaps and forwards signals."""
+    userns: str = ""
+    """`host`: no user namespace although the engine remaps."""
+    cgroup_parent: str = ""
+    annotations: tuple[tuple[str, str], ...] = ()
+    requested: str = ""
+    """The request it was made from, as compact JSON without what was not set: for `inspect`."""
     extra_hosts: tuple[tuple[str, str], ...] = ()
     manage_etc: bool = True
     """Give the container its own /etc/hostname, /etc/hosts and /etc/resolv.conf, as Docker does."""

@@ -8,7 +8,7 @@ import logging
 import signal
 from typing import TYPE_CHECKING
 
-from orlop.engine import rootfs
+from orlop.engine import joining, rootfs
 from orlop.lib import cgroup
 from orlop.lib.errors import Internal
 
@@ -88,6 +88,10 @@ class Confinement:
     async def release(self) -> None:
         """End what still runs and undo what a start made; never raises."""
         rootfs.unmount_rootfs(self._layout)
+        try:
+            joining.unmount_shm(self._layout)
+        except OSError as error:
+            log.warning("cannot unmount %s: %s, ignoring", self._layout.shm, error)
         self._host.runtime.forget(self._record.id)
         for delay_s in CGROUP_REMOVE_DELAYS_S:
             if delay_s:

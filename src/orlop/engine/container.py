@@ -13,7 +13,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from orlop.engine import exec_session, health, launch, spec
+from orlop.engine import exec_session, health, launch, spec, volume_fill, volume_mounts
 from orlop.engine.confinement import Confinement, read_boot_id, read_start_ticks
 from orlop.engine.container_io import ContainerIO, close_theirs
 from orlop.engine.layout import Layout
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from orlop.engine.config import ContainerConfig, Resources
     from orlop.engine.host import Host
     from orlop.engine.images import Image
+    from orlop.engine.log_syslog import SyslogForwarder
     from orlop.engine.record import Record
     from orlop.wire.compose_model import RestartPolicy
 
@@ -64,12 +65,18 @@ class Container:
         self.layout = Layout(host.settings, record.id)
         limits = record.config.log_limits or host.settings.log_limits
         self.log = LogWriter(self.layout.logs, limits)
-        self.io = ContainerIO(self.layout, self.log)
+        self.io = ContainerIO(
+            self.layout,
+            self.log,
+            keep=record.config.log_driver != "none",
+            tap=_make_tap(host, record),
+        )
         self.execs: dict[str, exec_session.ExecSession] = {}
         self.health_tracker: health.HealthTracker | None = None
         self.exits = 0
         """How often it has ended since this engine knows it."""
         self.removed = False
+        self._root_holds = 0
         self.on_removed: Callable[[Container], None] = lambda container: None
         self._owner = Owner(f"container {record.config.name}")
         self._confinement = Confinement(host, self.layout, record)
@@ -146,14 +153,26 @@ class Container:
     async def unpause(self) -> None:
         await self._owner.ask(self._unpause)
 
-    async def remove(self, *, force: bool) -> None:
+    async def remove(self, *, force: bool, volumes: bool = False) -> None:
         if force and self._is_active():
             await self._owner.ask(self._begin_forced_removal)
             await self.wait_until(lambda: not self._is_active() or self.removed)
         if not self.removed:
-            await self._owner.ask(lambda: self._remove(force=force))
+            await self._owner.ask(lambda: self._remove(force=force, volumes=volumes))
         if self.config.restart.mode is not RestartMode.NO:
             await self.flush()
+
+    async def hold_root(self) -> None:
+        """Have the root file system mounted at `layout.rootfs` until `drop_root`.
+
+        Raises:
+            OrlopError: it cannot be mounted.
+        """
+        await self._owner.ask(self._hold_root)
+
+    def drop_root(self) -> None:
+        """Undo `hold_root`, soon."""
+        self._owner.tell(self._drop_root)
 
     async def rename(self, name: str) -> None:
         await self._owner.ask(lambda: self._rename(name))
@@ -216,6 +235,8 @@ class Container:
             self._reopen_pipes()
         if "stdin" in descriptors:
             self.io.adopt_stdin(descriptors["stdin"])
+        for name in volume_mounts.names_of(self.config):
+            self.host.volumes.adopt(name, self.record.id)
         self._started_s = time.monotonic() - max(time.time_ns() - self.record.started_ns, 0) / 1e9
         child = self._adopt_process() if same else None
         if child is None:
@@ -279,6 +300,26 @@ class Container:
 
     # The owner task and what it does.
 
+    async def _release(self) -> None:
+        """Undo what a start made; never raises."""
+        await self._confinement.release()
+        await volume_mounts.release(self.host, self.layout, self.config, self.record.id)
+
+    async def _hold_root(self) -> None:
+        if not self.record.state.is_up and not self._root_holds:
+            try:
+                self.layout.run.mkdir(parents=True, exist_ok=True, mode=0o711)
+                self.layout.data.mkdir(parents=True, exist_ok=True, mode=0o710)
+            except OSError as error:
+                raise Internal(f"cannot mount the root file system: {error}") from error
+            launch.mount_root(self.layout, self.image())
+        self._root_holds += 1
+
+    async def _drop_root(self) -> None:
+        self._root_holds -= 1
+        if not self._root_holds and not self.record.state.is_up:
+            await self._confinement.release()
+
     def _is_active(self) -> bool:
         return self.record.state.is_up or self.record.state is State.RESTARTING
 
@@ -328,7 +369,19 @@ class Container:
     async def _launch(self) -> None:
         try:
             image = self.image()
-            launch.prepare(self.host, self.layout, self.record, image)
+            volumes = await volume_mounts.attach(
+                self.host, self.layout, self.config, self.record.id
+            )
+            launch.prepare(
+                self.host,
+                self.layout,
+                self.record,
+                image,
+                volumes,
+                root_is_mounted=self._root_holds > 0,
+            )
+            unfilled = volume_fill.wanted(self.host, self.config, creating=False)
+            await volume_fill.fill(self.host, unfilled, self.layout.rootfs, self.record.id)
             child = await self._run(image)
         except OrlopError as error:
             await self._launch_failed(error)
@@ -375,14 +428,14 @@ class Container:
         self.io.close()
         # Whoever attached before the start waits for an end that would never come.
         self.io.listeners.finish()
-        await self._confinement.release()
+        await self._release()
         if self.record.state is State.RESTARTING:
             self._set_state(State.EXITED)
         else:
             self._save_state()
             self._notify()
         if self.config.auto_remove:
-            await self._remove(force=True)
+            await self._remove(force=True, volumes=True)
 
     def _watch(self, child: Child) -> None:
         def ended(child: Child, status: ExitStatus) -> None:
@@ -398,7 +451,7 @@ class Container:
         self._owner.cancel_timer()
         self._end_health()
         oom_killed = self._confinement.ran_out_of_memory()
-        await self._confinement.release()
+        await self._release()
         self.io.finish()
         for session in tuple(self.execs.values()):
             session.container_ended()
@@ -425,7 +478,7 @@ class Container:
             self._set_state(State.EXITED)
         self.publish("die", attributes)
         if self.config.auto_remove and not again:
-            await self._remove(force=True)
+            await self._remove(force=True, volumes=True)
 
     async def _restart_now(self) -> None:
         if self.record.state is not State.RESTARTING:
@@ -514,7 +567,7 @@ class Container:
         self._begin_health()
         self.publish("unpause")
 
-    async def _remove(self, *, force: bool) -> None:
+    async def _remove(self, *, force: bool, volumes: bool = False) -> None:
         if self._is_active():
             raise Conflict(
                 f'cannot remove container "{self.name}": container is {self.record.state}: '
@@ -522,7 +575,7 @@ class Container:
             )
         self._set_state(State.REMOVING)
         self.io.finish()
-        await self._confinement.release()
+        await self._release()
         try:
             self.host.data_trash.put(self.layout.data)
             self.host.run_trash.put(self.layout.run)
@@ -535,12 +588,15 @@ class Container:
         self.removed = True
         self._owner.retire()
         self.on_removed(self)
+        if volumes:
+            names = volume_mounts.names_of(self.config)
+            await volume_mounts.remove_anonymous(self.host.volumes, names)
         self._notify()
         self.log.wake()
         self.publish("destroy")
 
     async def _remove_leftover(self) -> None:
-        await self._remove(force=True)
+        await self._remove(force=True, volumes=True)
 
     async def _rename(self, name: str) -> None:
         import dataclasses
@@ -572,7 +628,7 @@ class Container:
 
     async def _release_if_down(self) -> None:
         if not self.record.state.is_up:
-            await self._confinement.release()
+            await self._release()
 
     def _thaw(self) -> None:
         if self.record.state is State.PAUSED:
@@ -630,3 +686,11 @@ class Container:
 
     def _is_same_process(self) -> bool:
         return read_start_ticks(self.record.pid) == self.record.pid_started_ticks
+
+
+def _make_tap(host: Host, record: Record) -> SyslogForwarder | None:
+    if record.config.log_driver != "syslog":
+        return None
+    from orlop.engine.log_syslog import SyslogForwarder
+
+    return SyslogForwarder(record, host.tasks)

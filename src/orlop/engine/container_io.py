@@ -19,6 +19,7 @@ from orlop.wire.stdcopy import Stream
 
 if TYPE_CHECKING:
     from orlop.engine.layout import Layout
+    from orlop.engine.log_syslog import SyslogForwarder
     from orlop.engine.log_writer import LogWriter
 
 NO_FD = -1
@@ -27,9 +28,19 @@ NO_FD = -1
 class ContainerIO:
     """Opened for each start, closed after each end; `listeners` stay over restarts."""
 
-    def __init__(self, layout: Layout, log_writer: LogWriter) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        log_writer: LogWriter,
+        *,
+        keep: bool = True,
+        tap: SyslogForwarder | None = None,
+    ) -> None:
+        """*keep* false: nothing is written to the log. *tap* gets all output as well."""
         self._layout = layout
         self._log = log_writer
+        self._keep = keep
+        self._tap = tap
         self.listeners = Fanout(self._resume)
         self._pumps: list[Pump] = []
         self._stdin_fd = NO_FD
@@ -86,6 +97,8 @@ class ContainerIO:
             pump.drain()
         self.close()
         self.listeners.finish()
+        if self._tap is not None:
+            self._tap.finish()
         self._log.close()
         self._log.wake()
 
@@ -146,7 +159,10 @@ class ContainerIO:
         return kept
 
     def _deliver(self, stream: Stream, data: bytes) -> bool:
-        self._log.append(stream, data)
+        if self._keep:
+            self._log.append(stream, data)
+        if self._tap is not None:
+            self._tap.append(stream, data)
         return self.listeners.deliver(stream, data)
 
     def _resume(self) -> None:

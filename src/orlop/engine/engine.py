@@ -27,7 +27,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from orlop.engine import capabilities, names, recovery, spec
+from orlop.engine import creation, names, recovery, spec, volume_mounts
 from orlop.engine.container import Container
 from orlop.engine.events import EventHub
 from orlop.engine.exec_session import run_probe
@@ -41,6 +41,7 @@ from orlop.engine.runtime import Runtime
 from orlop.engine.settings import EngineSettings
 from orlop.engine.state import ContainerInfo, Health, State, WaitCondition
 from orlop.engine.tasks import TaskSet
+from orlop.engine.volumes import Volumes
 from orlop.lib.children import OUTPUT_LIMIT_BYTES, Children
 from orlop.lib.errors import Conflict, DeadlineExceeded, OrlopError
 
@@ -76,6 +77,7 @@ class Engine:
         self.children = children or Children()
         self.images: ImageStore = images or DirectoryImages(settings.images_dir)
         self.tasks = TaskSet()
+        data_trash = Trash(settings.data_dir / "trash")
         self.host = Host(
             settings=settings,
             children=self.children,
@@ -84,8 +86,15 @@ class Engine:
             events=self.events,
             records=make_records(settings, self.tasks),
             run_trash=Trash(settings.run_dir / "trash"),
-            data_trash=Trash(settings.data_dir / "trash"),
+            data_trash=data_trash,
             tasks=self.tasks,
+            volumes=Volumes(
+                settings.data_dir / "volumes",
+                events=self.events,
+                trash=data_trash,
+                users=lambda name: creation.users_of(self, name),
+            ),
+            find=self.find,
         )
         self._by_id: dict[str, Container] = {}
         self._id_by_name: dict[str, str] = {}
@@ -112,6 +121,7 @@ class Engine:
             (self.settings.run_dir / "runtime").mkdir(exist_ok=True, mode=0o700)
             self.host.run_trash.start()
             self.host.data_trash.start()
+            self.host.volumes.load()
         except OSError as error:
             raise OrlopError(f"cannot start the engine: {error}") from error
         self.children.start()
@@ -219,11 +229,7 @@ class Engine:
         """
         name = names.check_name(config.name)
         image = self.images.get(check_reference(config.image))
-        # Refuse now what no start could mend.
-        spec.plan_arguments(config, image)
-        capabilities.effective(config.cap_add, config.cap_drop)
-        if config.stop_signal:
-            spec.parse_signal(config.stop_signal)
+        config = creation.plan(self, config, image)
         existing = self._id_by_name.get(name)
         if existing is not None and replace:
             kept = self._by_id[existing]
@@ -231,45 +237,58 @@ class Engine:
                 return existing
             await self.remove_container(existing)
             existing = self._id_by_name.get(name)
+        self._refuse_taken(name)
+        config = await creation.make_volumes(self, config)
+        container_id = names.new_id()
+        record = Record(
+            id=container_id,
+            config=config,
+            image_id=image.id,
+            cgroup_name=self._cgroup_name(config, container_id),
+            created_ns=time.time_ns(),
+        )
+        layout = Layout(self.settings, container_id)
+        container: Container | None = None
+        try:
+            self._refuse_taken(name)
+            layout.run.mkdir(mode=0o711)
+            self.host.records.create(record)
+            container = self._add(record)
+            if not config.auto_remove:
+                await self.host.records.flush()
+        except (OSError, OrlopError) as error:
+            if container is not None:
+                self._forget(container)
+            await self._discard(layout, record)
+            if isinstance(error, OrlopError):
+                raise
+            raise OrlopError(f"cannot create container {name}: {error}") from error
+        container.run_owner()
+        try:
+            await creation.fill_volumes(self, container)
+        except OrlopError:
+            await container.remove(force=True, volumes=True)
+            raise
+        container.publish("create")
+        return container_id
+
+    def _refuse_taken(self, name: str) -> None:
+        existing = self._id_by_name.get(name)
         if existing is not None:
             raise Conflict(
                 f'Conflict. The container name "/{name}" is already in use by container '
                 f'"{existing}". You have to remove (or rename) that container to be able to '
                 "reuse that name."
             )
-        container_id = names.new_id()
-        record = Record(
-            id=container_id,
-            config=config,
-            image_id=image.id,
-            cgroup_name=self._cgroup_name(name, container_id),
-            created_ns=time.time_ns(),
-        )
-        layout = Layout(self.settings, container_id)
-        try:
-            layout.run.mkdir(mode=0o711)
-            self.host.records.create(record)
-        except OSError as error:
-            self._discard(layout)
-            raise OrlopError(f"cannot create container {name}: {error}") from error
-        container = self._add(record)
-        if not config.auto_remove:
-            try:
-                await self.host.records.flush()
-            except OSError as error:
-                self._forget(container)
-                self._discard(layout)
-                raise OrlopError(f"cannot create container {name}: {error}") from error
-        container.run_owner()
-        container.publish("create")
-        return container_id
 
-    def _discard(self, layout: Layout) -> None:
+    async def _discard(self, layout: Layout, record: Record) -> None:
         """What a creation that failed has left; what stays, the next start removes."""
         with contextlib.suppress(OSError):
             self.host.run_trash.put(layout.run)
         with contextlib.suppress(OSError):
             self.host.data_trash.put(layout.data)
+        volumes = volume_mounts.names_of(record.config)
+        await volume_mounts.remove_anonymous(self.host.volumes, volumes)
 
     async def start_container(self, ref: str) -> None:
         """Start; returns when the container's command has been executed.
@@ -332,14 +351,16 @@ class Engine:
         await container.wait_until(settled)
         return container.info()
 
-    async def remove_container(self, ref: str, *, force: bool = False) -> None:
-        """Delete the container with its writable layer and log.
+    async def remove_container(
+        self, ref: str, *, force: bool = False, volumes: bool = False
+    ) -> None:
+        """Delete the container with its writable layer and log; *volumes*: anonymous ones too.
 
         Raises:
             Conflict: it runs and not *force*.
         """
         container = self.find(ref)
-        await container.remove(force=force)
+        await container.remove(force=force, volumes=volumes)
         self._forget(container)
 
     async def rename_container(self, ref: str, name: str) -> None:
@@ -390,10 +411,11 @@ class Engine:
         if self._id_by_name.get(container.name) == container.record.id:
             del self._id_by_name[container.name]
 
-    def _cgroup_name(self, name: str, container_id: str) -> str:
+    def _cgroup_name(self, config: ContainerConfig, container_id: str) -> str:
         """The container's name, unless a renamed one still has a cgroup of that name."""
         taken = {container.record.cgroup_name for container in self._by_id.values()}
-        return container_id if name in taken else name
+        name = creation.cgroup_name(config, config.name)
+        return creation.cgroup_name(config, container_id) if name in taken else name
 
     def _load(self, descriptors: Mapping[str, Mapping[str, int]]) -> None:
         records = self.host.records
@@ -416,7 +438,9 @@ class Engine:
 
     def _remove_strays(self) -> None:
         """What is left of containers that are no more, and of interrupted starts."""
-        cgroups = {container.record.cgroup_name for container in self._by_id.values()}
+        # The uppermost part: below it a container's may lie in one that was asked for.
+        all_names = (container.record.cgroup_name for container in self._by_id.values())
+        cgroups = {name.partition("/")[0] for name in all_names}
         recovery.remove_strays(self.host, frozenset(self._by_id), frozenset(cgroups))
         for container in self._by_id.values():
             if not container.record.state.is_up:

@@ -13,6 +13,9 @@ from orlop.engine import capabilities, seccomp
 from orlop.lib import cgroup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orlop.engine.container import Container
     from orlop.engine.events import EventHub
     from orlop.engine.images import ImageStore
     from orlop.engine.records import Records
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from orlop.engine.runtime import Runtime
     from orlop.engine.settings import EngineSettings
     from orlop.engine.tasks import TaskSet
+    from orlop.engine.volumes import Volumes
     from orlop.lib.children import Children
     from orlop.wire import oci
 
@@ -43,6 +47,9 @@ class Host:
     run_trash: Trash
     data_trash: Trash
     tasks: TaskSet
+    volumes: Volumes
+    find: Callable[[str], Container]
+    """A container by name or id."""
     controllers: frozenset[str] = frozenset()
     capabilities: tuple[str, ...] = field(default_factory=capabilities.read_available)
     warnings: list[str] = field(default_factory=list)

@@ -44,6 +44,8 @@ class Image:
     stop_signal: str = ""
     healthcheck: HealthCheck | None = None
     labels: tuple[tuple[str, str], ...] = ()
+    volumes: tuple[str, ...] = ()
+    """Where the image wants volumes to be."""
     created_ns: int = 0
 
 

@@ -6,9 +6,10 @@ import json
 import os
 import resource
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orlop.engine import capabilities, rootfs, spec, users
+from orlop.engine import capabilities, joining, rootfs, seccomp, spec, users
 from orlop.engine.config import SERVICE_LABEL
 from orlop.lib.errors import InvalidArgument, ResourceExhausted
 from orlop.wire.compose_model import MountKind, Seccomp
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from orlop.engine.layout import Layout
     from orlop.engine.record import Record
     from orlop.wire import oci
+    from orlop.wire.compose_model import Device
 
 MAX_HOST_DEVICES = 512
 """Nodes a privileged container gets: more than machines have, and no reason to hang if not."""
@@ -30,8 +32,16 @@ MAX_HOST_DEVICES = 512
 _NOT_FOR_CONTAINERS = frozenset({"pts", "shm", "mqueue", "fd", "hugepages", "console", "ptmx"})
 
 
-def prepare(host: Host, layout: Layout, record: Record, image: Image) -> None:
-    """Mount the root file system and write the bundle.
+def prepare(
+    host: Host,
+    layout: Layout,
+    record: Record,
+    image: Image,
+    volumes: tuple[tuple[str, str], ...] = (),
+    *,
+    root_is_mounted: bool = False,
+) -> None:
+    """Mount the root file system and write the bundle. *volumes*: see `HostFacts`.
 
     Raises:
         OrlopError: what *record* asks for cannot be had here.
@@ -40,9 +50,11 @@ def prepare(host: Host, layout: Layout, record: Record, image: Image) -> None:
     try:
         layout.run.mkdir(parents=True, exist_ok=True, mode=0o711)
         layout.data.mkdir(parents=True, exist_ok=True, mode=0o710)
-        rootfs.mount_rootfs(layout, image.lower)
+        if not root_is_mounted:
+            mount_root(layout, image)
         _make_bind_sources(config)
-        facts = gather_facts(host, layout, record, image)
+        joining.mount_shm(config, layout)
+        facts = gather_facts(host, layout, record, image, volumes=volumes)
         bundle, warnings = spec.plan_bundle(config, image, facts)
         for warning in warnings:
             host.warn(warning)
@@ -51,11 +63,31 @@ def prepare(host: Host, layout: Layout, record: Record, image: Image) -> None:
         raise ResourceExhausted(f"cannot prepare container {config.name}: {error}") from error
 
 
+def mount_root(layout: Layout, image: Image) -> None:
+    """Mount the root file system of a container made from *image*.
+
+    Raises:
+        OrlopError: with the kernel's reason.
+    """
+    rootfs.mount_rootfs(layout, image.lower)
+
+
 def gather_facts(
-    host: Host, layout: Layout, record: Record, image: Image, *, user: str = ""
+    host: Host,
+    layout: Layout,
+    record: Record,
+    image: Image,
+    *,
+    user: str = "",
+    volumes: tuple[tuple[str, str], ...] | None = None,
 ) -> spec.HostFacts:
-    """Look up what `spec` needs to know of this host; *user* instead of the configured one."""
+    """Look up what `spec` needs to know of this host; *user* instead of the configured one.
+
+    Without *volumes* the facts are for a further process: what only a start needs is left out.
+    """
     config = record.config
+    starting = volumes is not None
+    namespaces, shm_dir = joining.find_joined(config, layout, host.find) if starting else ((), None)
     hostname = plan_hostname(config, record.id)
     groups = config.group_add
     identity = users.resolve(
@@ -72,10 +104,15 @@ def gather_facts(
         pids_limit=host.settings.pids_limit,
         open_files=_open_files_limit(),
         capabilities=host.capabilities,
-        devices=tuple(find_devices(config)),
+        devices=tuple(find_devices(config)) if starting else (),
+        io_devices=tuple(find_io_devices(config)) if starting else (),
+        namespaces=namespaces,
+        shm_dir=shm_dir,
+        init=_init_program(host, config) if starting else None,
+        volumes=volumes or (),
         seccomp=_seccomp(host, config),
         controllers=host.controllers,
-        etc_dir=_write_etc(layout, config, hostname) if config.manage_etc else None,
+        etc_dir=_write_etc(layout, config, hostname) if starting and config.manage_etc else None,
     )
 
 
@@ -92,11 +129,30 @@ def plan_hostname(config: ContainerConfig, container_id: str) -> str:
 
 
 def _seccomp(host: Host, config: ContainerConfig) -> oci.Seccomp | None:
-    if config.privileged or config.seccomp is Seccomp.NONE:
+    if config.seccomp is Seccomp.NONE:
+        return None
+    if config.seccomp_profile:
+        chosen = capabilities.effective(
+            config.cap_add,
+            config.cap_drop,
+            privileged=config.privileged,
+            available=host.capabilities,
+        )
+        return seccomp.resolve_text(config.seccomp_profile, os.uname().machine, chosen)
+    if config.privileged:
         return None
     return host.seccomp_for(
         capabilities.effective(config.cap_add, config.cap_drop, available=host.capabilities)
     )
+
+
+def _init_program(host: Host, config: ContainerConfig) -> Path | None:
+    if not config.init:
+        return None
+    program = host.settings.init_program
+    if not program.exists():
+        raise InvalidArgument(f"init binary {program} not found: start without --init")
+    return program
 
 
 def _make_bind_sources(config: ContainerConfig) -> None:
@@ -131,15 +187,47 @@ def find_devices(config: ContainerConfig) -> Iterator[spec.HostDevice]:
     if config.privileged:
         yield from _all_devices()
     for device in config.devices:
-        found = _device(device.source, device.target, device.permissions)
-        if found is None:
-            raise InvalidArgument(f"no device {device.source} on this machine")
-        yield found
+        yield from _find_device(device)
 
 
-def _all_devices() -> Iterator[spec.HostDevice]:
+def _find_device(device: Device) -> Iterator[spec.HostDevice]:
+    """One node, or all below a directory."""
+    if os.path.isdir(device.source):
+        for found in _all_devices(device.source):
+            path = device.target + found.path.removeprefix(device.source)
+            yield replace(found, path=path, permissions=device.permissions)
+        return
+    node = _device(device.source, device.target, device.permissions)
+    if node is None:
+        reason = "no such file or directory"
+        if os.path.lexists(device.source):
+            reason = "not a device node"
+        raise InvalidArgument(
+            "error gathering device information while adding custom device "
+            f'"{device.source}": {reason}'
+        )
+    yield node
+
+
+def find_io_devices(config: ContainerConfig) -> Iterator[tuple[str, int, int]]:
+    """The block devices that limits name, by number.
+
+    Raises:
+        InvalidArgument: one is no block device.
+    """
+    limits = config.resources
+    paths = [item.path for item in limits.io_weights]
+    paths += [item.path for item in limits.io_limits]
+    for path in dict.fromkeys(paths):
+        found = _device(path, path, "rwm")
+        if found is None or found.kind != "b":
+            raise InvalidArgument(f"no such block device: {path[:200]}")
+        yield path, found.major, found.minor
+
+
+def _all_devices(base: str = "/dev") -> Iterator[spec.HostDevice]:
     count = 0
-    for directory, names, files in os.walk("/dev"):
+    for directory, names, files in os.walk(base):
         names[:] = [name for name in names if name not in _NOT_FOR_CONTAINERS]
         for name in files:
             path = os.path.join(directory, name)

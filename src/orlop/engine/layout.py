@@ -40,6 +40,11 @@ class Layout:
         return self.run / "etc"
 
     @property
+    def shm(self) -> Path:
+        """Where a /dev/shm that other containers may share is mounted."""
+        return self.run / "shm"
+
+    @property
     def data(self) -> Path:
         return self.settings.data_dir / "containers" / self.id
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orlop.engine.spec import CPU_PERIOD_USEC
+from orlop.engine.spec_resources import CPU_PERIOD_USEC, cpu_quota
 from orlop.lib import cgroup
 from orlop.lib.errors import Internal
 
@@ -25,15 +25,17 @@ def plan_limits(wanted: Resources) -> list[tuple[str, str, str]]:
             plan.append(("memory", "memory.swap.max", "max" if swap < 0 else str(swap)))
     if wanted.memory_reservation_bytes is not None:
         plan.append(("memory", "memory.low", str(wanted.memory_reservation_bytes)))
-    if wanted.cpus is not None:
-        quota = round(wanted.cpus * CPU_PERIOD_USEC)
-        plan.append(("cpu", "cpu.max", f"{quota or 'max'} {CPU_PERIOD_USEC}"))
+    quota, period = cpu_quota(wanted)
+    if quota is not None or period is not None:
+        plan.append(("cpu", "cpu.max", f"{quota or 'max'} {period or CPU_PERIOD_USEC}"))
     if wanted.cpu_shares:
         plan.append(("cpu", "cpu.weight", str(weight_of_shares(wanted.cpu_shares))))
     if wanted.cpuset_cpus:
         plan.append(("cpuset", "cpuset.cpus", wanted.cpuset_cpus))
     if wanted.cpuset_mems:
         plan.append(("cpuset", "cpuset.mems", wanted.cpuset_mems))
+    if wanted.blkio_weight is not None:
+        plan.append(("io", "io.weight", f"default {weight_of_blkio(wanted.blkio_weight)}"))
     if wanted.pids_limit is not None:
         limit = "max" if wanted.pids_limit <= 0 else str(wanted.pids_limit)
         plan.append(("pids", "pids.max", limit))
@@ -43,6 +45,11 @@ def plan_limits(wanted: Resources) -> list[tuple[str, str, str]]:
 def weight_of_shares(shares: int) -> int:
     """cgroup v1's 2 … 262144 onto v2's 1 … 10000, as OCI runtimes convert them."""
     return 1 + ((min(max(shares, 2), 262_144) - 2) * 9999) // 262_142
+
+
+def weight_of_blkio(weight: int) -> int:
+    """cgroup v1's 10 … 1000 onto v2's 1 … 10000, as OCI runtimes convert them."""
+    return 1 + (weight - 10) * 9999 // 990
 
 
 def apply_limits(host: Host, directory: Path, wanted: Resources) -> None:
@@ -57,5 +64,8 @@ def apply_limits(host: Host, directory: Path, wanted: Resources) -> None:
             continue
         try:
             cgroup.write(directory, name, value)
+        except FileNotFoundError:
+            # The controller is there without this part of it: io without a weighing scheduler.
+            host.warn(f"this host has no {name}: it is not set")
         except OSError as error:
             raise Internal(f"cannot set {name} to {value}: {error}") from error

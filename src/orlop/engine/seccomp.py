@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
-from orlop.lib.errors import Unavailable
+from orlop.lib.errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -41,6 +41,19 @@ def read_profile(path: Path) -> Profile:
     return data
 
 
+def resolve_text(text: str, machine: str, capabilities: Collection[str]) -> oci.Seccomp:
+    """The filter of a profile that came with a request, see `resolve`.
+
+    Raises:
+        InvalidArgument: it is no profile.
+    """
+    try:
+        profile = json.loads(text)
+        return resolve({"syscalls": [], **profile}, machine, capabilities)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidArgument(f"Decoding seccomp profile failed: {error!r}") from error
+
+
 def resolve(profile: Profile, machine: str, capabilities: Collection[str]) -> oci.Seccomp:
     """The filter for a process with *capabilities* on *machine* (as `uname -m` has it)."""
     debian_name, own = _ARCHITECTURES[machine]
@@ -55,7 +68,8 @@ def resolve(profile: Profile, machine: str, capabilities: Collection[str]) -> oc
             continue
         if _excludes_hold(excludes, debian_name, capabilities):
             continue
-        kept = {"names": rule["names"], "action": rule["action"]}
+        names = rule["names"] if "names" in rule else [rule["name"]]
+        kept = {"names": names, "action": rule["action"]}
         if rule.get("errnoRet") is not None:
             kept["errnoRet"] = rule["errnoRet"]
         if rule.get("args"):

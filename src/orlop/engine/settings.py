@@ -26,6 +26,8 @@ class EngineSettings:
     cgroup_root: Path = Path("/sys/fs/cgroup/system")
     runtime: Path = Path("/usr/bin/crun")
     seccomp_profile: Path = Path("/usr/share/containers/seccomp.json")
+    init_program: Path = Path("/usr/lib/orlop/container-init")
+    """What `--init` puts before a container's command."""
     is_pid1: bool = False
     durable: bool = False
     log_limits: LogLimits = field(default_factory=LogLimits)

@@ -15,22 +15,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orlop.engine import capabilities
-from orlop.engine.config import SERVICE_LABEL
+from orlop.engine.spec_mounts import INIT_TARGET, plan_mounts
+from orlop.engine.spec_resources import plan_resources
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.compose_model import MountKind, SysAccess
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orlop.engine.config import ContainerConfig, Resources
+    from orlop.engine.config import ContainerConfig
     from orlop.engine.images import Image
     from orlop.engine.users import Identity
     from orlop.wire import oci
-    from orlop.wire.compose_model import Mount
 
 OCI_VERSION = "1.0.2"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-CPU_PERIOD_USEC = 100_000
 DEFAULT_OPEN_FILES = (1024, 524_288)
 """Soft and hard limit. A soft one above 1024 breaks programs that use select(2)."""
 
@@ -57,7 +55,6 @@ READONLY_PATHS = (
     "/proc/sys",
     "/proc/sysrq-trigger",
 )
-ETC_FILES = ("hostname", "hosts", "resolv.conf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +87,16 @@ class HostFacts:
     capabilities: tuple[str, ...] = capabilities.ALL
     """Those the engine itself has."""
     devices: tuple[HostDevice, ...] = ()
+    io_devices: tuple[tuple[str, int, int], ...] = ()
+    """Path, major and minor number of the block devices that limits name."""
+    namespaces: tuple[tuple[str, str], ...] = ()
+    """Those of other containers: the kind as the runtime has it, and the path to join it by."""
+    shm_dir: Path | None = None
+    """Where /dev/shm is, when it is shared with other containers."""
+    init: Path | None = None
+    """The program to run the command under, on the host; None: the command is the first process."""
+    volumes: tuple[tuple[str, str], ...] = ()
+    """Where the volumes of the configured mounts are: target and directory."""
     seccomp: oci.Seccomp | None = None
     controllers: frozenset[str] = frozenset({"cpu", "cpuset", "io", "memory", "pids"})
     etc_dir: Path | None = None
@@ -172,6 +179,8 @@ def plan_process(
         "noNewPrivileges": config.no_new_privileges,
         "oomScoreAdj": config.oom_score_adj or 0,
     }
+    if config.apparmor:
+        process["apparmorProfile"] = config.apparmor
     if request.terminal and request.console_size is not None:
         height, width = request.console_size
         process["consoleSize"] = {"height": height, "width": width}
@@ -201,17 +210,19 @@ def plan_bundle(
     config: ContainerConfig, image: Image, facts: HostFacts
 ) -> tuple[oci.Config, list[str]]:
     """config.json for a start, and warnings about what this host cannot do."""
-    request = ProcessRequest(arguments=plan_arguments(config, image), terminal=config.tty)
-    resources, warnings = _resources(config, facts)
-    unrestricted = config.privileged or config.host_proc
+    arguments = plan_arguments(config, image)
+    if facts.init is not None:
+        arguments = (INIT_TARGET, "--", *arguments)
+    request = ProcessRequest(arguments=arguments, terminal=config.tty)
+    resources, warnings = plan_resources(config, facts)
     linux: oci.Linux = {
-        "namespaces": _namespaces(config),
+        "namespaces": _namespaces(config, facts),
         "devices": [_device(device) for device in facts.devices],
         "cgroupsPath": facts.cgroup,
         "resources": resources,
         "sysctl": dict(config.sysctls),
-        "maskedPaths": [] if unrestricted else list(MASKED_PATHS),
-        "readonlyPaths": [] if unrestricted else list(READONLY_PATHS),
+        "maskedPaths": _paths(config, config.masked_paths, MASKED_PATHS),
+        "readonlyPaths": _paths(config, config.readonly_paths, READONLY_PATHS),
     }
     if facts.seccomp is not None:
         linux["seccomp"] = facts.seccomp
@@ -224,6 +235,8 @@ def plan_bundle(
         "mounts": plan_mounts(config, facts),
         "linux": linux,
     }
+    if config.annotations:
+        bundle["annotations"] = dict(config.annotations)
     if config.uts == "private":
         bundle["hostname"] = facts.hostname
         if config.domainname:
@@ -231,90 +244,25 @@ def plan_bundle(
     return bundle, warnings
 
 
-def _namespaces(config: ContainerConfig) -> list[oci.Namespace]:
+def _paths(
+    config: ContainerConfig, chosen: tuple[str, ...] | None, usual: tuple[str, ...]
+) -> list[str]:
+    if config.privileged or config.host_proc:
+        return []
+    return list(usual if chosen is None else chosen)
+
+
+def _namespaces(config: ContainerConfig, facts: HostFacts) -> list[oci.Namespace]:
     kinds = [("network", config.network), ("pid", config.pid), ("ipc", config.ipc)]
     kinds += [("uts", config.uts), ("cgroup", config.cgroupns)]
-    chosen: list[oci.Namespace] = [{"type": kind} for kind, mode in kinds if mode != "host"]
-    return [{"type": "mount"}, *chosen]
-
-
-def plan_mounts(config: ContainerConfig, facts: HostFacts) -> list[oci.Mount]:
-    """All mounts in the order they are made: the system's own, then the configured by depth."""
-    mounts = [*_proc_and_dev(config), *_sys(config)]
-    if facts.etc_dir is not None:
-        flags = ["rbind", "rprivate", *(["ro"] if config.read_only else [])]
-        mounts += [
-            _mount(f"/etc/{name}", "bind", os.fspath(facts.etc_dir / name), *flags)
-            for name in ETC_FILES
-        ]
-    ordered = sorted(config.mounts, key=lambda mount: mount.target.rstrip("/").count("/"))
-    mounts += [_configured_mount(mount) for mount in ordered]
-    # A mount given for one of the standard places is what counts there.
-    latest = {mount["destination"]: mount for mount in mounts}
-    return [mount for mount in mounts if latest[mount["destination"]] is mount]
-
-
-def _mount(destination: str, kind: str, source: str, *options: str) -> oci.Mount:
-    return {"destination": destination, "type": kind, "source": source, "options": list(options)}
-
-
-def _proc_and_dev(config: ContainerConfig) -> list[oci.Mount]:
-    restricted = ("nosuid", "noexec", "nodev")
-    mounts = (
-        [_mount("/proc", "bind", "/proc", "rbind", "rslave")]
-        if config.host_proc and config.pid == "host"
-        else [_mount("/proc", "proc", "proc", *restricted)]
-    )
-    if config.host_dev:
-        return [*mounts, _mount("/dev", "bind", "/dev", "rbind", "rslave")]
-    shm_size = f"size={config.shm_size_bytes}"
-    mounts += [
-        _mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            "nosuid",
-            "noexec",
-            "newinstance",
-            "ptmxmode=0666",
-            "mode=0620",
-            "gid=5",
-        ),
-        _mount("/dev/mqueue", "mqueue", "mqueue", *restricted),
-    ]
-    if config.ipc == "host":
-        return [*mounts, _mount("/dev/shm", "bind", "/dev/shm", "rbind", "rprivate")]
-    return [*mounts, _mount("/dev/shm", "tmpfs", "shm", *restricted, "mode=1777", shm_size)]
-
-
-def _sys(config: ContainerConfig) -> list[oci.Mount]:
-    if config.host_sys is not SysAccess.NONE:
-        access = "rw" if config.host_sys is SysAccess.READ_WRITE else "ro"
-        return [_mount("/sys", "bind", "/sys", "rbind", "rslave", access)]
-    if not config.sysfs:
-        return []
-    access = "rw" if config.privileged else "ro"
-    cgroup_access = "rw" if config.privileged or config.cgroup_writable else "ro"
-    restricted = ("nosuid", "noexec", "nodev")
-    return [
-        _mount("/sys", "sysfs", "sysfs", *restricted, access),
-        _mount("/sys/fs/cgroup", "cgroup", "cgroup", *restricted, "relatime", cgroup_access),
-    ]
-
-
-def _configured_mount(mount: Mount) -> oci.Mount:
-    access = "ro" if mount.read_only else "rw"
-    if mount.kind is MountKind.BIND:
-        options = ["rbind", mount.propagation.value, access]
-        if mount.copy_symlink:
-            options.append("copy-symlink")
-        return _mount(mount.target, "bind", mount.source, *options)
-    options = ["nosuid", "nodev", "noexec", access]
-    if mount.size_bytes is not None:
-        options.append(f"size={mount.size_bytes}")
-    options.append(f"mode={0o1777 if mount.mode is None else mount.mode:o}")
-    return _mount(mount.target, "tmpfs", "tmpfs", *options)
+    chosen: list[oci.Namespace] = [{"type": "mount"}]
+    joined = dict(facts.namespaces)
+    for kind, mode in kinds:
+        if kind in joined:
+            chosen.append({"type": kind, "path": joined[kind]})
+        elif mode != "host":
+            chosen.append({"type": kind})
+    return chosen
 
 
 def _device(device: HostDevice) -> oci.Device:
@@ -327,88 +275,6 @@ def _device(device: HostDevice) -> oci.Device:
         "uid": device.uid,
         "gid": device.gid,
     }
-
-
-def _device_rules(config: ContainerConfig, facts: HostFacts) -> list[oci.DeviceRule]:
-    """All refused but those of the container; the runtime itself adds null, zero, tty and so on."""
-    if config.privileged or config.host_dev:
-        return [{"allow": True, "access": "rwm"}]
-    rules: list[oci.DeviceRule] = [{"allow": False, "access": "rwm"}]
-    # mknod alone gives no access to the device.
-    rules += [{"allow": True, "type": kind, "access": "m"} for kind in ("c", "b")]
-    for device in facts.devices:
-        rules.append(
-            {
-                "allow": True,
-                "type": device.kind,
-                "major": device.major,
-                "minor": device.minor,
-                "access": device.permissions,
-            }
-        )
-    return rules
-
-
-def _resources(config: ContainerConfig, facts: HostFacts) -> tuple[oci.Resources, list[str]]:
-    wanted = config.resources
-    result: oci.Resources = {"devices": _device_rules(config, facts)}
-    warnings: list[str] = []
-
-    def have(controller: str, asked: bool) -> bool:
-        if controller in facts.controllers:
-            return asked
-        if asked:
-            warnings.append(f"this host has no {controller} controller: its limits are not applied")
-        return False
-
-    limits = memory_limits(wanted)
-    if have("memory", bool(limits)):
-        result["memory"] = limits
-        if wanted.memory_bytes is not None and SERVICE_LABEL in dict(config.labels):
-            # Half a service is worse than none: its restart policy brings back the whole.
-            result["unified"] = {"memory.oom.group": "1"}
-    cpu = cpu_limits(wanted) if have("cpu", bool(cpu_limits(wanted))) else {}
-    if have("cpuset", bool(cpuset_limits(wanted))):
-        cpu |= cpuset_limits(wanted)
-    if cpu:
-        result["cpu"] = cpu
-    pids = facts.pids_limit if wanted.pids_limit is None else wanted.pids_limit
-    if have("pids", pids > 0):
-        result["pids"] = {"limit": pids}
-    return result, warnings
-
-
-def cpuset_limits(wanted: Resources) -> oci.Cpu:
-    """Processors and memory nodes in the runtime's terms."""
-    cpuset: oci.Cpu = {}
-    if wanted.cpuset_cpus:
-        cpuset["cpus"] = wanted.cpuset_cpus
-    if wanted.cpuset_mems:
-        cpuset["mems"] = wanted.cpuset_mems
-    return cpuset
-
-
-def memory_limits(wanted: Resources) -> oci.Memory:
-    """Memory in the runtime's terms."""
-    memory: oci.Memory = {}
-    if wanted.memory_bytes is not None:
-        memory["limit"] = wanted.memory_bytes
-        if wanted.memory_swap_bytes is not None:
-            memory["swap"] = wanted.memory_swap_bytes
-    if wanted.memory_reservation_bytes is not None:
-        memory["reservation"] = wanted.memory_reservation_bytes
-    return memory
-
-
-def cpu_limits(wanted: Resources) -> oci.Cpu:
-    """Processor time in the runtime's terms."""
-    cpu: oci.Cpu = {}
-    if wanted.cpus is not None:
-        cpu["quota"] = round(wanted.cpus * CPU_PERIOD_USEC)
-        cpu["period"] = CPU_PERIOD_USEC
-    if wanted.cpu_shares is not None:
-        cpu["shares"] = wanted.cpu_shares
-    return cpu
 
 
 def parse_signal(text: str) -> int:

@@ -298,6 +298,8 @@ def _short_volume(fields: Fields, key: str, text: str) -> Mount:
 
 def _long_volume(fields: Fields) -> Mount:
     kind = fields.check_choice("type", fields.take("type"), MountKind)
+    if kind is MountKind.VOLUME:
+        fields.fail("type", "must be one of bind, tmpfs, not 'volume'")
     target = _absolute(fields, "target", fields.string("target"))
     read_only = fields.boolean("read_only")
     mount = Mount(kind=kind, target=target, read_only=read_only)

@@ -21,6 +21,8 @@ class MountKind(StrEnum):
 
     BIND = "bind"
     TMPFS = "tmpfs"
+    VOLUME = "volume"
+    """Never in a service definition; *source* is the volume's name."""
 
 
 class Propagation(StrEnum):
@@ -101,6 +103,19 @@ class Mount:
     mode: int | None = None
     copy_symlink: bool = False
     """*source* is a symbolic link and the link itself is wanted; never said in a file."""
+    recursive: bool = True
+    """What is mounted below the source of a bind comes with it, and is read-only with it."""
+    read_only_recursive: bool = True
+    no_copy: bool = False
+    """A new volume is not filled with what the image has at its place."""
+    subpath: str = ""
+    """The part of a volume that is mounted."""
+    options: tuple[str, ...] = ()
+    """Of a tmpfs, all of them, instead of those that follow from the fields above."""
+    mode_text: str = ""
+    """How the request said it, for `inspect`."""
+    listed: bool = True
+    """Whether `inspect` shows it among the mounts."""
 
     def to_json(self) -> dict[str, Json]:
         data: dict[str, Json] = {"type": self.kind.value, "target": self.target}

@@ -43,6 +43,7 @@ class Process(TypedDict):
     rlimits: list[Rlimit]
     noNewPrivileges: bool
     oomScoreAdj: int
+    apparmorProfile: NotRequired[str]
     consoleSize: NotRequired[ConsoleSize]
 
 
@@ -95,6 +96,27 @@ class Cpu(TypedDict, total=False):
     mems: str
 
 
+class Throttle(TypedDict):
+    major: int
+    minor: int
+    rate: int
+
+
+class WeightDevice(TypedDict):
+    major: int
+    minor: int
+    weight: int
+
+
+class BlockIO(TypedDict, total=False):
+    weight: int
+    weightDevice: list[WeightDevice]
+    throttleReadBpsDevice: list[Throttle]
+    throttleWriteBpsDevice: list[Throttle]
+    throttleReadIOPSDevice: list[Throttle]
+    throttleWriteIOPSDevice: list[Throttle]
+
+
 class Pids(TypedDict):
     limit: int
 
@@ -104,6 +126,7 @@ class Resources(TypedDict, total=False):
     memory: Memory
     cpu: Cpu
     pids: Pids
+    blockIO: BlockIO
     unified: dict[str, str]
 
 
@@ -149,4 +172,5 @@ class Config(TypedDict):
     hostname: NotRequired[str]
     domainname: NotRequired[str]
     mounts: list[Mount]
+    annotations: NotRequired[dict[str, str]]
     linux: Linux

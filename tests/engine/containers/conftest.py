@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,9 @@ def images() -> Iterator[Path]:
     enter_namespaces()
     directory = Path(tempfile.mkdtemp(prefix="orlop-images-"))
     make_image(directory)
+    source = Path(__file__).parents[3] / "os/init/container-init.c"
+    command = ["musl-gcc", "-static", "-Os", "-Wall", "-Wextra", "-Werror", "-o"]
+    subprocess.run([*command, directory / ".init", source], check=True)
     yield directory
     shutil.rmtree(directory)
 

@@ -30,6 +30,7 @@ async def main() -> None:
         data_dir=directory / "data",
         images_dir=images,
         cgroup_root=cgroup_root,
+        init_program=images / ".init",
         log_limits=LogLimits(size_bytes=256 << 10, files=3),
         version="28.0.0",
     )

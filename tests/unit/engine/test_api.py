@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from orlop.engine import names, top
-from orlop.engine.api.create_request import parse_bind, parse_create
+from orlop.engine.api.create_request import parse_create
 from orlop.engine.api.errors import status_of
 from orlop.engine.api.filters import match_labels, parse_filters
+from orlop.engine.api.request_mounts import parse_bind
 from orlop.engine.api.router import check_version, match_path
 from orlop.engine.api.times import ZERO, human_duration, parse_time, to_text
 from orlop.engine.runtime import StartError, failure
@@ -69,6 +70,10 @@ def test_a_full_request() -> None:
     assert [mount.kind for mount in config.mounts] == [MountKind.BIND, MountKind.TMPFS]
     assert config.mounts[0].read_only
     assert config.mounts[0].propagation is Propagation.SLAVE
+    assert config.mounts[1].options == (
+        *("nosuid", "nodev", "noexec"),
+        *("size=1048576", "mode=700"),
+    )
     assert (config.mounts[1].size_bytes, config.mounts[1].mode) == (1 << 20, 0o700)
     assert config.log_limits is not None
     assert (config.log_limits.size_bytes, config.log_limits.files) == (2 << 20, 5)
@@ -82,7 +87,6 @@ def test_a_full_request() -> None:
     "host",
     [
         {"Binds": "/a:/b"},
-        {"Binds": ["/a"]},
         {"Binds": ["/a:relative"]},
         {"Binds": ["/a:/"]},
         {"RestartPolicy": {"Name": "sometimes"}},
@@ -106,12 +110,7 @@ def test_wrong_requests(host: dict[str, object]) -> None:
     [
         {"NetworkMode": "bridge"},
         {"NetworkMode": "container:x"},
-        {"Binds": ["volume:/b"]},
-        {"PidMode": "container:x"},
-        {"Init": True},
-        {"LogConfig": {"Type": "splunk"}},
-        {"SecurityOpt": ["apparmor=mine"]},
-        {"Mounts": [{"Type": "volume", "Target": "/x"}]},
+        {"Mounts": [{"Type": "image", "Source": "x", "Target": "/x"}]},
     ],
 )
 def test_what_is_not_there_yet_says_so(host: dict[str, object]) -> None:

@@ -9,6 +9,7 @@ from orlop.engine import names
 from orlop.engine.api import filters as filtering
 from orlop.engine.api import render
 from orlop.engine.api.router import Route
+from orlop.engine.images import check_reference
 from orlop.engine.state import Health, State
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, NotImplementedYet, OrlopError
 from orlop.wire.docker.fields import Object
@@ -107,7 +108,9 @@ def _selected(engine: Engine, container: Container, filters: filtering.Filters) 
         and filtering.match_any(filters, "exited", (str(known.exit_code),))
         and filtering.match_any(filters, "health", (health,))
         and filtering.match_any(filters, "network", (config.network,))
-        and filtering.match_any(filters, "volume", [mount.target for mount in config.mounts])
+        and filtering.match_any(
+            filters, "volume", [part for m in config.mounts for part in (m.target, m.source)]
+        )
         and filtering.match_prefix(filters, "id", known.id)
         and filtering.match_labels(filters.get("label", ()), dict(config.labels))
     )
@@ -131,13 +134,15 @@ def _selected_by_others(engine: Engine, container: Container, filters: filtering
 
 
 async def _create(engine: Engine, exchange: Exchange) -> None:
-    from orlop.engine.api.create_request import parse_create
+    from orlop.engine.api.create_request import merge_image, parse_create
+    from orlop.engine.api.create_warnings import find_warnings
 
     body = Object(await exchange.json())
     name = exchange.text("name") or names.new_name(engine.has_name)
     config = parse_create(body, names.check_name(name))
+    config = merge_image(config, body, engine.images.get(check_reference(config.image)))
     container_id = await engine.create(config)
-    warnings = []
+    warnings = find_warnings(config, body.section("HostConfig"), engine.host.controllers)
     if body.section("HostConfig").text("NetworkMode") in ("", "default"):
         warnings.append("This engine has no bridge network yet: the container has no network.")
     await exchange.respond_json(201, {"Id": container_id, "Warnings": warnings})
@@ -190,7 +195,7 @@ async def _rename(engine: Engine, exchange: Exchange) -> None:
 
 
 async def _update(engine: Engine, exchange: Exchange) -> None:
-    from orlop.engine.api.create_request import parse_resources, parse_restart
+    from orlop.engine.api.request_resources import parse_resources, parse_restart
 
     container = engine.find(exchange.parameters["id"])
     body = Object(await exchange.json())
@@ -252,7 +257,9 @@ async def _top(engine: Engine, exchange: Exchange) -> None:
 async def _remove(engine: Engine, exchange: Exchange) -> None:
     if exchange.flag("link"):
         raise InvalidArgument("links are not supported")
-    await engine.remove_container(exchange.parameters["id"], force=exchange.flag("force"))
+    await engine.remove_container(
+        exchange.parameters["id"], force=exchange.flag("force"), volumes=exchange.flag("v")
+    )
     await exchange.respond_empty()
 
 

@@ -28,7 +28,9 @@ async def respond(engine: Engine, exchange: Exchange) -> None:
     if "container" in wanted:
         value["Containers"] = await _containers(engine)
     if "volume" in wanted:
-        value["Volumes"] = []
+        from orlop.engine.api import volumes
+
+        value["Volumes"] = await volumes.disk_usage(engine)
     if "build-cache" in wanted:
         value["BuildCache"] = []
     await exchange.respond_json(200, value)

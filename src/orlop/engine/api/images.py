@@ -1,4 +1,4 @@
-"""Requests about images, networks and volumes: what there is, which is little and cannot change."""
+"""Requests about images and networks: what there is, which is little and cannot change."""
 
 from __future__ import annotations
 
@@ -59,9 +59,6 @@ def routes(engine: Engine) -> list[Route]:
         Route("GET", "/networks", _networks),
         Route("GET", "/networks/{name}", _network),
         Route("POST", "/networks/create", _no_networks),
-        Route("GET", "/volumes", _volumes),
-        Route("GET", "/volumes/{name}", _volume),
-        Route("POST", "/volumes/create", _no_volumes),
     ]
 
 
@@ -71,10 +68,6 @@ async def _no_store(exchange: Exchange) -> None:
 
 async def _no_networks(exchange: Exchange) -> None:
     raise NotImplementedYet("this engine has the networks host and none only")
-
-
-async def _no_volumes(exchange: Exchange) -> None:
-    raise NotImplementedYet("volumes are not supported yet")
 
 
 def _selected(image: Image, filters: filtering.Filters) -> bool:
@@ -171,11 +164,3 @@ async def _network(exchange: Exchange) -> None:
             await exchange.respond_json(200, _render_network(name, driver))
             return
     raise NotFound(f"network {wanted} not found")
-
-
-async def _volumes(exchange: Exchange) -> None:
-    await exchange.respond_json(200, {"Volumes": [], "Warnings": None})
-
-
-async def _volume(exchange: Exchange) -> None:
-    raise NotFound(f"get {exchange.parameters['name']}: no such volume")

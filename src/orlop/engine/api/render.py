@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from orlop.engine.api import render_host
 from orlop.engine.api.times import human_duration, to_text
 from orlop.engine.state import Health, State
-from orlop.wire.compose_model import MountKind, Seccomp
 
 if TYPE_CHECKING:
     from orlop.engine.config import ContainerConfig
     from orlop.engine.container import Container
     from orlop.engine.images import Image
-    from orlop.wire.compose_model import HealthCheck, Mount
+    from orlop.wire.compose_model import HealthCheck
 
 _NS = 1_000_000_000
 
@@ -70,7 +70,7 @@ def summary(container: Container) -> dict[str, Any]:
         "Status": status_text(container),
         "HostConfig": {"NetworkMode": config.network},
         "NetworkSettings": {"Networks": _networks(config)},
-        "Mounts": [_mount_point(mount) for mount in config.mounts],
+        "Mounts": render_host.mount_points(container),
     }
 
 
@@ -99,16 +99,16 @@ def inspect(container: Container) -> dict[str, Any]:
         "ResolvConfPath": str(container.layout.etc / "resolv.conf") if config.manage_etc else "",
         "HostnamePath": str(container.layout.etc / "hostname") if config.manage_etc else "",
         "HostsPath": str(container.layout.etc / "hosts") if config.manage_etc else "",
-        "LogPath": str(container.log.path()),
+        "LogPath": "" if config.log_driver == "none" else str(container.log.path()),
         "Name": f"/{config.name}",
         "RestartCount": known.restart_count,
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": config.apparmor,
         "ExecIDs": [s.id for s in container.execs.values() if s.running] or None,
-        "HostConfig": _host_config(container),
+        "HostConfig": render_host.host_config(container),
         "GraphDriver": {
             "Name": "overlay2",
             "Data": {
@@ -118,7 +118,7 @@ def inspect(container: Container) -> dict[str, Any]:
                 "WorkDir": str(container.layout.work),
             },
         },
-        "Mounts": [_mount_point(mount) for mount in config.mounts],
+        "Mounts": render_host.mount_points(container),
         "Config": _config(config, image, known.id),
         "NetworkSettings": {
             "Bridge": "",
@@ -172,27 +172,30 @@ def _config(config: ContainerConfig, image: Image | None, container_id: str) -> 
     command = config.command
     if not command and config.entrypoint is None and image is not None:
         command = image.command
+    asked = render_host.requested(config)
     result: dict[str, Any] = {
         "Hostname": config.hostname or container_id[:12],
         "Domainname": config.domainname,
         "User": config.user or (image.user if image else ""),
-        "AttachStdin": False,
-        "AttachStdout": False,
-        "AttachStderr": False,
+        "AttachStdin": asked.get("AttachStdin", False),
+        "AttachStdout": asked.get("AttachStdout", False),
+        "AttachStderr": asked.get("AttachStderr", False),
         "Tty": config.tty,
         "OpenStdin": config.stdin_open,
         "StdinOnce": config.stdin_once,
         "Env": [f"{key}={value}" for key, value in environment.items()],
         "Cmd": list(command) or None,
         "Image": config.image,
-        "Volumes": None,
+        "Volumes": asked.get("Volumes"),
         "WorkingDir": config.working_dir or (image.working_dir if image else ""),
         "Entrypoint": list(entrypoint) if entrypoint else None,
-        "OnBuild": None,
+        "OnBuild": asked.get("OnBuild"),
         "Labels": dict(config.labels),
         "StopSignal": config.stop_signal or (image.stop_signal if image else "") or "SIGTERM",
         "StopTimeout": int(config.stop_grace_period_s),
     }
+    if "ExposedPorts" in asked:
+        result["ExposedPorts"] = asked["ExposedPorts"]
     check = config.healthcheck or (image.healthcheck if image else None)
     if check is not None:
         result["Healthcheck"] = health_check(check)
@@ -201,92 +204,16 @@ def _config(config: ContainerConfig, image: Image | None, container_id: str) -> 
 
 def health_check(check: HealthCheck) -> dict[str, Any]:
     """Docker's `HealthConfig`."""
+    test = ["CMD", *check.command] if check.command else ["NONE"]
+    if len(check.command) == 3 and check.command[:2] == ("/bin/sh", "-c"):
+        test = ["CMD-SHELL", check.command[2]]
     return {
-        "Test": ["CMD", *check.command] if check.command else ["NONE"],
+        "Test": test,
         "Interval": round(check.interval_s * _NS),
         "Timeout": round(check.timeout_s * _NS),
         "StartPeriod": round(check.start_period_s * _NS),
         "StartInterval": round(check.start_interval_s * _NS),
         "Retries": check.retries,
-    }
-
-
-def _host_config(container: Container) -> dict[str, Any]:
-    config, limits = container.config, container.config.resources
-    size_bytes, files = container.log.limits
-    security = ["no-new-privileges"] if config.no_new_privileges else []
-    security += ["seccomp=unconfined"] if config.seccomp is Seccomp.NONE else []
-    return {
-        "Binds": [_bind(mount) for mount in config.mounts if mount.kind is MountKind.BIND] or None,
-        "Tmpfs": {m.target: _tmpfs(m) for m in config.mounts if m.kind is MountKind.TMPFS},
-        "LogConfig": {
-            "Type": "local",
-            "Config": {"max-size": str(size_bytes), "max-file": str(files)},
-        },
-        "NetworkMode": config.network,
-        "PortBindings": {},
-        "RestartPolicy": {
-            "Name": config.restart.mode.value,
-            "MaximumRetryCount": config.restart.max_retries,
-        },
-        "AutoRemove": config.auto_remove,
-        "CapAdd": list(config.cap_add) or None,
-        "CapDrop": list(config.cap_drop) or None,
-        "CgroupnsMode": config.cgroupns,
-        "CgroupParent": str(container.host.settings.cgroup_root),
-        "ExtraHosts": [f"{name}:{address}" for name, address in config.extra_hosts] or None,
-        "GroupAdd": list(config.group_add) or None,
-        "IpcMode": config.ipc,
-        "PidMode": "" if config.pid == "private" else config.pid,
-        "UTSMode": "" if config.uts == "private" else config.uts,
-        "OomScoreAdj": config.oom_score_adj or 0,
-        "Privileged": config.privileged,
-        "ReadonlyRootfs": config.read_only,
-        "SecurityOpt": security or None,
-        "ShmSize": config.shm_size_bytes,
-        "Sysctls": dict(config.sysctls),
-        "Runtime": "crun",
-        "NanoCpus": round((limits.cpus or 0) * 1e9),
-        "CpuShares": limits.cpu_shares or 0,
-        "CpusetCpus": limits.cpuset_cpus,
-        "CpusetMems": limits.cpuset_mems,
-        "Memory": limits.memory_bytes or 0,
-        "MemoryReservation": limits.memory_reservation_bytes or 0,
-        "MemorySwap": limits.memory_swap_bytes or 0,
-        "PidsLimit": limits.pids_limit or container.host.settings.pids_limit,
-        "Devices": [
-            {
-                "PathOnHost": device.source,
-                "PathInContainer": device.target,
-                "CgroupPermissions": device.permissions,
-            }
-            for device in config.devices
-        ],
-        "Ulimits": [
-            {"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard} for limit in config.ulimits
-        ],
-    }
-
-
-def _bind(mount: Mount) -> str:
-    return f"{mount.source}:{mount.target}:{'ro' if mount.read_only else 'rw'}"
-
-
-def _tmpfs(mount: Mount) -> str:
-    options = ["ro"] if mount.read_only else []
-    options += [f"size={mount.size_bytes}"] if mount.size_bytes is not None else []
-    options += [f"mode={mount.mode:o}"] if mount.mode is not None else []
-    return ",".join(options)
-
-
-def _mount_point(mount: Mount) -> dict[str, Any]:
-    return {
-        "Type": mount.kind.value,
-        "Source": mount.source,
-        "Destination": mount.target,
-        "Mode": "ro" if mount.read_only else "",
-        "RW": not mount.read_only,
-        "Propagation": mount.propagation.value if mount.kind is MountKind.BIND else "",
     }
 
 

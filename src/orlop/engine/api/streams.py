@@ -10,7 +10,7 @@ from orlop.engine.api.router import Route
 from orlop.engine.api.times import parse_time
 from orlop.engine.log_reader import LineStamper, LogQuery, LogReader
 from orlop.engine.state import State, WaitCondition
-from orlop.lib.errors import Conflict, InvalidArgument
+from orlop.lib.errors import Conflict, InvalidArgument, NotImplementedYet
 from orlop.wire import detach_keys, stdcopy
 from orlop.wire.stdcopy import Stream
 
@@ -70,6 +70,8 @@ def parse_log_query(exchange: Exchange) -> LogQuery:
 
 async def _logs(container: Container, exchange: Exchange) -> None:
     query = parse_log_query(exchange)
+    if container.config.log_driver == "none":
+        raise NotImplementedYet("configured logging driver does not support reading")
     await exchange.begin_stream(stream_type(container.config.tty))
     stamper = LineStamper()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orlop.engine.api import containers, execs, images, streams, system
+from orlop.engine.api import containers, execs, images, streams, system, volumes
 from orlop.engine.api.router import Router
 
 if TYPE_CHECKING:
@@ -24,5 +24,6 @@ def make_router(engine: Engine, extra_routes: Sequence[Route] = ()) -> Router:
             *streams.routes(engine),
             *execs.routes(engine),
             *images.routes(engine),
+            *volumes.routes(engine),
         ]
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 MAX_ITEMS = 10_000
 """In one list or object: a request with more is no request."""
@@ -26,6 +26,10 @@ class Object:
 
     def __contains__(self, key: str) -> bool:
         return self._data.get(key) is not None
+
+    def items(self) -> Iterator[tuple[str, object]]:
+        """What is there, unchecked."""
+        return iter(self._data.items())
 
     def path(self, key: str) -> str:
         """How the field is called in messages."""
@@ -75,6 +79,15 @@ class Object:
         if not all(isinstance(item, str) for item in items):
             raise self._wrong(key, "a list of strings")
         return tuple(str(item) for item in items)
+
+    def lists(self, key: str) -> tuple[tuple[str, ...], ...]:
+        """A list of lists of strings."""
+        found: list[tuple[str, ...]] = []
+        for item in self._list(key):
+            if not isinstance(item, list) or not all(isinstance(word, str) for word in item):
+                raise self._wrong(key, "a list of lists of strings")
+            found.append(tuple(item))
+        return tuple(found)
 
     def integers(self, key: str) -> tuple[int, ...]:
         found: list[int] = []

@@ -1,0 +1,66 @@
+"""Filling new volumes with what the image has at their place, as Docker does.
+
+When a container is created; at its start again, if that was interrupted. A volume says on disk that
+it is being filled, so a half-filled one is emptied at the engine's next start and filled anew.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import Internal
+from orlop.lib.program import worker_command
+from orlop.wire.compose_model import MountKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from orlop.engine.config import ContainerConfig
+    from orlop.engine.host import Host
+    from orlop.wire.compose_model import Mount
+
+TIMEOUT_S = 3600.0
+"""For one volume: ends a hang, not a large image."""
+
+
+def wanted(host: Host, config: ContainerConfig, *, creating: bool) -> list[Mount]:
+    """The mounts of *config* whose volumes may have to be filled.
+
+    When *creating*, every one that is empty; when starting, only those left half done.
+    """
+    found = []
+    for mount in config.mounts:
+        if mount.kind is not MountKind.VOLUME or mount.no_copy or mount.subpath:
+            continue
+        volume = host.volumes.get(mount.source)
+        is_empty = creating and (bool(volume.options) or not _has_entries(host, mount.source))
+        if volume.filling or is_empty:
+            found.append(mount)
+    return found
+
+
+def _has_entries(host: Host, name: str) -> bool:
+    with os.scandir(host.volumes.path(name)) as entries:
+        return next(entries, None) is not None
+
+
+async def fill(host: Host, mounts: Sequence[Mount], root: Path, holder: str) -> None:
+    """Fill the volumes of *mounts* from *root*; *holder* has them attached meanwhile.
+
+    Raises:
+        Internal: something could not be copied; what was is thrown away at the next start.
+    """
+    for mount in mounts:
+        target = await host.volumes.attach(mount.source, holder)
+        if not host.volumes.get(mount.source).filling:
+            if _has_entries(host, mount.source):
+                continue
+            await host.volumes.set_filling(mount.source, filling=True)
+        command = worker_command("copy", os.fspath(root), mount.target, os.fspath(target))
+        status, output = await host.children.run(command, timeout_s=TIMEOUT_S)
+        if not status.ok:
+            reason = output.decode(errors="replace").strip()[-500:] or "the copy failed"
+            raise Internal(f"cannot fill volume {mount.source} from the image: {reason}")
+        await host.volumes.set_filling(mount.source, filling=False)

@@ -1,0 +1,183 @@
+"""The volumes of one container: made when it is created, attached while it is up.
+
+At creation every mount of a volume gets the volume's name, those of other containers
+(`VolumesFrom`) and of the image (`VOLUME`) are added, and new volumes are filled with what the
+image has at their place. At a start they become directories to bind.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orlop.engine.config import VolumeRequest
+from orlop.lib import mount as mounting
+from orlop.lib.errors import Conflict, Internal, InvalidArgument, NotFound, OrlopError
+from orlop.lib.linux import open_in_root
+from orlop.wire.compose_model import Mount, MountKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orlop.engine.config import ContainerConfig
+    from orlop.engine.host import Host
+    from orlop.engine.images import Image
+    from orlop.engine.layout import Layout
+    from orlop.engine.volumes import Volumes
+
+
+def plan_mounts(
+    config: ContainerConfig, image: Image, others: Callable[[str], ContainerConfig]
+) -> ContainerConfig:
+    """*config* with the mounts of other containers and of the image. *others* finds the former.
+
+    What the container says itself goes before what it takes from others, and that before the image.
+
+    Raises:
+        NotFound: there is no such other container.
+    """
+    own = {mount.target: mount for mount in config.mounts}
+    explicit = {
+        target for target, mount in own.items() if mount.source or mount.kind is MountKind.TMPFS
+    }
+    taken: dict[str, Mount] = {}
+    for text in config.volumes_from:
+        ref, _, mode = text.partition(":")
+        for mount in others(ref).mounts:
+            if mount.kind is MountKind.TMPFS:
+                continue
+            read_only = mount.read_only or "ro" in mode.split(",")
+            taken[mount.target] = replace(mount, read_only=read_only, mode_text=mode)
+    # An anonymous volume is only asked for where nothing else is.
+    kept = [m for m in config.mounts if m.target in explicit or m.target not in taken]
+    mounts = [*kept, *(m for target, m in taken.items() if target not in explicit)]
+    requests = [r for r in config.volume_requests if r.target in {m.target for m in kept}]
+    present = {mount.target for mount in mounts}
+    for target in image.volumes:
+        clean = "/" + os.path.normpath(target).strip("/")
+        if clean not in present and clean != "/":
+            present.add(clean)
+            mounts.append(Mount(MountKind.VOLUME, clean))
+            requests.append(VolumeRequest(clean))
+    return replace(config, mounts=tuple(mounts), volume_requests=tuple(requests), volumes_from=())
+
+
+async def create_volumes(volumes: Volumes, config: ContainerConfig) -> ContainerConfig:
+    """*config* with every volume made and named.
+
+    Raises:
+        OrlopError: a volume cannot be made; those made before for no name are gone again.
+    """
+    requests = {request.target: request for request in config.volume_requests}
+    mounts: list[Mount] = []
+    fresh: list[str] = []
+    try:
+        for mount in config.mounts:
+            if mount.kind is not MountKind.VOLUME:
+                mounts.append(mount)
+                continue
+            request = requests.get(mount.target, VolumeRequest(mount.target))
+            volume = await volumes.create(
+                mount.source,
+                driver=request.driver,
+                options=request.options,
+                labels=request.labels,
+                filling=not mount.no_copy,
+            )
+            if not mount.source:
+                fresh.append(volume.name)
+            # What dockerd shows as the mode of a volume that was named and given none.
+            mode = mount.mode_text or ("z" if mount.source else "")
+            mounts.append(replace(mount, source=volume.name, mode_text=mode))
+    except OrlopError:
+        await remove_anonymous(volumes, fresh)
+        raise
+    return replace(config, mounts=tuple(mounts), volume_requests=())
+
+
+async def remove_anonymous(volumes: Volumes, names: list[str]) -> None:
+    """Remove those of *names* that are anonymous and that no container has. Never raises."""
+    for name in names:
+        try:
+            if volumes.get(name).is_anonymous:
+                await volumes.remove(name)
+        except (NotFound, Conflict):
+            continue
+        except OrlopError as error:
+            import logging
+
+            logging.getLogger(__name__).warning("%s, ignoring", error)
+
+
+def names_of(config: ContainerConfig) -> list[str]:
+    """The volumes of a container, each once."""
+    return list(dict.fromkeys(m.source for m in config.mounts if m.kind is MountKind.VOLUME))
+
+
+async def attach(
+    host: Host, layout: Layout, config: ContainerConfig, container_id: str
+) -> tuple[tuple[str, str], ...]:
+    """Make the container's volumes available; target and directory of each.
+
+    Raises:
+        OrlopError: one cannot be had; `release` undoes what was done.
+    """
+    found: list[tuple[str, str]] = []
+    for index, mount in enumerate(config.mounts):
+        if mount.kind is not MountKind.VOLUME:
+            continue
+        path = os.fspath(await host.volumes.attach(mount.source, container_id))
+        if mount.subpath:
+            path = _bind_subpath(layout, path, mount.subpath, index)
+        found.append((mount.target, path))
+        host.volumes.publish_mount(
+            "mount",
+            mount.source,
+            {
+                "container": container_id,
+                "destination": mount.target,
+                "propagation": "",
+                "read/write": str(not mount.read_only).lower(),
+            },
+        )
+    return tuple(found)
+
+
+async def release(host: Host, layout: Layout, config: ContainerConfig, container_id: str) -> None:
+    """Undo `attach`. Never raises."""
+    for index, mount in enumerate(config.mounts):
+        if mount.kind is MountKind.VOLUME and mount.subpath:
+            try:
+                mounting.detach(layout.run / f"subpath-{index}")
+            except OSError as error:
+                host.warn(f"cannot unmount a part of volume {mount.source}: {error}, ignoring")
+    for name in await host.volumes.detach(container_id):
+        host.volumes.publish_mount("unmount", name, {"container": container_id})
+
+
+def _bind_subpath(layout: Layout, root: str, subpath: str, index: int) -> str:
+    """Mount the part of a volume where the runtime can find it by a path that nobody changes.
+
+    Resolved once, inside the volume: a container that swaps a directory for a link to elsewhere
+    gains nothing.
+    """
+    target = layout.run / f"subpath-{index}"
+    try:
+        descriptor = open_in_root(root, subpath, os.O_PATH)
+    except OSError as error:
+        reason = f"cannot access path {root}/{subpath}: {error.strerror}"
+        raise InvalidArgument(reason) from error
+    try:
+        mounting.detach(target)
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            target.mkdir(exist_ok=True, mode=0o700)
+        else:
+            target.touch(mode=0o600)
+        flags = mounting.MountFlag.BIND | mounting.MountFlag.REC
+        mounting.mount(f"/proc/self/fd/{descriptor}", target, None, flags)
+    except OSError as error:
+        raise Internal(f"cannot mount {subpath} of volume {root}: {error}") from error
+    finally:
+        os.close(descriptor)
+    return os.fspath(target)

@@ -1,0 +1,66 @@
+"""What worker processes need that handle other people's files as root: to keep little of root.
+
+Such a worker owns no network, starts nothing, and has the capabilities for files and no others.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+
+from orlop.lib.linux import LIBC, check
+
+_FILE_CAPABILITIES = (0, 1, 2, 3, 4, 27, 31)
+"""chown, dac_override, dac_read_search, fowner, fsetid, mknod, setfcap."""
+
+_HIGHEST_CAPABILITY = 40
+_CAPABILITY_VERSION_3 = 0x20080522
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
+_NAMESPACES = os.CLONE_NEWNET | os.CLONE_NEWIPC | os.CLONE_NEWUTS | os.CLONE_NEWCGROUP
+MEMORY_BYTES = 512 << 20
+OPEN_FILES = 4096
+
+LIBC.capset.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+LIBC.capset.restype = ctypes.c_int
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Set(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+def confine() -> None:
+    """Keep the capabilities for files only, for good. A chroot and mounts come before.
+
+    Raises:
+        OSError: the kernel refused; the worker must end then.
+    """
+    os.unshare(_NAMESPACES)
+    for number in range(_HIGHEST_CAPABILITY + 1):
+        if number not in _FILE_CAPABILITIES:
+            check(LIBC.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0))
+    header = _Header(_CAPABILITY_VERSION_3, 0)
+    sets = (_Set * 2)()
+    mask = sum(1 << number for number in _FILE_CAPABILITIES)
+    sets[0].effective = sets[0].permitted = mask
+    check(LIBC.capset(ctypes.byref(header), ctypes.byref(sets)))
+    check(LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    limits = (
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_CORE, 0),
+    )
+    for limit, value in limits:
+        hard = resource.getrlimit(limit)[1]
+        chosen = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (chosen, chosen))

@@ -1,0 +1,206 @@
+"""What `docker run` takes, on real containers: each family of options once."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.engine.containers.engine_host import EngineProcess
+
+pytestmark = [pytest.mark.root, pytest.mark.engine]
+
+
+def output(engine: EngineProcess, name: str, script: str, **host: Any) -> str:
+    """Run *script* with the options *host* to its end; what it wrote."""
+    engine.run(name, ["sh", "-c", script], HostConfig=host)
+    engine.wait(name)
+    return engine.logs(name).decode()
+
+
+def bundle(engine: EngineProcess, name: str) -> Any:
+    """The OCI configuration of the last start."""
+    container_id = engine.inspect(name)["Id"]
+    return json.loads((engine.directory / f"run/containers/{container_id}/config.json").read_text())
+
+
+def test_shared_namespaces(engine: EngineProcess) -> None:
+    engine.run("donor", ["sleep", "1000"], HostConfig={"IpcMode": "shareable"})
+    engine.execute("donor", ["sh", "-c", "echo shared > /dev/shm/f"])
+    host = {"IpcMode": "container:donor", "PidMode": "container:donor"}
+    text = output(engine, "guest", "cat /dev/shm/f; ps", **host)
+    assert text.startswith("shared\n")
+    assert "sleep 1000" in text
+    donor_id = engine.inspect("donor")["Id"]
+    assert engine.inspect("guest")["HostConfig"]["PidMode"] == f"container:{donor_id}"
+
+    engine.run("closed", ["sleep", "1000"])
+    engine.create("refused", ["true"], HostConfig={"IpcMode": "container:closed"})
+    status, answer = engine.request("POST", "/containers/refused/start")
+    assert status == 400
+    assert "non-shareable IPC" in answer["message"]
+    engine.request("POST", "/containers/donor/kill")
+    engine.wait("donor")
+    assert engine.request("POST", "/containers/guest/start")[0] == 409
+    assert "/shm" not in Path("/proc/self/mountinfo").read_text().replace("/dev/shm", "")
+    assert "/dev/shm" not in output(engine, "none", "cat /proc/mounts", IpcMode="none")
+
+
+def test_an_init_reaps_and_forwards(engine: EngineProcess) -> None:
+    text = output(engine, "reaper", "cat /proc/1/cmdline | tr '\\0' ' '; exit 9", Init=True)
+    assert text.startswith("/sbin/docker-init -- sh -c")
+    assert engine.inspect("reaper")["State"]["ExitCode"] == 9
+    # A grandchild whose parent ends becomes init's, and is no zombie for long.
+    script = (
+        "trap 'echo term; exit 3' TERM; (sleep 0.1 &) ; echo ready; while :; do sleep 0.05; done"
+    )
+    engine.run("fw", ["sh", "-c", script], HostConfig={"Init": True})
+    engine.wait_until(lambda: b"ready" in engine.logs("fw"))
+    engine.wait_until(
+        lambda: b" Z " not in engine.execute("fw", ["sh", "-c", "cat /proc/[0-9]*/stat"])[1]
+    )
+    assert engine.request("POST", "/containers/fw/stop?t=30")[0] == 204
+    assert engine.inspect("fw")["State"]["ExitCode"] == 3
+    assert b"term" in engine.logs("fw")
+    engine.run("missing", ["/no/such"], HostConfig={"Init": True})
+    assert engine.wait("missing") == 127
+
+
+def test_devices_and_their_rules(engine: EngineProcess) -> None:
+    host = {
+        "Devices": [
+            {"PathOnHost": "/dev/full", "PathInContainer": "/dev/mine", "CgroupPermissions": "r"}
+        ],
+        "DeviceCgroupRules": ["c 7:* rmw"],
+    }
+    assert "crw" in output(engine, "dev", "ls -l /dev/mine", **host)
+    rules = bundle(engine, "dev")["linux"]["resources"]["devices"]
+    assert {"allow": True, "type": "c", "major": 7, "access": "rmw"} in rules
+    assert {"allow": True, "type": "c", "major": 1, "minor": 7, "access": "r"} in rules
+    engine.create("nodev", ["true"], HostConfig={"Devices": [{"PathOnHost": "/dev/nothing"}]})
+    status, answer = engine.request("POST", "/containers/nodev/start")
+    reason = 'adding custom device "/dev/nothing": no such file or directory'
+    assert (status, answer["message"]) == (
+        400,
+        f"error gathering device information while {reason}",
+    )
+
+
+def test_a_seccomp_profile_of_the_request(engine: EngineProcess) -> None:
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}
+    profile = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+    text = output(engine, "sec", "mkdir /x 2>&1", SecurityOpt=[f"seccomp={profile}"])
+    assert "not supported" in text.lower()
+    status = "grep Seccomp: /proc/self/status"
+    assert output(engine, "open", status, SecurityOpt=["seccomp=unconfined"]).split()[-1] == "0"
+
+
+def test_paths_and_kernel_parameters(engine: EngineProcess) -> None:
+    script = "cat /proc/sys/kernel/msgmax; grep -c ' /proc/' /proc/mounts"
+    text = output(
+        engine,
+        "sysctl",
+        script,
+        Sysctls={"kernel.msgmax": "9999"},
+        MaskedPaths=[],
+        ReadonlyPaths=[],
+    )
+    assert text == "9999\n0\n"
+
+
+def test_tmpfs_and_bind_options(engine: EngineProcess) -> None:
+    outer = engine.directory / "outer"
+    (outer / "inner").mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "x", outer / "inner"], check=True)
+    script = "touch /b/inner/x 2>&1; touch /b/x 2>&1; grep ' /t ' /proc/mounts"
+    text = output(
+        engine,
+        "tb",
+        script,
+        Binds=[f"{outer}:/b:ro"],
+        Tmpfs={"/t": "exec,uid=1000,mode=711,size=64k"},
+    )
+    assert text.count("Read-only file system") == 2
+    assert "noexec" not in text
+    assert "size=64k,mode=711,uid=1000" in text
+
+
+def test_cgroup_parent_and_annotations(engine: EngineProcess) -> None:
+    engine.run(
+        "nested",
+        ["sleep", "1000"],
+        HostConfig={"CgroupParent": "/group", "Annotations": {"note": "x"}},
+    )
+    pid = engine.inspect("nested")["State"]["Pid"]
+    assert Path(f"/proc/{pid}/cgroup").read_text().strip().endswith("/group/nested")
+    assert bundle(engine, "nested")["annotations"] == {"note": "x"}
+    engine.request("DELETE", "/containers/nested?force=1")
+    assert not (engine.cgroup_root / "group/nested").exists()
+
+
+def test_log_drivers(engine: EngineProcess) -> None:
+    assert output_of_none(engine) == (501, "configured logging driver does not support reading")
+    path = engine.directory / "syslog"
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    server.bind(os.fspath(path))
+    server.settimeout(30)
+    options = {
+        "syslog-address": f"unixgram://{path}",
+        "syslog-facility": "local3",
+        "syslog-format": "rfc5424",
+        "tag": "{{.Name}}/{{.ID}}",
+    }
+    host = {"LogConfig": {"Type": "syslog", "Config": options}}
+    container_id = engine.run("sl", ["sh", "-c", "echo out; printf err >&2"], HostConfig=host)
+    received = sorted(server.recv(4096).decode() for _ in range(2))
+    server.close()
+    tag = f"sl/{container_id[:12]}"
+    # local3 is 19: 19*8 + 3 for stderr, 19*8 + 6 for stdout.
+    assert received[0].startswith("<155>1 ")
+    assert received[0].endswith(f" {tag} - err")
+    assert received[1].startswith("<158>1 ")
+    assert received[1].endswith(f" {tag} - out")
+    engine.wait("sl")
+    assert sorted(engine.logs("sl").splitlines()) == [b"err", b"out"]
+    assert engine.inspect("sl")["HostConfig"]["LogConfig"] == host["LogConfig"]
+
+
+def output_of_none(engine: EngineProcess) -> tuple[int, str]:
+    engine.run("quiet", ["echo", "x"], HostConfig={"LogConfig": {"Type": "none"}})
+    engine.wait("quiet")
+    status, answer = engine.request("GET", "/containers/quiet/logs?stdout=1")
+    return status, answer["message"]
+
+
+def test_inspect_says_what_was_asked(engine: EngineProcess) -> None:
+    host = {
+        "Binds": ["/tmp:/t:ro"],
+        "Memory": 64 << 20,
+        "Dns": ["1.1.1.1"],
+        "CapAdd": ["NET_ADMIN"],
+        "SecurityOpt": ["no-new-privileges"],
+        "Ulimits": [{"Name": "nofile", "Soft": 10, "Hard": 20}],
+    }
+    engine.create("shown", ["true"], HostConfig=host, ExposedPorts={"80/tcp": {}})
+    shown = engine.inspect("shown")
+    for key, value in host.items():
+        assert shown["HostConfig"][key] == value
+    assert shown["HostConfig"]["MemorySwap"] == 128 << 20
+    assert shown["HostConfig"]["DeviceRequests"] is None
+    assert shown["Config"]["ExposedPorts"] == {"80/tcp": {}}
+    assert shown["Mounts"] == [
+        {
+            "Type": "bind",
+            "Source": "/tmp",
+            "Destination": "/t",
+            "Mode": "ro",
+            "RW": False,
+            "Propagation": "rprivate",
+        }
+    ]
