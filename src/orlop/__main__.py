@@ -24,6 +24,7 @@ PROGRAMS = {
 WORKERS = {
     "config": "orlop.system.config_worker",
     "copy": "orlop.engine.copy_worker",
+    "store": "orlop.engine.store.worker",
 }
 
 USAGE_STATUS = 2

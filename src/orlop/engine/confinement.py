@@ -92,6 +92,7 @@ class Confinement:
             joining.unmount_shm(self._layout)
         except OSError as error:
             log.warning("cannot unmount %s: %s, ignoring", self._layout.shm, error)
+        self._host.images.unmount(self._record.id)
         self._host.runtime.forget(self._record.id)
         for delay_s in CGROUP_REMOVE_DELAYS_S:
             if delay_s:

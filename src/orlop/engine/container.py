@@ -296,7 +296,7 @@ class Container:
         Raises:
             NotFound: it is no more.
         """
-        return self.host.images.get(self.config.image)
+        return self.host.images.for_container(self.record.image_id, self.config.image)
 
     # The owner task and what it does.
 
@@ -312,7 +312,9 @@ class Container:
                 self.layout.data.mkdir(parents=True, exist_ok=True, mode=0o710)
             except OSError as error:
                 raise Internal(f"cannot mount the root file system: {error}") from error
-            launch.mount_root(self.layout, self.image())
+            image = self.image()
+            await self.host.images.mount(image, self.record.id)
+            launch.mount_root(self.layout, image)
         self._root_holds += 1
 
     async def _drop_root(self) -> None:
@@ -369,6 +371,7 @@ class Container:
     async def _launch(self) -> None:
         try:
             image = self.image()
+            await self.host.images.mount(image, self.record.id)
             volumes = await volume_mounts.attach(
                 self.host, self.layout, self.config, self.record.id
             )

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from orlop.engine.api.router import Route
     from orlop.engine.api.server import ApiServer
     from orlop.engine.config import ContainerConfig
+    from orlop.engine.store.layered import LayeredImages
     from orlop.wire.compose_model import Json
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,9 @@ class Engine:
         self.settings = settings
         self.events = EventHub()
         self.children = children or Children()
-        self.images: ImageStore = images or DirectoryImages(settings.images_dir)
+        self.layered: LayeredImages | None = None
+        """The image store if it is one that can change."""
+        self.images: ImageStore = images or self._make_images()
         self.tasks = TaskSet()
         data_trash = Trash(settings.data_dir / "trash")
         self.host = Host(
@@ -102,6 +105,18 @@ class Engine:
         self._inherited_sockets: dict[str, int] = {}
         self.started_ns = 0
 
+    def _make_images(self) -> ImageStore:
+        if self.settings.store_dir is None:
+            return DirectoryImages(self.settings.images_dir)
+        from orlop.engine.store.layered import LayeredImages
+
+        store = LayeredImages(self.settings, self.settings.store_dir, self.children)
+        store.images_in_use = lambda: {
+            container.record.image_id for container in self._by_id.values()
+        }
+        self.layered = store
+        return store
+
     async def start(self, handover: Mapping[str, Json] | None = None) -> None:
         """Take over what is in *run_dir*: containers found running are watched again.
 
@@ -125,12 +140,16 @@ class Engine:
         except OSError as error:
             raise OrlopError(f"cannot start the engine: {error}") from error
         self.children.start()
+        if self.layered is not None:
+            self.layered.start()
         self.host.prepare_cgroups()
         descriptors = self._read_handover(handover or {})
         if self.settings.durable and not handover:
             recovery.end_interrupted_starts(self.settings)
         self._load(descriptors)
         self._remove_strays()
+        if self.layered is not None:
+            self.layered.begin()
         if self.settings.durable and not handover:
             for container in tuple(self._by_id.values()):
                 container.begin_anew()
@@ -166,6 +185,8 @@ class Engine:
         await self.tasks.close()
         for container in self._by_id.values():
             container.detach()
+        if self.layered is not None:
+            await self.layered.close()
         await self.host.run_trash.close()
         await self.host.data_trash.close()
         self.children.close()
@@ -410,6 +431,8 @@ class Engine:
         self._by_id.pop(container.record.id, None)
         if self._id_by_name.get(container.name) == container.record.id:
             del self._id_by_name[container.name]
+        if self.layered is not None and self.layered.container_removed(container.record.image_id):
+            self.tasks.start(self.layered.clean_up(), "image store")
 
     def _cgroup_name(self, config: ContainerConfig, container_id: str) -> str:
         """The container's name, unless a renamed one still has a cgroup of that name."""

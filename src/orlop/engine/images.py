@@ -12,13 +12,14 @@ import os
 
 # Not hashlib: that loads OpenSSL's library, six megabytes that PID 1 has no other use for.
 from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
 from orlop.wire.compose import parse_service
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from orlop.wire.compose_model import HealthCheck
@@ -47,6 +48,19 @@ class Image:
     volumes: tuple[str, ...] = ()
     """Where the image wants volumes to be."""
     created_ns: int = 0
+    exposed_ports: tuple[str, ...] = ()
+    """`80/tcp` each."""
+    tags: tuple[str, ...] = ()
+    """Its names as people write them, `busybox:1`."""
+    digests: tuple[str, ...] = ()
+    """`busybox@sha256:…`, for each registry it came from or went to."""
+    layers: tuple[str, ...] = ()
+    """Diff ids, the lowest first."""
+    size_bytes: int = 0
+    parent: str = ""
+    tagged_ns: int = 0
+    document: Mapping[str, Any] = field(default_factory=dict)
+    """The image's whole configuration as it came, checked only in what the fields above hold."""
 
 
 class ImageStore(Protocol):
@@ -61,6 +75,23 @@ class ImageStore(Protocol):
 
     def all(self) -> list[Image]:
         """Every image, by name."""
+
+    def for_container(self, image_id: str, reference: str) -> Image:
+        """The image a container was made from as *reference* when that meant *image_id*.
+
+        Raises:
+            NotFound: it is no more.
+        """
+
+    async def mount(self, image: Image, user: str) -> None:
+        """Make the directories in `lower` be there, until `unmount` for the same *user*.
+
+        Raises:
+            OrlopError: a layer is damaged, or cannot be mounted.
+        """
+
+    def unmount(self, user: str) -> None:
+        """*user* does not need its image's directories any more; may run twice, never raises."""
 
 
 class DirectoryImages:
@@ -82,6 +113,16 @@ class DirectoryImages:
         if len(wanted) >= 4 and len(matches) == 1:
             return matches[0]
         raise NotFound(f"No such image: {reference}")
+
+    def for_container(self, image_id: str, reference: str) -> Image:
+        # An update of the system changes ids; a service goes on with what is there now.
+        return self.get(reference)
+
+    async def mount(self, image: Image, user: str) -> None:
+        """Nothing to do: the directories are part of the system."""
+
+    def unmount(self, user: str) -> None:
+        """Nothing to do."""
 
     def all(self) -> list[Image]:
         try:
@@ -105,7 +146,8 @@ def _read_image(path: Path) -> Image:
     # A name and what the image says about itself identify it; its files are part of the release.
     digest = sha256(path.name.encode() + b"\0" + definition).hexdigest()
     created_ns = path.stat().st_mtime_ns
-    plain = Image(id=f"sha256:{digest}", name=path.name, lower=lower, created_ns=created_ns)
+    image_id, tags = f"sha256:{digest}", (f"{path.name}:latest",)
+    plain = Image(id=image_id, name=path.name, lower=lower, created_ns=created_ns, tags=tags)
     if not definition:
         return plain
     try:
@@ -126,7 +168,14 @@ def _read_image(path: Path) -> Image:
         healthcheck=service.healthcheck,
         labels=service.labels,
         created_ns=created_ns,
+        tags=tags,
     )
+
+
+def sha256_hex(data: bytes) -> str:
+    """The digest of *data*, which is small: it is computed at once."""
+    digest: str = sha256(data).hexdigest()
+    return digest
 
 
 def check_reference(reference: str) -> str:

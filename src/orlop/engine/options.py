@@ -41,6 +41,7 @@ class Options:
             run_dir=self.run,
             data_dir=self.data,
             images_dir=self.images or self.data / "images",
+            store_dir=None if self.images else self.data / "store",
             cgroup_root=self.cgroup,
             runtime=self.runtime,
             seccomp_profile=self.seccomp_profile,

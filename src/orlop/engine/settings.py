@@ -23,6 +23,8 @@ class EngineSettings:
     run_dir: Path
     data_dir: Path
     images_dir: Path
+    store_dir: Path | None = None
+    """Images that can be loaded, pulled and built are here; None: those in *images_dir* only."""
     cgroup_root: Path = Path("/sys/fs/cgroup/system")
     runtime: Path = Path("/usr/bin/crun")
     seccomp_profile: Path = Path("/usr/share/containers/seccomp.json")

@@ -25,6 +25,7 @@ async def respond(engine: Engine, exchange: Exchange) -> None:
     value |= {"BuildCache": None, "BuilderSize": 0}
     if "image" in wanted:
         value["Images"] = _images(engine)
+        value["LayersSize"] = _layers_size(engine)
     if "container" in wanted:
         value["Containers"] = await _containers(engine)
     if "volume" in wanted:
@@ -47,9 +48,18 @@ def _wanted(exchange: Exchange) -> frozenset[str]:
 
 
 def _images(engine: Engine) -> list[dict[str, Any]]:
-    from orlop.engine.api.images import render_image
+    from orlop.engine.api.image_store import usage
 
-    return [render_image(image) for image in engine.images.all()]
+    return usage(engine)
+
+
+def _layers_size(engine: Engine) -> int:
+    from orlop.engine.api import image_render
+
+    store = engine.layered
+    if store is None:
+        return 0
+    return image_render.layers_size(store.all(), store.layer_size)
 
 
 async def _containers(engine: Engine) -> list[dict[str, Any]]:

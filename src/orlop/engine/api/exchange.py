@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from orlop.lib.errors import InvalidArgument, ResourceExhausted
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from orlop.engine.api.connection import Connection, RawStream
     from orlop.wire.http import Headers, RequestHead
 
@@ -83,6 +85,10 @@ class Exchange:
                 raise ResourceExhausted(f"the body is larger than {MAX_BODY_BYTES} bytes")
             data += part
         return bytes(data)
+
+    def body_parts(self) -> AsyncIterator[bytes]:
+        """The body in pieces as they come, of any length altogether."""
+        return self._connection.body_parts()
 
     async def json(self) -> dict[str, Any]:
         """The body as a JSON object; an absent body is an empty one.

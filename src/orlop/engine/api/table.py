@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orlop.engine.api import containers, execs, images, streams, system, volumes
+from orlop.engine.api import (
+    containers,
+    execs,
+    image_store,
+    images,
+    streams,
+    system,
+    volumes,
+)
 from orlop.engine.api.router import Router
 
 if TYPE_CHECKING:
@@ -23,6 +31,7 @@ def make_router(engine: Engine, extra_routes: Sequence[Route] = ()) -> Router:
             *containers.routes(engine),
             *streams.routes(engine),
             *execs.routes(engine),
+            *image_store.routes(engine),
             *images.routes(engine),
             *volumes.routes(engine),
         ]

@@ -1,0 +1,63 @@
+"""The body of a request as a descriptor, for a worker to read: this process does not look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from orlop.engine.worker_process import write_all
+from orlop.lib.errors import InvalidArgument, OrlopError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from orlop.engine.api.exchange import Exchange
+
+PIPE_BYTES = 1 << 20
+
+
+@contextlib.asynccontextmanager
+async def body_pipe(exchange: Exchange) -> AsyncIterator[int]:
+    """A descriptor with the rest of the body, to its end, while the block runs.
+
+    Raises:
+        InvalidArgument: at the end of the block, when the client broke off.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    pump: asyncio.Task[bool] | None = None
+    try:
+        with contextlib.suppress(OSError):
+            # Root may; an engine without its rights makes do with a smaller one.
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        os.set_blocking(writing, False)
+        pump = asyncio.get_running_loop().create_task(_pump(exchange, writing))
+        try:
+            yield reading
+        except OrlopError as error:
+            if pump.done() and not pump.cancelled() and not pump.result():
+                raise InvalidArgument(f"unexpected EOF: {error}") from error
+            raise
+        if not await pump:
+            raise InvalidArgument("unexpected EOF")
+    finally:
+        os.close(reading)
+        if pump is not None and not pump.done():
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+
+
+async def _pump(exchange: Exchange, writing: int) -> bool:
+    """Whether the whole body has been passed on, or was not wanted to its end."""
+    try:
+        async for part in exchange.body_parts():
+            await write_all(writing, part)
+    except BrokenPipeError:
+        return True
+    except Exception:  # noqa: BLE001 - whatever breaks a connection: the reader sees the end
+        return False
+    finally:
+        os.close(writing)
+    return True

@@ -1,0 +1,336 @@
+"""How layers and images get into the store. Used by load, import, pull, build and commit alike::
+
+    async with store.ingest() as session:
+        # Layers, in any order and at the same time. Compressed or not, from a file or a pipe.
+        for descriptor in manifest.layers:
+            layer = await session.reuse(diff_id)              # there already: nothing to fetch
+            layer = layer or await session.add_layer(fd, digest=descriptor.digest,
+                                                     media_type=descriptor.media_type)
+        # Then the image: its configuration's bytes, and its manifest's if it came with one.
+        image_id = await session.add_image(config_bytes, manifest=manifest_bytes,
+                                           references=[reference])
+
+What the bytes are is found out by a worker without privileges: it unpacks, hashes and indexes a
+layer in a staging directory of its own, and the engine takes over files and results. A layer is in
+the store, whole and synced, when `add_layer` returns, and stays at least as long as the session; an
+image, with all its names, when `add_image` returns. After a failure or a crash at any point the
+store has what it had before, and the session's layers are gone unless an image needs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import platform
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orlop.engine.store.records import (
+    ImageRecord,
+    LayerRecord,
+    ManifestRecord,
+    layer_from,
+    manifest_from,
+)
+from orlop.engine.worker_process import start_worker
+from orlop.lib.errors import Internal, InvalidArgument, OrlopError, ResourceExhausted
+from orlop.wire.registry.platform import host_platform
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from orlop.engine.store.layered import LayeredImages
+    from orlop.wire.registry.reference import Reference
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 6 * 3600.0
+"""For one blob or archive: as long as the slowest sender may take."""
+
+DOCUMENT_TIMEOUT_S = 60.0
+
+RESERVE_BYTES = 64 << 20
+"""Disk left alone, so that a full store does not stop running containers."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddedLayer:
+    """*blob* is what was read: for a compressed layer another digest and size than the tar's."""
+
+    layer: LayerRecord
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedImage:
+    """*tags* as the archive has them; the image is in the store without them."""
+
+    id: str
+    layers: tuple[LayerRecord, ...]
+    new_layers: frozenset[str]
+    tags: tuple[str, ...]
+
+
+class Ingest:
+    """One bringing-in. Made by `LayeredImages.ingest`."""
+
+    def __init__(self, store: LayeredImages) -> None:
+        self._store = store
+        self._pinned: list[str] = []
+
+    def pin(self, digest: str) -> None:
+        """Keep a layer (by diff id) or blob until the session ends."""
+        self._store.pins[digest] += 1
+        self._pinned.append(digest)
+
+    def unpin_all(self) -> None:
+        for digest in self._pinned:
+            self._store.pins[digest] -= 1
+            if not self._store.pins[digest]:
+                del self._store.pins[digest]
+        self._pinned.clear()
+
+    def reuse(self, diff_id: str) -> LayerRecord | None:
+        """The layer if the store has it; it stays for this session then."""
+        layer = self._store.layers.get(diff_id)
+        if layer is not None:
+            self.pin(diff_id)
+        return layer
+
+    async def add_layer(
+        self, input_fd: int, *, digest: str = "", diff_id: str = "", keep_blob: bool = True
+    ) -> AddedLayer:
+        """Read a layer from *input_fd* to its end and store it.
+
+        *digest* and *diff_id*, where known, are what the bytes and the unpacked tar must hash to.
+        A compressed layer's own bytes are kept too, unless not *keep_blob*.
+
+        Raises:
+            InvalidArgument: it is no layer, damaged, or has another digest.
+            ResourceExhausted: it is too large for the disk or a limit.
+        """
+        job = {"digest": digest, "diff_id": diff_id}
+        async with self._staging() as directory:
+            facts = await self._work(directory, "layer", job, input_fd, TIMEOUT_S)
+            layer = await self._store_layer(directory, facts)
+            if keep_blob and facts["compression"]:
+                blob_digest = str(facts["blob_digest"])
+                self.pin(blob_digest)
+                await asyncio.to_thread(
+                    self._store.directory.add_blob, directory, str(facts["blob_file"]), blob_digest
+                )
+            return AddedLayer(layer, str(facts["blob_digest"]), int(facts["blob_size"]))
+
+    async def add_image(
+        self,
+        config: bytes,
+        *,
+        manifest: bytes = b"",
+        media_type: str = "",
+        references: Sequence[Reference] = (),
+        parent: str = "",
+    ) -> str:
+        """Store an image whose layers are there, with the names *references*; its id.
+
+        Raises:
+            InvalidArgument: a document is none, or does not fit the layers.
+        """
+        async with self._staging() as directory:
+            await asyncio.to_thread(_write, directory, {"config": config, "manifest": manifest})
+            job = {
+                "config": "config",
+                "manifest": "manifest" if manifest else "",
+                "media_type": media_type,
+            }
+            facts = await self._work(directory, "image", job, None, DOCUMENT_TIMEOUT_S)
+        found = facts.get("manifest")
+        described = manifest_from(found) if found else None
+        if found and found["config"] != facts["id"]:
+            raise InvalidArgument("the manifest belongs to another image configuration")
+        record = ImageRecord(
+            id=str(facts["id"]),
+            layers=tuple(facts["layers"]),
+            config=facts["config"],
+            manifest=described,
+            parent=parent,
+            added_ns=time.time_ns(),
+        )
+        self.pin(record.id)
+        directory_ = self._store.directory
+        await asyncio.to_thread(directory_.write_blob, config, record.id)
+        if described is not None:
+            self.pin(described.digest)
+            await asyncio.to_thread(directory_.write_blob, manifest, described.digest)
+        await self._commit(record, references)
+        return record.id
+
+    async def load(self, input_fd: int) -> list[LoadedImage]:
+        """Store the images of the archive that is read from *input_fd*; their names are returned.
+
+        Raises:
+            InvalidArgument, ResourceExhausted: as `add_layer`.
+        """
+        machine = host_platform(platform.machine())
+        job = {"platform": f"{machine.os}/{machine.architecture}"}
+        async with self._staging() as directory:
+            result = await self._work(directory, "load", job, input_fd, TIMEOUT_S)
+            new: set[str] = set()
+            for facts in result["layers"]:
+                if self.reuse(str(facts["diff_id"])) is None:
+                    new.add((await self._store_layer(directory, facts)).diff_id)
+            return [await self._loaded(directory, item, new) for item in result["images"]]
+
+    async def _loaded(self, directory: Path, item: Mapping[str, Any], new: set[str]) -> LoadedImage:
+        described: ManifestRecord | None = None
+        found, blobs = item.get("manifest"), item.get("blobs") or []
+        store = self._store.directory
+        image_id = str(item["id"])
+        self.pin(image_id)
+        if not store.blob(image_id).exists():
+            await asyncio.to_thread(store.add_blob, directory, str(item["config_file"]), image_id)
+        if found:
+            layers = [[blob["digest"], blob["size"], blob["media_type"]] for blob in blobs]
+            described = manifest_from({**found, "layers": layers})
+            for blob in [*blobs, found]:
+                await self._keep_blob(directory, blob)
+        record = ImageRecord(
+            id=image_id,
+            layers=tuple(item["layers"]),
+            config=item["config"],
+            manifest=described,
+            added_ns=time.time_ns(),
+        )
+        await self._commit(record, ())
+        layers_ = tuple(self._store.layer(diff_id) for diff_id in record.layers)
+        return LoadedImage(record.id, layers_, frozenset(new), tuple(map(str, item["tags"])))
+
+    async def _keep_blob(self, directory: Path, blob: Mapping[str, Any]) -> None:
+        digest = str(blob["digest"])
+        self.pin(digest)
+        # An uncompressed layer is its own blob.
+        if digest in self._store.layers:
+            return
+        if not self._store.directory.has_blob(digest, int(blob["size"])):
+            store = self._store.directory
+            await asyncio.to_thread(store.add_blob, directory, str(blob["file"]), digest)
+
+    async def _commit(self, record: ImageRecord, references: Iterable[Reference]) -> None:
+        for diff_id in record.layers:
+            self._store.layer(diff_id)
+        try:
+            async with self._store.lock:
+                await self._store.add_image(record, references)
+        except OSError as error:
+            raise _no_room(error) from error
+
+    async def _store_layer(self, directory: Path, facts: Mapping[str, Any]) -> LayerRecord:
+        record = layer_from(facts)
+        known = self.reuse(record.diff_id)
+        if known is not None:
+            return known
+        self.pin(record.diff_id)
+        try:
+            await asyncio.to_thread(self._store.directory.add_layer, directory, facts, record)
+        except OSError as error:
+            raise _no_room(error) from error
+        # Two sessions may have brought the same layer: both are whole, one is kept.
+        return self._store.layers.setdefault(record.diff_id, record)
+
+    @contextlib.asynccontextmanager
+    async def _staging(self) -> AsyncIterator[Path]:
+        """A directory for one worker, deleted afterwards."""
+        store = self._store.directory
+        path = store.staging / os.urandom(8).hex()
+        try:
+            path.mkdir(mode=0o700)
+        except OSError as error:
+            raise _no_room(error) from error
+        try:
+            yield path
+        finally:
+            with contextlib.suppress(OSError):
+                store.discard(path)
+            self._store.trash.start()
+
+    async def _work(
+        self,
+        directory: Path,
+        command: str,
+        job: Mapping[str, object],
+        input_fd: int | None,
+        timeout_s: float,
+    ) -> dict[str, Any]:
+        return await run_store_worker(
+            self._store, directory, command, job, input_fd=input_fd, timeout_s=timeout_s
+        )
+
+
+async def run_store_worker(
+    store: LayeredImages,
+    directory: Path,
+    command: str,
+    job: Mapping[str, object],
+    *,
+    input_fd: int | None = None,
+    timeout_s: float = DOCUMENT_TIMEOUT_S,
+) -> dict[str, Any]:
+    """Run one command of `engine.store.worker` in *directory*; its answer.
+
+    Raises:
+        OrlopError: what it says.
+    """
+    room = os.statvfs(directory)
+    max_bytes = max(room.f_bavail * room.f_frsize - RESERVE_BYTES, 0)
+    text = json.dumps({**job, "max_bytes": max_bytes})
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fds = {3: descriptor} if input_fd is None else {0: input_fd, 3: descriptor}
+        async with start_worker(
+            store.children, "store", command, text, fds=fds, timeout_s=timeout_s
+        ) as worker:
+            return await worker.result()
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.asynccontextmanager
+async def begin(store: LayeredImages) -> AsyncIterator[Ingest]:
+    """See `LayeredImages.ingest`."""
+    session = Ingest(store)
+    try:
+        yield session
+    finally:
+        session.unpin_all()
+        async with store.lock:
+            await store.collect()
+
+
+async def repair_index(store: LayeredImages, layer: LayerRecord) -> None:
+    """Make the index of *layer* again if it is damaged, from the layer, which is checked first.
+
+    Raises:
+        Internal: the layer itself is damaged.
+    """
+    from orlop.engine.store import repair
+
+    await repair.repair_index(store, layer)
+
+
+def _write(directory: Path, files: Mapping[str, bytes]) -> None:
+    for name, data in files.items():
+        with open(directory / name, "xb") as stream:
+            os.fchmod(stream.fileno(), 0o644)
+            stream.write(data)
+
+
+def _no_room(error: OSError) -> ResourceExhausted:
+    return ResourceExhausted(f"cannot write to the image store: {error.strerror}")
+
+
+__all__ = ["AddedLayer", "Ingest", "Internal", "LoadedImage", "OrlopError", "begin"]
