@@ -25,6 +25,7 @@ WORKERS = {
     "config": "orlop.system.config_worker",
     "copy": "orlop.engine.copy_worker",
     "store": "orlop.engine.store.worker",
+    "archive": "orlop.engine.archive_worker",
 }
 
 USAGE_STATUS = 2

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from orlop.engine.worker_process import worker_argv
 from orlop.lib.errors import Internal
-from orlop.lib.program import worker_command
 from orlop.wire.compose_model import MountKind
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def fill(host: Host, mounts: Sequence[Mount], root: Path, holder: str) -> 
             if _has_entries(host, mount.source):
                 continue
             await host.volumes.set_filling(mount.source, filling=True)
-        command = worker_command("copy", os.fspath(root), mount.target, os.fspath(target))
+        command = worker_argv("copy", os.fspath(root), mount.target, os.fspath(target))
         status, output = await host.children.run(command, timeout_s=TIMEOUT_S)
         if not status.ok:
             reason = output.decode(errors="replace").strip()[-500:] or "the copy failed"

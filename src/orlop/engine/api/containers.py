@@ -71,9 +71,6 @@ def routes(engine: Engine) -> list[Route]:
         on("DELETE", "/containers/{id}", _remove),
         on("GET", "/containers/{id}/changes", _not_yet),
         on("GET", "/containers/{id}/export", _not_yet),
-        on("GET", "/containers/{id}/archive", _not_yet),
-        on("HEAD", "/containers/{id}/archive", _not_yet),
-        on("PUT", "/containers/{id}/archive", _not_yet),
     ]
 
 

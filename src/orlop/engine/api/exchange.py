@@ -131,14 +131,16 @@ class Exchange:
         await self._connection.send_head(status, headers)
         await self._connection.send_end()
 
-    async def begin_stream(self, content_type: str, status: int = 200) -> None:
+    async def begin_stream(
+        self, content_type: str, status: int = 200, more_headers: Headers = ()
+    ) -> None:
         """Answer with a body of unknown length; then `write` and `end`.
 
         From now on the handler is cancelled when the client goes away.
         """
         self.responded = True
         self._connection.cancel_on_disconnect()
-        await self._connection.send_head(status, [("Content-Type", content_type)])
+        await self._connection.send_head(status, [("Content-Type", content_type), *more_headers])
 
     async def write(self, data: bytes) -> None:
         """A piece of the body, sent at once; waits while the client is behind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.engine.api import (
+    archive,
     containers,
     execs,
     image_store,
@@ -30,6 +31,7 @@ def make_router(engine: Engine, extra_routes: Sequence[Route] = ()) -> Router:
             *system.routes(engine),
             *containers.routes(engine),
             *streams.routes(engine),
+            *archive.routes(engine),
             *execs.routes(engine),
             *image_store.routes(engine),
             *images.routes(engine),
