@@ -75,7 +75,7 @@ def compiled_python() -> Path:
     python = directory / "python"
     shutil.copytree(SOURCE, python, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(SOURCE / "orlop/__main__.py", python / "__main__.py")
-    for library in ("h11", "yaml"):
+    for library in ("yaml",):
         shutil.copytree(LIBRARIES / library, python / library)
     compileall.compile_dir(python, quiet=2, optimize=2)
     return python

@@ -86,9 +86,92 @@ def test_what_follows_an_upgrade_is_kept() -> None:
     assert connection.leave() == b"raw input"
 
 
+def test_who_waits_for_100_gets_it_once() -> None:
+    connection = ServerConnection()
+    connection.feed(
+        b"PUT / HTTP/1.1\r\nHost: d\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    )
+    connection.next_event()
+    assert connection.expects_continue
+    assert connection.continue_() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert not connection.expects_continue
+    connection.feed(b"ok")
+    assert connection.next_event() == BodyPart(b"ok")
+
+
+def test_who_is_refused_instead_of_100_must_not_go_on() -> None:
+    connection = ServerConnection()
+    connection.feed(
+        b"PUT / HTTP/1.1\r\nHost: d\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    )
+    connection.next_event()
+    sent = connection.head(404, [("Content-Length", "0")]) + connection.end()
+    assert b"\r\nConnection: close\r\n" in sent
+    assert not connection.keeps_alive
+    assert not connection.expects_continue
+
+
+def test_http_1_0_knows_no_chunks() -> None:
+    connection = ServerConnection()
+    connection.feed(b"GET / HTTP/1.0\r\n\r\n")
+    connection.next_event()
+    sent = connection.head(200, []) + connection.data(b"abc") + connection.end()
+    assert sent == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc"
+    assert not connection.next_request()
+
+
+def test_an_answer_to_head_has_a_length_but_no_body() -> None:
+    connection = ServerConnection()
+    connection.feed(b"HEAD / HTTP/1.1\r\nHost: d\r\n\r\n")
+    assert connection.next_event() == RequestHead("HEAD", "/", {"host": "d"})
+    assert connection.next_event() is Signal.END_OF_MESSAGE
+    assert connection.next_event() is Signal.NEED_DATA
+    sent = connection.head(200, [("Content-Length", "3")]) + connection.data(b"abc")
+    assert sent + connection.end() == b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
+    assert connection.next_request()
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_trailers_and_extensions_are_dropped(step: int) -> None:
+    data = b"PUT / HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: Chunked\r\n\r\n"
+    data += b"2;a=b\r\nab\r\n0001\r\nc\r\n0\r\nX-Sum: 1\r\n\r\n"
+    found = events(data, step)
+    assert body(found) == b"abc"
+    assert found[-1] is Signal.END_OF_MESSAGE
+
+
+def test_the_end_of_a_client() -> None:
+    connection = ServerConnection()
+    connection.feed(GET)
+    connection.feed(b"")
+    assert isinstance(connection.next_event(), RequestHead)
+    assert connection.next_event() is Signal.END_OF_MESSAGE
+    assert connection.next_event() is Signal.CLOSED
+    connection = ServerConnection()
+    connection.feed(b"")
+    assert connection.next_event() is Signal.CLOSED
+    connection = ServerConnection()
+    connection.feed(POST[:-1])
+    connection.feed(b"")
+    assert isinstance(connection.next_event(), RequestHead)
+    assert connection.next_event() == BodyPart(b"hell")
+    with pytest.raises(BadRequest):
+        connection.next_event()
+
+
 @pytest.mark.parametrize(
     "data",
     [
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\x00b\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 40_000,
         b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",

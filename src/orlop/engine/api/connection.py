@@ -27,6 +27,9 @@ IDLE_TIMEOUT_S = 120.0
 MAX_UNREAD_BYTES = 256 << 10
 """Input not yet asked for, above which we stop reading."""
 
+MAX_SKIPPED_BYTES = 1 << 20
+"""Of a body that its handler did not want; a longer one ends the connection."""
+
 WRITE_HIGH_WATER_BYTES = 256 << 10
 """Output not yet taken, above which writers wait."""
 
@@ -170,8 +173,8 @@ class Connection(asyncio.Protocol):
                 await self._serve(self, head)
                 if self._raw is not None or self._disconnected:
                     return
-                async for _ in self.body_parts():
-                    pass
+                if not self._http.keeps_alive or not await self._skip_body():
+                    return
                 if not self._http.next_request():
                     return
         except http.BadRequest as error:
@@ -188,12 +191,18 @@ class Connection(asyncio.Protocol):
         if self._http.expects_continue:
             self._write(self._http.continue_())
         while True:
-            async with asyncio.timeout(IDLE_TIMEOUT_S):
-                event = await self._next_event()
+            event = await self._next_event()
             if not isinstance(event, http.BodyPart):
                 self._body_done = True
                 return
             yield event.data
+
+    async def respond(self, status: int, headers: Headers, data: bytes) -> None:
+        """A whole response in one write; *headers* has its length."""
+        head = self._http.head(status, [*self._common_headers, *headers])
+        self._write(head + self._http.data(data) + self._http.end())
+        if not self._writable.is_set():
+            await self._writable.wait()
 
     async def send_head(self, status: int, headers: Headers) -> None:
         self._write(self._http.head(status, [*self._common_headers, *headers]))
@@ -222,7 +231,7 @@ class Connection(asyncio.Protocol):
         self._raw = RawStream(self, self._http.leave())
         self._unread_bytes = 0
         self.resume_reading()
-        if self._disconnected:
+        if self._disconnected or self._http.ended:
             self._raw.feed_eof()
         return self._raw
 
@@ -277,18 +286,29 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     async def _next_event(self) -> http.Event:
-        while True:
-            event = self._http.next_event()
-            if event is not http.Signal.NEED_DATA:
-                return event
-            self._unread_bytes = 0
-            self.resume_reading()
-            self._arrived.clear()
-            await self._arrived.wait()
+        event = self._http.next_event()
+        if event is not http.Signal.NEED_DATA:
+            return event
+        async with asyncio.timeout(IDLE_TIMEOUT_S):
+            while event is http.Signal.NEED_DATA:
+                self._unread_bytes = 0
+                self.resume_reading()
+                self._arrived.clear()
+                await self._arrived.wait()
+                event = self._http.next_event()
+        return event
+
+    async def _skip_body(self) -> bool:
+        """Read what the handler left of the body; false when that is too much to be worth it."""
+        skipped_bytes = 0
+        async for part in self.body_parts():
+            skipped_bytes += len(part)
+            if skipped_bytes > MAX_SKIPPED_BYTES:
+                return False
+        return True
 
     async def _next_head(self) -> RequestHead | None:
-        async with asyncio.timeout(IDLE_TIMEOUT_S):
-            event = await self._next_event()
+        event = await self._next_event()
         if not isinstance(event, http.RequestHead):
             return None
         self._body_done = False
@@ -299,8 +319,6 @@ class Connection(asyncio.Protocol):
         log.debug("a client broke the rules: %s", error)
         try:
             headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-            await self.send_head(error.status, [*headers, ("Connection", "close")])
-            await self.send_data(body)
-            await self.send_end()
+            await self.respond(error.status, [*headers, ("Connection", "close")], body)
         except Exception:  # noqa: BLE001 - too late for an answer: the response had begun
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from orlop.lib.errors import InvalidArgument, ResourceExhausted
 
@@ -31,9 +31,9 @@ class Exchange:
     """Made by the server for each request. A handler answers exactly once."""
 
     def __init__(self, connection: Connection, head: RequestHead) -> None:
-        parts = urlsplit(head.target)
+        path, _, query = head.target.partition("?")
         self.method = head.method
-        self.path = unquote(parts.path)
+        self.path = unquote(path)
         self.headers = head.headers
         self.parameters: dict[str, str] = {}
         """What the route's `{name}` parts matched."""
@@ -42,10 +42,11 @@ class Exchange:
         self.upgraded = False
         self._head = head
         self._connection = connection
+        self.query: dict[str, list[str]] = {}
+        if not query:
+            return
         try:
-            self.query = parse_qs(
-                parts.query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS
-            )
+            self.query = parse_qs(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
         except ValueError as error:
             raise InvalidArgument(f"query: {error}") from error
 
@@ -119,17 +120,13 @@ class Exchange:
         headers = [("Content-Type", content_type), ("Content-Length", str(len(data)))]
         headers += more_headers
         self.responded = True
-        await self._connection.send_head(status, headers)
-        if self.method != "HEAD":
-            await self._connection.send_data(data)
-        await self._connection.send_end()
+        await self._connection.respond(status, headers, data)
 
     async def respond_empty(self, status: int = 204) -> None:
         """Answer without a body."""
         headers = [] if status in (204, 304) else [("Content-Length", "0")]
         self.responded = True
-        await self._connection.send_head(status, headers)
-        await self._connection.send_end()
+        await self._connection.respond(status, headers, b"")
 
     async def begin_stream(
         self, content_type: str, status: int = 200, more_headers: Headers = ()
