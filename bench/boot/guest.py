@@ -121,7 +121,7 @@ def command_line(side: Side, accelerator: Accelerator) -> list[str]:
     for name in Streams.NAMES:
         words += ["-chardev", f"socket,id={name},path={name}.sock"]
     words += ["-device", f"isa-debugcon,iobase={FIRMWARE_PORT},chardev=firmware"]
-    words += ["-serial", "chardev:console", "-device", "virtio-serial-pci"]
+    words += ["-serial", "chardev:console", "-device", "virtio-serial-pci,max_ports=4"]
     words += ["-device", f"virtserialport,chardev=port,name={BOOT_PORT}"]
     if side.disk:
         snapshot = "off" if side.keep else "on"

@@ -85,7 +85,7 @@ def wait_for_agent(machine: Machine, *, timeout_s: float = 120.0) -> None:
 
 _LIST_PROCESSES = r"""
 for d in /proc/[0-9]*; do
-  c=$(tr '\0' ' ' < $d/cmdline 2>/dev/null) || continue
+  c=$(tr '\0\n' '  ' < $d/cmdline 2>/dev/null) || continue
   [ -n "$c" ] || continue
   g=$(cut -d: -f3- $d/cgroup 2>/dev/null) || continue
   printf '%s\t%s\t%s\n' "${d#/proc/}" "$g" "$c"
@@ -109,6 +109,11 @@ def processes(machine: Machine) -> list[Process]:
 def _container(cgroup: str) -> str:
     parts = [part for part in cgroup.split("/") if part not in ("", "..", "system")]
     return parts[0] if parts else AGENT
+
+
+def end(machine: Machine, *command: str) -> None:
+    """Run what ends the machine: an answer may come, or the agent is gone before."""
+    machine.send(command)
 
 
 def init_memory_kib(machine: Machine) -> int:

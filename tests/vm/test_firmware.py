@@ -20,8 +20,7 @@ def test_boots(lab: Lab, firmware: Firmware, stick: bool, memory_mib: int) -> No
     medium = lab.usb_stick() if stick else lab.cd()
     with lab.machine(medium, firmware.value, firmware=firmware, memory_mib=memory_mib) as machine:
         machine.boot()
-        efi, _ = machine.execute("test -d /sys/firmware/efi")
-        assert (efi == 0) == (firmware is Firmware.UEFI)
+        assert guest.status(machine)["firmware"] == firmware.value
         guest.wait_for_services(machine)
         assert guest.warnings(machine) == []
         kib = int(machine.succeed("sed -n 's/^MemTotal:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/meminfo"))

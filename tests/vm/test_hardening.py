@@ -6,7 +6,11 @@ from orlop.image import hardening
 from orlop.image.hardening import Kind, Outcome
 from orlop.image.kernel_config import parse_config
 from orlop.vm.machine import Machine
+from tests.vm import guest
 from tests.vm.lab import Lab
+
+TAINT_RANDSTRUCT = 1 << 17
+"""include/linux/panic.h"""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,9 @@ def test_sysctls(machine: Machine, rules: list[hardening.Rule]) -> None:
     paths = " ".join(f"/proc/sys/{name.replace('.', '/')}" for name in names)
     script = f"for f in {paths}; do [ -e $f ] && printf '%s=' $f && cat $f; done; true"
     live: dict[str, str] = {}
-    for line in machine.succeed(script).splitlines():
+    # Some may be read by root with every capability only.
+    words = ["orlop", "exec", "--privileged", guest.AGENT, "sh", "-c", script]
+    for line in machine.succeed(words).splitlines():
         path, _, value = line.partition("=")
         live[path.removeprefix("/proc/sys/").replace("/", ".")] = value
     verdict(hardening.check_sysctls(rules, live))
@@ -46,10 +52,18 @@ def test_no_known_vulnerability_is_open(machine: Machine) -> None:
     folder = "/sys/devices/system/cpu/vulnerabilities"
     lines = machine.succeed(f"cd {folder} && for f in *; do echo $f: $(cat $f); done").splitlines()
     print("\n".join(lines))
-    # An emulated processor has neither the holes nor the microcode that reports their cure.
-    open_ = [line for line in lines if ": Vulnerable" in line and "microcode" not in line]
+    # An emulated processor has neither the holes nor the microcode and the switch (SSBD) that
+    # would be their cure.
+    emulated = set() if "ssbd" in machine.succeed("cat /proc/cpuinfo") else {"spec_store_bypass"}
+    open_ = [
+        line
+        for line in lines
+        if ": Vulnerable" in line and "microcode" not in line and line.split(":")[0] not in emulated
+    ]
     assert open_ == []
 
 
 def test_kernel_is_not_tainted(machine: Machine) -> None:
-    assert machine.succeed("cat /proc/sys/kernel/tainted").strip() == "0"
+    """By nothing but a protection of its own: structures are laid out at random."""
+    taint = int(machine.succeed("cat /proc/sys/kernel/tainted"))
+    assert taint & ~TAINT_RANDSTRUCT == 0

@@ -26,4 +26,4 @@ def test_recovery_shell(lab: Lab) -> None:
             console.send(b"e2fsck -f -n /dev/vda && echo whole$((40+2))\r")
             assert console.wait_for(b"whole42", TIMEOUT_S)
             console.send(b"orlop poweroff\r")
-        machine.wait_for_power_off()
+            machine.wait_for_power_off()  # while the line is open: what it still holds is lost

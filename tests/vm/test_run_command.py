@@ -140,7 +140,9 @@ def test_console_on_a_terminal_is_left_again(command: Command) -> None:
     try:
         os.write(terminal, b"\r")
         read_until(terminal, b"leaves the console")
-        os.write(terminal, b"\recho mark$((40+2))\r")
+        os.write(terminal, b"\r")
+        read_until(terminal, b"~# ")  # what is typed before the shell is there is not kept
+        os.write(terminal, b"echo mark$((40+2))\r")
         read_until(terminal, b"mark42")
         os.write(terminal, b"\x1dd")
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -19,6 +19,7 @@ def ending(lab: Lab) -> Iterator[Machine]:
 def up(ending: Machine) -> Machine:
     """The machine, booted if the last test has switched it off."""
     if not ending.running():
+        ending.close()
         ending.boot()
     guest.wait_for_services(ending)
     return ending
@@ -31,14 +32,14 @@ def check_order(machine: Machine) -> None:
 
 
 REBOOTS: dict[str, Callable[[Machine], object]] = {
-    "command": lambda machine: machine.succeed("orlop reboot"),
+    "command": lambda machine: guest.end(machine, "orlop", "reboot"),
     "ctrl-alt-del": lambda machine: machine.send_keys("ctrl", "alt", "delete"),
-    "SIGINT": lambda machine: machine.succeed("kill -INT 1"),
+    "SIGINT": lambda machine: guest.end(machine, "kill", "-INT", "1"),
 }
 POWER_OFFS: dict[str, Callable[[Machine], object]] = {
-    "command": lambda machine: machine.succeed("poweroff"),
+    "command": lambda machine: guest.end(machine, "poweroff"),
     "power button": lambda machine: machine.press_power_button(),
-    "SIGTERM": lambda machine: machine.succeed("kill -TERM 1"),
+    "SIGTERM": lambda machine: guest.end(machine, "kill", "-TERM", "1"),
 }
 
 
@@ -64,9 +65,9 @@ def test_service_that_does_not_listen_is_killed(up: Machine) -> None:
         b' "command": ["/bin/sh", "-c", "trap : TERM; while :; do sleep 1; done"]}}}'
     )
     up.run(["sh", "-c", "cat > /var/lib/orlop/services/deaf.json && sync"], stdin=definition)
-    up.succeed("orlop reboot")
+    guest.end(up, "orlop", "reboot")
     up.wait_for_ready()
     assert guest.services(up)["deaf"] == guest.RUNNING
-    up.succeed("orlop poweroff")
+    guest.end(up, "orlop", "poweroff")
     check_order(up)
     up.wait_for_power_off()

@@ -47,7 +47,7 @@ def storage(machine: Machine) -> dict[str, object]:
 
 
 def reboot(machine: Machine) -> None:
-    machine.succeed("orlop reboot")
+    guest.end(machine, "orlop", "reboot")
     machine.wait_for_ready()
     guest.wait_for_services(machine)
 
@@ -113,7 +113,8 @@ def test_configuration_on_the_disk_counts(keeper: Machine) -> None:
         stdin=b"orlop: {services: {time: {enabled: false}}}\n",
     )
     keeper.run(["sh", "-c", "cat > /var/lib/orlop/conf.d/60-bad.yml"], stdin=b"hostnam: typo\n")
-    keeper.succeed("sync; orlop reboot")
+    keeper.succeed("sync")
+    guest.end(keeper, "orlop", "reboot")
     keeper.wait_for_ready()
     assert guest.services(keeper)["time"] == "disabled"
     assert any("hostnam" in text for text in guest.warnings(keeper))
@@ -142,7 +143,7 @@ def test_key_still_logs_in(keeper: Machine) -> None:
 
 
 def test_file_system_is_clean_after_power_off(keeper: Machine, disk: Disk) -> None:
-    keeper.succeed("orlop poweroff")
+    guest.end(keeper, "orlop", "poweroff")
     keeper.wait_for_power_off()
     subprocess.run(["e2fsck", "-f", "-n", disk.path], check=True, capture_output=True)
     shown = subprocess.run(

@@ -135,6 +135,7 @@ def test_reexec_without_a_container_noticing(survivor: Machine) -> None:
     survivor.wait_until(
         lambda: reexecutions(survivor) == int(str(count)) + 1, "PID 1 is the next one", timeout_s=60
     )
+    survivor.succeed("orlop status --wait 60")
     assert guest.pids(survivor) == before
     rows = guest.service_rows(survivor)
     assert {name: row["restarts"] for name, row in rows.items()} == restarts

@@ -23,6 +23,7 @@ USAGE = "exec [OPTION...] NAME PROGRAM [ARGUMENT...]"
 OPTIONS = (
     Option("interactive", "i", help="pass what is typed on to the program"),
     Option("tty", "t", help="give the program a terminal"),
+    Option("privileged", help="with every capability there is"),
     Option("user", "u", value="USER[:GROUP]", help="run as somebody else"),
     Option("workdir", "w", value="DIR", help="start in this folder of the container"),
     Option("env", "e", value="NAME=VALUE", help="set a variable of the environment"),
@@ -74,6 +75,7 @@ def request_of(arguments: Arguments) -> Object:
         "AttachStdout": True,
         "AttachStderr": True,
         "Tty": arguments.flag("tty"),
+        "Privileged": arguments.flag("privileged"),
         "Cmd": arguments.words[1:],
         "User": arguments.value("user"),
         "WorkingDir": arguments.value("workdir"),

@@ -15,6 +15,9 @@ from pathlib import Path
 from orlop.lib.errors import InvalidArgument
 
 LABEL = "ORLOP"
+ESP_TYPE = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+"""GPT partition type of an EFI system partition (UEFI specification, 5.3.3)."""
+
 type Run = Callable[[Sequence[str | os.PathLike[str]]], None]
 
 # What the menu uses (os/boot/grub.cfg), what the medium is made of, and nothing else.
@@ -114,8 +117,10 @@ def xorriso_command(
 ) -> list[str]:
     """How to make the ISO: *contents* maps paths on it to files here.
 
-    The partition table is an MBR, which firmware of every age reads: partition 1 is the ISO, marked
-    active since some BIOSes start nothing else, partition 2 the EFI boot loader's.
+    The stick has a GPT: UEFI firmware that finds none takes the stick for a CD and its partition
+    for nothing (EDK2, PartitionDxe: GPT, then El Torito, then MBR). Its protective MBR has an
+    active entry, since some BIOSes start nothing else. Partition 1 is the ISO, 2 the EFI boot
+    loader's. The GUIDs follow from the modification date.
     """
     moment = datetime.fromtimestamp(epoch, UTC).strftime("%Y%m%d%H%M%S00")
     return [
@@ -124,7 +129,7 @@ def xorriso_command(
         *(f"--modification-date={moment}", "--set_all_file_dates", moment),
         *("--grub2-mbr", "/usr/lib/grub/i386-pc/boot_hybrid.img", "--mbr-force-bootable"),
         *("-partition_offset", "16"),
-        *("-append_partition", "2", "0xef", str(esp)),
+        *("-append_partition", "2", ESP_TYPE, str(esp), "-appended_part_as_gpt"),
         *("-b", "boot/bios.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"),
         *("--grub2-boot-info", "-c", "boot/boot.cat", "-eltorito-alt-boot"),
         *("-e", "--interval:appended_partition_2:all::", "-no-emul-boot"),

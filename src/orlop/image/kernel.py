@@ -35,6 +35,7 @@ TOOLS = (
     "libelf-dev",
     "libssl-dev",
     "make",
+    "patch",
     "python3-cryptography",
     "xz-utils",
 )
@@ -53,15 +54,22 @@ DERIVED_KEY, RANDOM_KEY = "derived", "random"
 
 
 def build_kernel(
-    context: StepContext, *, settings: Sequence[Setting], module_key_kind: str
+    context: StepContext,
+    *,
+    settings: Sequence[Setting],
+    patches: Sequence[Path],
+    module_key_kind: str,
 ) -> None:
-    """Step: compile; needs ``kernel-source`` and ``kernel-config``."""
+    """Step: compile, after *patches*; needs ``kernel-source`` and ``kernel-config``."""
     source = context.result("kernel-source")
     config = context.result("kernel-config") / CONFIG_FILE
     tree = context.scratch / "tree"
     unpack_source(context, source, tree)
+    for patch in patches:
+        context.run(["patch", "--strip=1", "--fuzz=0", f"--input={patch}"], cwd=tree)
     shutil.copyfile(config, tree / ".config")
-    digest = input_digest(source, merged(settings), context.epoch)
+    changes = "".join(patch.read_text(encoding="utf-8") for patch in patches)
+    digest = input_digest(source, merged(settings) + changes, context.epoch)
     write_randstruct_seed(tree, digest)
     make = make_command(context, digest)
     key = tree / MODULE_KEY_FILE

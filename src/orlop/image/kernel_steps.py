@@ -2,7 +2,8 @@
 
 ``kernel-source`` (step of `debian`) -> ``kernel-config`` -> ``kernel`` -> ``modules``; and
 ``hardening``, which checks the configuration and needs no compiled kernel. The steps take the
-fragments as settings, not as files, so that a changed comment compiles nothing.
+fragments as settings, not as files, so that a changed comment compiles nothing. Our patches
+(`PATCHES`) concern the compiled kernel only, not its configuration.
 """
 
 import functools
@@ -12,6 +13,9 @@ from pathlib import Path
 from orlop.image import debian, hardening, kernel, kernel_config, kernel_modules
 from orlop.image.step import Inputs, Step
 from orlop.lib.errors import InvalidArgument
+
+PATCHES = "os/kernel/patches"
+"""Few and small: each says what it costs to be without it, and when it can go."""
 
 CONFIG_TOOLS = ("binutils", "bison", "flex", "gcc-14", "gcc-14-plugin-dev", "make")
 
@@ -24,6 +28,7 @@ def steps(checkout: Path) -> tuple[Step, ...]:
     """
     settings = kernel_config.read_fragments(checkout)
     lines = kernel_config.merged(settings)
+    patches = sorted((checkout / PATCHES).glob("*.patch"))
     key_kind = os.environ.get("ORLOP_MODULE_KEY", kernel.DERIVED_KEY)
     if key_kind not in (kernel.DERIVED_KEY, kernel.RANDOM_KEY):
         raise InvalidArgument(
@@ -44,8 +49,11 @@ def steps(checkout: Path) -> tuple[Step, ...]:
         ),
         Step(
             "kernel",
-            functools.partial(kernel.build_kernel, settings=settings, module_key_kind=key_kind),
+            functools.partial(
+                kernel.build_kernel, settings=settings, patches=patches, module_key_kind=key_kind
+            ),
             Inputs(
+                files=tuple(patches),
                 values=(lines, key_kind),
                 needs=("kernel-source", "kernel-config"),
                 tools=kernel.TOOLS,

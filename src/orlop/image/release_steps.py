@@ -40,7 +40,7 @@ def build_iso(context: StepContext, *, checkout: Path, command_line: str) -> Non
         kernel,
         initrd,
         fill_template(menu.read_text(), words, menu),
-        fill_template(search.read_text(), {"BUILD": build}, search),
+        without_comments(fill_template(search.read_text(), {"BUILD": build}, search)),
         build,
     )
     # The tools want to be told through the environment, which `run` of the context does.
@@ -59,6 +59,12 @@ def medium_identity(kernel: Path, initrd: Path, command_line: str) -> str:
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def without_comments(script: str) -> str:
+    """*script* for GRUB's rescue parser, to which `#` is a command that does not exist."""
+    lines = script.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("#"))
 
 
 def debug_command_line(command_line: str) -> str:

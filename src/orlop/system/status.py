@@ -24,6 +24,9 @@ SECRET_KEYS = frozenset({"keys", "password", "secret", "token", "passphrase", "p
 
 MAX_LOG_BYTES = 256 << 10
 
+EFI_DIRECTORY = "/sys/firmware/efi"
+"""The kernel makes it when UEFI firmware started it."""
+
 
 def machine_status(machine: Machine, services: Services) -> dict[str, Json]:
     """Everything that `orlop status` shows."""
@@ -35,6 +38,7 @@ def machine_status(machine: Machine, services: Services) -> dict[str, Json]:
         "hostname": machine.hostname,
         "kernel": kernel.release,
         "architecture": kernel.machine,
+        "firmware": "uefi" if os.path.isdir(EFI_DIRECTORY) else "bios",
         "uptime_s": uptime_s(),
         "phase": machine.phase.value,
         "ready_s": ready_s,

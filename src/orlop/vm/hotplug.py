@@ -46,5 +46,7 @@ def unplug(qmp: Qmp, name: str) -> None:
         DeadlineExceeded: the guest holds on to it.
     """
     qmp.execute("device_del", {"id": name})
-    qmp.wait_for_event({"DEVICE_DELETED"}, UNPLUG_TIMEOUT_S)
+    # A USB stick is a bridge with a disk in it, which goes first and has no id.
+    while qmp.wait_for_event({"DEVICE_DELETED"}, UNPLUG_TIMEOUT_S).data.get("device") != name:
+        pass
     qmp.execute("blockdev-del", {"node-name": f"{name}-image"})
