@@ -62,6 +62,10 @@ def sleeper() -> Iterator[tuple[subprocess.Popen[str], str]]:
     launcher = orlop("shell", "--", "sh", "-c", script)
     assert launcher.stdout is not None
     assert launcher.stdout.readline() == "ready\n"
+    # A signal that reaches dash just before it executes its last command is lost.
+    deadline_s = time.monotonic() + DEADLINE_S
+    while len(processes_with(seconds)) < 2 and time.monotonic() < deadline_s:
+        time.sleep(0.01)
     yield launcher, seconds
     launcher.kill()
     launcher.wait()
