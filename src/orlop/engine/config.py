@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orlop.engine.endpoints import Networking
 from orlop.wire.compose_model import (
     Device,
     HealthCheck,
@@ -34,6 +35,7 @@ SERVICE_LABEL = "org.orlop.service"
 
 
 NO_RESTART = RestartPolicy()
+NO_NETWORKING = Networking()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class ContainerConfig:
     restart: RestartPolicy = NO_RESTART
     auto_remove: bool = False
     network: str = "none"
+    """`none`, `host`, `container:ID`, or the name or id of a network."""
+    networking: Networking = NO_NETWORKING
     pid: str = "private"
     ipc: str = "private"
     uts: str = "private"

@@ -41,7 +41,7 @@ from orlop.lib.errors import (
 from orlop.wire.compose_model import RestartMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from orlop.engine.config import ContainerConfig, Resources
@@ -173,6 +173,15 @@ class Container:
     def drop_root(self) -> None:
         """Undo `hold_root`, soon."""
         self._owner.tell(self._drop_root)
+
+    async def perform(self, operation: Callable[[], Awaitable[None]]) -> None:
+        """Have *operation* done when nothing else changes the container."""
+        await self._owner.ask(operation)
+
+    def replace_config(self, config: ContainerConfig) -> None:
+        """Store another configuration; for an operation of the owner's."""
+        self.record.config = config
+        self._save()
 
     async def rename(self, name: str) -> None:
         await self._owner.ask(lambda: self._rename(name))
@@ -371,6 +380,8 @@ class Container:
     async def _launch(self) -> None:
         try:
             image = self.image()
+            if self.host.networks is not None:
+                await self.host.networks.sandboxes.attach(self.record, self.layout.run)
             await self.host.images.mount(image, self.record.id)
             volumes = await volume_mounts.attach(
                 self.host, self.layout, self.config, self.record.id

@@ -111,9 +111,7 @@ class Engine:
         from orlop.engine.store.layered import LayeredImages
 
         store = LayeredImages(self.settings, self.settings.store_dir, self.children)
-        store.images_in_use = lambda: {
-            container.record.image_id for container in self._by_id.values()
-        }
+        store.images_in_use = lambda: {c.record.image_id for c in self._by_id.values()}
         self.layered = store
         return store
 
@@ -146,7 +144,9 @@ class Engine:
         descriptors = self._read_handover(handover or {})
         if self.settings.durable and not handover:
             recovery.end_interrupted_starts(self.settings)
+        await self.host.start_networks()
         self._load(descriptors)
+        self.host.recover_networks(self.all())
         self._remove_strays()
         if self.layered is not None:
             self.layered.begin()
@@ -187,6 +187,7 @@ class Engine:
             container.detach()
         if self.layered is not None:
             await self.layered.close()
+        await self.host.close_networks()
         await self.host.run_trash.close()
         await self.host.data_trash.close()
         self.children.close()

@@ -13,11 +13,12 @@ from orlop.engine import capabilities, seccomp
 from orlop.lib import cgroup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from orlop.engine.container import Container
     from orlop.engine.events import EventHub
     from orlop.engine.images import ImageStore
+    from orlop.engine.network.networks import Networks
     from orlop.engine.records import Records
     from orlop.engine.removal import Trash
     from orlop.engine.runtime import Runtime
@@ -50,6 +51,8 @@ class Host:
     volumes: Volumes
     find: Callable[[str], Container]
     """A container by name or id."""
+    networks: Networks | None = None
+    """None: the engine has `host` and `none` only."""
     controllers: frozenset[str] = frozenset()
     capabilities: tuple[str, ...] = field(default_factory=capabilities.read_available)
     warnings: list[str] = field(default_factory=list)
@@ -57,6 +60,27 @@ class Host:
     """Of containers that the engine starts by itself when it starts."""
     _seccomp: dict[frozenset[str], oci.Seccomp] = field(default_factory=dict)
     _profile: seccomp.Profile | None = None
+
+    def __post_init__(self) -> None:
+        if self.settings.networks is not None:
+            from orlop.engine.network.networks import Networks
+
+            self.networks = Networks(self, self.settings.networks, self.find)
+
+    async def start_networks(self) -> None:
+        """Before containers are known; see `Networks.start`."""
+        if self.networks is not None:
+            await self.networks.start()
+
+    def recover_networks(self, containers: Sequence[Container]) -> None:
+        """When they are; see `Networks.recover`."""
+        if self.networks is not None:
+            self.networks.recover(containers)
+
+    async def close_networks(self) -> None:
+        """See `Networks.close`."""
+        if self.networks is not None:
+            await self.networks.close()
 
     def prepare_cgroups(self) -> None:
         """Make the cgroup for all containers and enable what controllers there are.

@@ -1,4 +1,7 @@
-"""Namespaces of other containers: `--pid container:NAME`, `--ipc container:NAME`."""
+"""Namespaces of other containers: `--pid container:NAME`, `--ipc container:NAME`.
+
+That of the network is joined in `engine.network.sandboxes`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def fix_names(config: ContainerConfig, find: Callable[[str], Container]) -> Cont
         NotFound: there is no such container.
     """
     changes = {}
-    for key, mode in (("pid", config.pid), ("ipc", config.ipc)):
+    for key, mode in (("pid", config.pid), ("ipc", config.ipc), ("network", config.network)):
         if mode.startswith(PREFIX):
             changes[key] = PREFIX + find(mode.removeprefix(PREFIX)).record.id
     return dataclasses.replace(config, **changes) if changes else config  # type: ignore[arg-type]

@@ -48,6 +48,8 @@ def decode[T](kind: type[T], data: object, where: str = "") -> T:
 
 
 def _decode(kind: Any, data: object, where: str) -> object:
+    if isinstance(kind, typing.TypeAliasType):
+        kind = kind.__value__
     origin = typing.get_origin(kind)
     if origin is tuple:
         return _decode_tuple(typing.get_args(kind), data, where)

@@ -55,6 +55,8 @@ def prepare(
         _make_bind_sources(config)
         joining.mount_shm(config, layout)
         facts = gather_facts(host, layout, record, image, volumes=volumes)
+        if host.networks is not None:
+            facts = host.networks.sandboxes.add_facts(facts, record, layout)
         bundle, warnings = spec.plan_bundle(config, image, facts)
         for warning in warnings:
             host.warn(warning)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orlop import __version__
-from orlop.engine.settings import EngineSettings
+from orlop.engine.settings import DEFAULT_BRIDGE, DEFAULT_TABLE, EngineSettings, NetworkSettings
 
 DEFAULT_DATA = Path("/var/lib/orlop/user")
 DEFAULT_RUN = Path("/run/orlop/user")
@@ -30,6 +30,7 @@ class Options:
     images: Path | None = None
     runtime: Path = DEFAULT_RUNTIME
     seccomp_profile: Path = DEFAULT_SECCOMP_PROFILE
+    networks: NetworkSettings | None = None
     group: str = ""
     log_level: str = "info"
     check: bool = False
@@ -46,6 +47,7 @@ class Options:
             runtime=self.runtime,
             seccomp_profile=self.seccomp_profile,
             durable=True,
+            networks=self.networks,
             version=__version__,
         )
 
@@ -71,11 +73,21 @@ def parse(argv: list[str]) -> Options:
     add("--images", type=Path, metavar="DIR", help="images as directories, NAME/rootfs")
     add("--runtime", type=Path, default=DEFAULT_RUNTIME, metavar="PROGRAM", help="crun")
     add("--seccomp-profile", type=Path, default=DEFAULT_SECCOMP_PROFILE, metavar="FILE")
+    add("--bridge", default=DEFAULT_BRIDGE, metavar="NAME", help="of the default network")
+    add("--subnet", default="", metavar="CIDR", help="of the default network")
+    add("--no-networks", action="store_true", help="host and none only; needs no nft")
     add("--log-level", default="info", choices=LOG_LEVELS)
     found = parser.parse_args(argv)
     if found.repair and found.action != "check":
         parser.error("--repair belongs to check")
+    networks = NetworkSettings(
+        bridge=found.bridge,
+        subnet=found.subnet,
+        # Two engines on one host, each with its own bridge, have a table each.
+        table=DEFAULT_TABLE if found.bridge == DEFAULT_BRIDGE else found.bridge,
+    )
     return Options(
+        networks=None if found.no_networks else networks,
         data=found.data.absolute(),
         run=found.run.absolute(),
         socket=found.socket.absolute(),

@@ -9,6 +9,25 @@ DEFAULT_PIDS_LIMIT = 512
 """Tasks a container may have unless it says otherwise: a fork bomb stays in its container."""
 
 
+DEFAULT_BRIDGE = "orlop0"
+DEFAULT_TABLE = "orlop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSettings:
+    """Container networks of an engine."""
+
+    bridge: str = DEFAULT_BRIDGE
+    """Interface of the default network."""
+    subnet: str = ""
+    """Of the default network; empty: the first of the usual pools that is free here."""
+    mtu: int = 0
+    """Of the default network; 0: 1500."""
+    table: str = DEFAULT_TABLE
+    """The nftables table, of family inet, that is the engine's own."""
+    nft: Path = Path("/usr/sbin/nft")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     """Set once when the engine is made.
@@ -34,6 +53,8 @@ class EngineSettings:
     durable: bool = False
     log_limits: LogLimits = field(default_factory=LogLimits)
     pids_limit: int = DEFAULT_PIDS_LIMIT
+    networks: NetworkSettings | None = None
+    """None: `host` and `none` only, and nothing of the host's network is touched."""
     version: str = "0.0.0"
     operating_system: str = "Orlop"
     name: str = ""

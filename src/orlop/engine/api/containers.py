@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine import names
 from orlop.engine.api import filters as filtering
-from orlop.engine.api import render
+from orlop.engine.api import network_render, render
 from orlop.engine.api.router import Route
 from orlop.engine.images import check_reference
 from orlop.engine.state import Health, State
@@ -104,7 +104,7 @@ def _selected(engine: Engine, container: Container, filters: filtering.Filters) 
         filtering.match_any(filters, "status", (known.state.value,))
         and filtering.match_any(filters, "exited", (str(known.exit_code),))
         and filtering.match_any(filters, "health", (health,))
-        and filtering.match_any(filters, "network", (config.network,))
+        and _in_network(container, filters)
         and filtering.match_any(
             filters, "volume", [part for m in config.mounts for part in (m.target, m.source)]
         )
@@ -112,6 +112,16 @@ def _selected(engine: Engine, container: Container, filters: filtering.Filters) 
         and filtering.match_labels(filters.get("label", ()), dict(config.labels))
     )
     return plain and _selected_by_others(engine, container, filters)
+
+
+def _in_network(container: Container, filters: filtering.Filters) -> bool:
+    """By name, id or the beginning of an id."""
+    wanted = filters.get("network")
+    if wanted is None:
+        return True
+    shown = network_render.endpoints(container)
+    ids = [str(endpoint["NetworkID"]) for endpoint in shown.values()]
+    return any(item in shown or any(id_.startswith(item) for id_ in ids) for item in wanted)
 
 
 def _selected_by_others(engine: Engine, container: Container, filters: filtering.Filters) -> bool:
@@ -136,11 +146,12 @@ async def _create(engine: Engine, exchange: Exchange) -> None:
 
     body = Object(await exchange.json())
     name = exchange.text("name") or names.new_name(engine.has_name)
-    config = parse_create(body, names.check_name(name))
+    has_networks = engine.host.networks is not None
+    config = parse_create(body, names.check_name(name), networks=has_networks)
     config = merge_image(config, body, engine.images.get(check_reference(config.image)))
     container_id = await engine.create(config)
     warnings = find_warnings(config, body.section("HostConfig"), engine.host.controllers)
-    if body.section("HostConfig").text("NetworkMode") in ("", "default"):
+    if not has_networks and body.section("HostConfig").text("NetworkMode") in ("", "default"):
         warnings.append("This engine has no bridge network yet: the container has no network.")
     await exchange.respond_json(201, {"Id": container_id, "Warnings": warnings})
 

@@ -27,13 +27,14 @@ from orlop.engine.api.request_security import (
     parse_namespace,
     parse_security,
 )
-from orlop.engine.config import ContainerConfig
+from orlop.engine.config import NO_NETWORKING, ContainerConfig
 from orlop.lib.errors import InvalidArgument, NotImplementedYet
 from orlop.wire.compose_model import HealthCheck, RestartMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from orlop.engine.endpoints import Networking
     from orlop.engine.images import Image
     from orlop.wire.docker.fields import Object
 
@@ -48,8 +49,8 @@ ECHOED = ("AttachStdin", "AttachStdout", "AttachStderr", "ExposedPorts", "OnBuil
 """Of the request's top level: means nothing to us, but is shown by `inspect`."""
 
 
-def parse_create(body: Object, name: str) -> ContainerConfig:
-    """The container that *body* describes.
+def parse_create(body: Object, name: str, *, networks: bool = False) -> ContainerConfig:
+    """The container that *body* describes. Without *networks* the engine has host and none only.
 
     Raises:
         InvalidArgument, NotImplementedYet: with the field and the reason.
@@ -61,7 +62,7 @@ def parse_create(body: Object, name: str) -> ContainerConfig:
     auto_remove = host.flag("AutoRemove")
     if auto_remove and restart.mode is not RestartMode.NO:
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
-    network = _parse_network(host.text("NetworkMode"), disabled=body.flag("NetworkDisabled"))
+    network, networking = _parse_networks(body, host, networks=networks)
     ipc, uts = parse_ipc(host), parse_namespace(host, "UTSMode", "UTS")
     mounts, volume_requests = parse_mounts(body, host)
     masked, readonly = _parse_paths(host, unmasked=security.unmasked)
@@ -87,6 +88,7 @@ def parse_create(body: Object, name: str) -> ContainerConfig:
         restart=restart,
         auto_remove=auto_remove,
         network=network,
+        networking=networking,
         pid=parse_namespace(host, "PidMode", "PID"),
         ipc=ipc,
         uts=uts,
@@ -125,7 +127,7 @@ def parse_create(body: Object, name: str) -> ContainerConfig:
 
 
 def merge_image(config: ContainerConfig, body: Object, image: Image) -> ContainerConfig:
-    """*config* with what dockerd stores of the image: labels, and health check settings left open.
+    """*config* with what dockerd stores of the image: labels, ports, times of the health check.
 
     A `Healthcheck` without a test changes the times of the image's.
     """
@@ -133,7 +135,9 @@ def merge_image(config: ContainerConfig, body: Object, image: Image) -> Containe
     check, given = config.healthcheck, body.section("Healthcheck")
     if check is None and image.healthcheck is not None and any(key in given for key in _TIMES):
         check = _with_times(image.healthcheck, given)
-    return replace(config, labels=labels, healthcheck=check)
+    exposed = tuple(dict.fromkeys((*config.networking.exposed, *image.exposed_ports)))
+    networking = replace(config.networking, exposed=exposed)
+    return replace(config, labels=labels, healthcheck=check, networking=networking)
 
 
 def _refuse_what_cannot_be(body: Object, host: Object) -> None:
@@ -252,6 +256,15 @@ def _with_times(base: HealthCheck, check: Object) -> HealthCheck:
         start_interval_s=seconds("StartInterval", base.start_interval_s),
         retries=retries or base.retries,
     )
+
+
+def _parse_networks(body: Object, host: Object, *, networks: bool) -> tuple[str, Networking]:
+    if networks:
+        from orlop.engine.api.network_request import parse_networking
+
+        return parse_networking(body, host)
+    disabled = body.flag("NetworkDisabled")
+    return _parse_network(host.text("NetworkMode"), disabled=disabled), NO_NETWORKING
 
 
 def _parse_network(mode: str, *, disabled: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from orlop.engine.api import render_host
+from orlop.engine.api import network_render, render_host
 from orlop.engine.api.times import human_duration, to_text
 from orlop.engine.state import Health, State
 
@@ -64,12 +64,12 @@ def summary(container: Container) -> dict[str, Any]:
         "ImageID": known.image_id,
         "Command": " ".join(command_of(config, image)),
         "Created": known.created_ns // _NS,
-        "Ports": [],
+        "Ports": network_render.port_list(container),
         "Labels": dict(config.labels),
         "State": known.state.value,
         "Status": status_text(container),
         "HostConfig": {"NetworkMode": config.network},
-        "NetworkSettings": {"Networks": _networks(config)},
+        "NetworkSettings": {"Networks": network_render.endpoints(container)},
         "Mounts": render_host.mount_points(container),
     }
 
@@ -120,13 +120,7 @@ def inspect(container: Container) -> dict[str, Any]:
         },
         "Mounts": render_host.mount_points(container),
         "Config": _config(config, image, known.id),
-        "NetworkSettings": {
-            "Bridge": "",
-            "SandboxID": "",
-            "SandboxKey": "",
-            "Ports": {},
-            "Networks": _networks(config),
-        },
+        "NetworkSettings": network_render.settings(container),
     }
 
 
@@ -194,7 +188,10 @@ def _config(config: ContainerConfig, image: Image | None, container_id: str) -> 
         "StopSignal": config.stop_signal or (image.stop_signal if image else "") or "SIGTERM",
         "StopTimeout": int(config.stop_grace_period_s),
     }
-    if "ExposedPorts" in asked:
+    exposed = config.networking.exposed
+    if exposed:
+        result["ExposedPorts"] = {key: {} for key in exposed}
+    elif "ExposedPorts" in asked:
         result["ExposedPorts"] = asked["ExposedPorts"]
     check = config.healthcheck or (image.healthcheck if image else None)
     if check is not None:
@@ -214,26 +211,6 @@ def health_check(check: HealthCheck) -> dict[str, Any]:
         "StartPeriod": round(check.start_period_s * _NS),
         "StartInterval": round(check.start_interval_s * _NS),
         "Retries": check.retries,
-    }
-
-
-def _networks(config: ContainerConfig) -> dict[str, Any]:
-    return {
-        config.network: {
-            "IPAMConfig": None,
-            "Links": None,
-            "Aliases": None,
-            "MacAddress": "",
-            "NetworkID": network_id(config.network),
-            "EndpointID": "",
-            "Gateway": "",
-            "IPAddress": "",
-            "IPPrefixLen": 0,
-            "IPv6Gateway": "",
-            "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0,
-            "DNSNames": None,
-        }
     }
 
 

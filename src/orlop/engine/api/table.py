@@ -28,6 +28,7 @@ def make_router(engine: Engine, extra_routes: Sequence[Route] = ()) -> Router:
     return Router(
         [
             *extra_routes,
+            *_network_routes(engine),
             *system.routes(engine),
             *containers.routes(engine),
             *streams.routes(engine),
@@ -38,3 +39,12 @@ def make_router(engine: Engine, extra_routes: Sequence[Route] = ()) -> Router:
             *volumes.routes(engine),
         ]
     )
+
+
+def _network_routes(engine: Engine) -> list[Route]:
+    """None where there are host and none only: those are answered among the images."""
+    if engine.host.networks is None:
+        return []
+    from orlop.engine.api import networks
+
+    return networks.routes(engine)

@@ -1,0 +1,251 @@
+"""Networks of one engine: read, made, removed. Containers in them are `sandboxes`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+from orlop.engine.network import catalogue, joining
+from orlop.engine.network.core import Core
+from orlop.engine.network.kernel import Kernel, enable_forwarding, packed
+from orlop.engine.network.model import Driver, Network
+from orlop.engine.network.rules import network_rows
+from orlop.engine.network.sandboxes import Sandboxes
+from orlop.engine.network.store import NetworkStore
+from orlop.lib.errors import Forbidden, Internal, OrlopError
+from orlop.wire.netlink.address import InterfaceAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from orlop.engine.container import Container
+    from orlop.engine.host import Host
+    from orlop.engine.network.catalogue import NetworkRequest
+    from orlop.engine.network.joining import NetworkPools
+    from orlop.engine.network.model import Endpoint
+    from orlop.engine.settings import NetworkSettings
+
+SHORT_ID = 12
+FORWARDING_MARKER = "forwarding-was-off"
+"""File in RUN: this engine switched forwarding on, so nobody meant this host to be a router."""
+
+
+class Networks:
+    """See the module. *find* gives a container by reference, as the engine does."""
+
+    def __init__(
+        self, host: Host, settings: NetworkSettings, find: Callable[[str], Container]
+    ) -> None:
+        self._core = Core(host, settings)
+        self.sandboxes = Sandboxes(self._core, find)
+        self._find_container = find
+        self._store = NetworkStore(host.settings.data_dir / "networks")
+        self._ula = ""
+        self._used: list[tuple[bytes, int]] = []
+
+    # Beginning and end.
+
+    async def start(self) -> None:
+        """Read the networks and make their interfaces. What fails is reported when it is used."""
+        try:
+            for network in self._store.load():
+                self._core.known[network.id] = joining.NetworkPools(network)
+            self._ula = self._store.ula()
+            self._core.kernel = await self._core.in_thread(Kernel, self._core.settings.table)
+            await self._ensure_predefined()
+            await self._enable_forwarding()
+            for pools in tuple(self._core.known.values()):
+                await self._bring_up(pools)
+        except (OSError, OrlopError) as error:
+            self._core.failure = f"container networks cannot be used: {error}"
+            self._core.host.warn(self._core.failure)
+
+    def recover(self, containers: Sequence[Container]) -> None:
+        """Take over what running containers have, before anything else is given out."""
+        self.sandboxes.recover(containers)
+        self._core.host.tasks.start(self._finish_start(), "networks")
+
+    async def _finish_start(self) -> None:
+        if not self._core.failure:
+            try:
+                await self._core.table.write()
+                assert self._core.kernel is not None
+                self._core.table.watch(self._core.kernel.filter_port)
+            except (OSError, OrlopError) as error:
+                self._core.failure = f"container networks cannot be used: {error}"
+                self._core.host.warn(self._core.failure)
+        self._core.ready.set()
+
+    async def close(self) -> None:
+        """Let go. Containers keep their networks, and the published ports they have."""
+        self._core.table.close()
+        self.sandboxes.close()
+        if self._core.kernel is not None:
+            await self._core.in_thread(self._core.kernel.close)
+        self._core.close_thread()
+
+    async def _ensure_predefined(self) -> None:
+        kernel = self._core.kernel
+        assert kernel is not None
+        bridge = self._core.settings.bridge
+        self._used = await self._core.in_thread(kernel.used_subnets, bridge)
+        names = {pools.network.name for pools in self._core.known.values()}
+        now_ns = time.time_ns()
+        if "bridge" not in names:
+            network = catalogue.default_bridge(
+                os.urandom(32).hex(),
+                self._core.settings.bridge,
+                self._core.settings.subnet,
+                self._core.settings.mtu,
+                self._surroundings(),
+                now_ns,
+            )
+            self._add(network)
+        for name, driver in (("host", Driver.HOST), ("none", Driver.NULL)):
+            if name not in names:
+                self._add(
+                    Network(
+                        id=os.urandom(32).hex(),
+                        name=name,
+                        driver=driver,
+                        created_ns=now_ns,
+                        interface="",
+                    )
+                )
+
+    def _add(self, network: Network) -> NetworkPools:
+        pools = joining.NetworkPools(network)
+        self._store.save(network)
+        self._core.known[network.id] = pools
+        return pools
+
+    def _surroundings(self) -> catalogue.Surroundings:
+        used = []
+        for packed_address, length in self._used:
+            with contextlib.suppress(ValueError):
+                used.append(ip_network((packed_address, length), strict=False))
+        networks = [pools.network for pools in self._core.known.values()]
+        return catalogue.Surroundings(networks=networks, used=used, ula=self._ula)
+
+    async def _enable_forwarding(self) -> None:
+        has_ipv6 = any(pools.network.ipv6 for pools in self._core.known.values())
+        marker = self._core.host.settings.run_dir / FORWARDING_MARKER
+        if await self._core.in_thread(enable_forwarding, ipv6=has_ipv6):
+            marker.touch()
+        self._core.table.closed_router = marker.exists()
+
+    async def _bring_up(self, pools: NetworkPools) -> None:
+        """Make the network's interface.
+
+        Raises:
+            OSError: with the kernel's reason.
+        """
+        kernel, network = self._core.kernel, pools.network
+        assert kernel is not None
+        if network.driver is Driver.BRIDGE:
+            addresses = [
+                InterfaceAddress(0, packed(text), length) for text, length in pools.gateways()
+            ]
+            await self._core.in_thread(kernel.ensure_bridge, network, addresses)
+        elif network.driver in (Driver.MACVLAN, Driver.IPVLAN):
+            vlan = catalogue.parse_vlan(network.interface)
+            await self._core.in_thread(kernel.ensure_parent, network, vlan)
+
+    # Networks.
+
+    def all(self) -> list[Network]:
+        return [pools.network for pools in self._core.known.values()]
+
+    def find(self, ref: str) -> Network:
+        """As `Core.find`."""
+        return self._core.find(ref)
+
+    def endpoints_in(self, network: Network) -> list[tuple[str, Endpoint]]:
+        """As `Core.endpoints_in`."""
+        return self._core.endpoints_in(network)
+
+    def is_wanted(self, network: Network, containers: Sequence[Container]) -> bool:
+        """Whether any container, running or not, is to be in *network*."""
+        for container in containers:
+            for endpoint in joining.wanted_endpoints(container.config):
+                if endpoint.network in (network.name, network.id):
+                    return True
+        return False
+
+    async def create(self, request: NetworkRequest) -> Network:
+        """Make a network.
+
+        Raises:
+            OrlopError: in dockerd's words.
+        """
+        await self._core.ready.wait()
+        kernel = self._core.working()
+        self._used = await self._core.in_thread(kernel.used_subnets)
+        id_ = os.urandom(32).hex()
+        network = catalogue.plan_network(request, self._surroundings(), id_, time.time_ns())
+        pools = joining.NetworkPools(network)
+        self._core.known[id_] = pools
+        try:
+            if network.driver is Driver.BRIDGE:
+                found = await self._core.in_thread(kernel.find, network.interface)
+                network = replace(network, owns_interface=found is None)
+                if network.ipv6:
+                    await self._core.in_thread(enable_forwarding, ipv6=True)
+            else:
+                found = await self._core.in_thread(kernel.find, network.interface)
+                network = replace(network, owns_interface=found is None)
+            pools.network = network
+            await self._bring_up(pools)
+            await self._core.change(add=network_rows(network))
+            self._store.save(network)
+        except (OSError, OrlopError) as error:
+            del self._core.known[id_]
+            await self._take_down(network)
+            if isinstance(error, OrlopError):
+                raise
+            raise Internal(f"cannot create network {network.name}: {error}") from error
+        self._core.publish("create", network)
+        return network
+
+    async def remove(self, ref: str) -> Network:
+        """Remove a network that nobody is in.
+
+        Raises:
+            Forbidden: it is predefined, or in use. NotFound: no such network.
+        """
+        await self._core.ready.wait()
+        network = self._core.find(ref)
+        if network.is_predefined:
+            raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        if users := self._core.endpoints_in(network):
+            names = " ".join(
+                f'name:"{self._find_container(id_).name}" id:"{endpoint.id[:SHORT_ID]}"'
+                for id_, endpoint in users
+            )
+            raise Forbidden(
+                f"error while removing network: network {network.name} has active endpoints "
+                f"({names})"
+            )
+        del self._core.known[network.id]
+        try:
+            self._store.delete(network.id)
+        except OSError as error:
+            self._core.known[network.id] = joining.NetworkPools(network)
+            raise Internal(f"cannot remove network {network.name}: {error}") from error
+        await self._core.change(delete=network_rows(network))
+        await self._take_down(network)
+        self._core.publish("destroy", network)
+        return network
+
+    async def _take_down(self, network: Network) -> None:
+        kernel = self._core.kernel
+        if kernel is None or not network.owns_interface or not network.interface:
+            return
+        try:
+            await self._core.in_thread(kernel.delete_link, network.interface)
+        except OSError as error:
+            self._core.host.warn(f"cannot delete interface {network.interface}: {error}, ignoring")

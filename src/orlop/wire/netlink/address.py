@@ -1,0 +1,91 @@
+"""Addresses of interfaces. Source: Linux 6.12 include/uapi/linux/if_addr.h, rtnetlink.h."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+from orlop.lib.errors import InvalidArgument
+from orlop.wire.netlink import message
+from orlop.wire.netlink.message import Flag, Message, Request
+
+_INFO = struct.Struct("=BBBBI")
+NEW, DELETE, GET = 20, 21, 22
+"""RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR."""
+
+_NO_DAD = 0x02
+"""IFA_F_NODAD: addresses are given out once; a second's wait for a duplicate is for nothing."""
+
+
+class _Attribute(IntEnum):
+    ADDRESS = 1
+    LOCAL = 2
+    BROADCAST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceAddress:
+    """An address of interface *index*; *address* is 4 or 16 bytes."""
+
+    index: int
+    address: bytes
+    prefix_length: int
+
+
+def family_of(address: bytes) -> int:
+    """AF_INET or AF_INET6, by length.
+
+    Raises:
+        InvalidArgument: neither.
+    """
+    match len(address):
+        case 4:
+            return socket.AF_INET
+        case 16:
+            return socket.AF_INET6
+    raise InvalidArgument(f"an address of {len(address)} bytes")
+
+
+def new(wanted: InterfaceAddress) -> Request:
+    """Give the address; one that is there already is left as it is."""
+    return Request(NEW, Flag.ACK | Flag.CREATE | Flag.REPLACE, _payload(wanted))
+
+
+def delete(unwanted: InterfaceAddress) -> Request:
+    return Request(DELETE, Flag.ACK, _payload(unwanted))
+
+
+def _payload(wanted: InterfaceAddress) -> bytes:
+    family = family_of(wanted.address)
+    flags = _NO_DAD if family == socket.AF_INET6 else 0
+    payload = _INFO.pack(family, wanted.prefix_length, flags, 0, wanted.index)
+    payload += message.attribute(_Attribute.LOCAL, wanted.address)
+    payload += message.attribute(_Attribute.ADDRESS, wanted.address)
+    if family == socket.AF_INET and wanted.prefix_length < 31:
+        hosts = (1 << (32 - wanted.prefix_length)) - 1
+        broadcast = (int.from_bytes(wanted.address) | hosts).to_bytes(4)
+        payload += message.attribute(_Attribute.BROADCAST, broadcast)
+    return payload
+
+
+def get_all() -> Request:
+    """Ask for all addresses of both families."""
+    return Request(GET, Flag.DUMP, _INFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0))
+
+
+def decode(answer: Message) -> InterfaceAddress | None:
+    """What RTM_NEWADDR says; None for a family that is not IP.
+
+    Raises:
+        InvalidArgument: malformed.
+    """
+    if len(answer.payload) < _INFO.size:
+        raise InvalidArgument("netlink: an address without a header")
+    family, prefix_length, _flags, _scope, index = _INFO.unpack_from(answer.payload)
+    found = message.attribute_map(answer.payload[_INFO.size :])
+    address = found.get(_Attribute.LOCAL) or found.get(_Attribute.ADDRESS) or b""
+    if family not in (socket.AF_INET, socket.AF_INET6) or len(address) not in (4, 16):
+        return None
+    return InterfaceAddress(index, address, prefix_length)
