@@ -26,6 +26,7 @@ WORKERS = {
     "copy": "orlop.engine.copy_worker",
     "store": "orlop.engine.store.worker",
     "archive": "orlop.engine.archive_worker",
+    "tree": "orlop.engine.store.tree_worker",
 }
 
 USAGE_STATUS = 2

@@ -20,8 +20,15 @@ log = logging.getLogger(__name__)
 
 def plan_overlay_options(lower: Sequence[Path], upper: Path, work: Path) -> str:
     """Mount data for overlayfs. A path with a colon, comma or backslash needs escaping there."""
-    lowers = ":".join(_escape(path) for path in lower)
-    return f"lowerdir={lowers},upperdir={_escape(upper)},workdir={_escape(work)}"
+    lowers = plan_lower_options(lower)
+    # What has changed must stand in the upper directory as a layer would have it.
+    plain = "redirect_dir=off,metacopy=off"
+    return f"{lowers},upperdir={_escape(upper)},workdir={_escape(work)},{plain}"
+
+
+def plan_lower_options(lower: Sequence[Path]) -> str:
+    """The same of several directories that are only read."""
+    return "lowerdir=" + ":".join(_escape(path) for path in lower)
 
 
 def _escape(path: Path) -> str:

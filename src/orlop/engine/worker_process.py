@@ -123,6 +123,11 @@ async def start_worker(
         os.close(reading)
 
 
+async def read_some(descriptor: int) -> bytes:
+    """Some bytes of a non-blocking pipe, as soon as there are any; empty at its end."""
+    return await _read(descriptor)
+
+
 async def write_all(descriptor: int, data: bytes) -> None:
     """Write *data* to a non-blocking pipe, waiting for its reader.
 

@@ -38,19 +38,24 @@ class _Set(ctypes.Structure):
     )
 
 
-def confine() -> None:
-    """Keep the capabilities for files only, for good. A chroot and mounts come before.
+CAP_SYS_ADMIN = 21
+"""What it takes to read attributes in the name space `trusted.`."""
+
+
+def confine(*more: int) -> None:
+    """Keep the capabilities for files and *more* only, for good. A chroot and mounts come before.
 
     Raises:
         OSError: the kernel refused; the worker must end then.
     """
+    kept = (*_FILE_CAPABILITIES, *more)
     os.unshare(_NAMESPACES)
     for number in range(_HIGHEST_CAPABILITY + 1):
-        if number not in _FILE_CAPABILITIES:
+        if number not in kept:
             check(LIBC.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0))
     header = _Header(_CAPABILITY_VERSION_3, 0)
     sets = (_Set * 2)()
-    mask = sum(1 << number for number in _FILE_CAPABILITIES)
+    mask = sum(1 << number for number in kept)
     sets[0].effective = sets[0].permitted = mask
     check(LIBC.capset(ctypes.byref(header), ctypes.byref(sets)))
     check(LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))

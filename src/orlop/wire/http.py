@@ -322,6 +322,12 @@ class ServerConnection:
             return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         return b"" if self._sending is _Sending.NO_BODY else data
 
+    def around(self, size: int) -> tuple[bytes, bytes]:
+        """What goes before and after *size* bytes of the body that somebody else sends."""
+        if self._sending is _Sending.CHUNKS:
+            return b"%x\r\n" % size, b"\r\n"
+        return b"", b""
+
     def end(self) -> bytes:
         """What ends the body."""
         chunked = self._sending is _Sending.CHUNKS

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from orlop.wire import http
 
@@ -32,6 +32,11 @@ MAX_SKIPPED_BYTES = 1 << 20
 
 WRITE_HIGH_WATER_BYTES = 256 << 10
 """Output not yet taken, above which writers wait."""
+
+
+FILE_PIECE_BYTES = 4 << 20
+FILE_PIECE_TIMEOUT_S = 600.0
+"""A client must take so much of a file in that time."""
 
 
 class RawStream:
@@ -212,6 +217,21 @@ class Connection(asyncio.Protocol):
         await self._writable.wait()
         if self._disconnected:
             raise ConnectionResetError
+
+    async def send_file(self, file: BinaryIO, size: int) -> None:
+        """The first *size* bytes of *file* as a part of the body; the kernel copies them."""
+        loop = asyncio.get_running_loop()
+        sent = 0
+        while sent < size:
+            if self._transport is None or self._disconnected:
+                raise ConnectionResetError
+            count = min(size - sent, FILE_PIECE_BYTES)
+            before, after = self._http.around(count)
+            self._write(before)
+            async with asyncio.timeout(FILE_PIECE_TIMEOUT_S):
+                await loop.sendfile(self._transport, file, sent, count)
+            self._write(after)
+            sent += count
 
     async def send_end(self) -> None:
         self._write(self._http.end())

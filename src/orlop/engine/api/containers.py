@@ -11,7 +11,7 @@ from orlop.engine.api import network_render, render
 from orlop.engine.api.router import Route
 from orlop.engine.images import check_reference
 from orlop.engine.state import Health, State
-from orlop.lib.errors import Conflict, InvalidArgument, NotFound, NotImplementedYet, OrlopError
+from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from orlop.wire.docker.fields import Object
 
 if TYPE_CHECKING:
@@ -69,13 +69,7 @@ def routes(engine: Engine) -> list[Route]:
         on("POST", "/containers/{id}/resize", _resize),
         on("GET", "/containers/{id}/top", _top),
         on("DELETE", "/containers/{id}", _remove),
-        on("GET", "/containers/{id}/changes", _not_yet),
-        on("GET", "/containers/{id}/export", _not_yet),
     ]
-
-
-async def _not_yet(engine: Engine, exchange: Exchange) -> None:
-    raise NotImplementedYet("access to a container's files is not supported yet")
 
 
 async def _list(engine: Engine, exchange: Exchange) -> None:

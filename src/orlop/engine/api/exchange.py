@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qs, unquote
 
 from orlop.lib.errors import InvalidArgument, ResourceExhausted
@@ -138,6 +138,17 @@ class Exchange:
         self.responded = True
         self._connection.cancel_on_disconnect()
         await self._connection.send_head(status, [("Content-Type", content_type), *more_headers])
+
+    async def begin_sized_stream(self, content_type: str, size: int) -> None:
+        """As `begin_stream`, for a body of exactly *size* bytes."""
+        self.responded = True
+        self._connection.cancel_on_disconnect()
+        headers = [("Content-Type", content_type), ("Content-Length", str(size))]
+        await self._connection.send_head(200, headers)
+
+    async def write_file(self, file: BinaryIO, size: int) -> None:
+        """The first *size* bytes of *file* as a piece of the body, without reading them here."""
+        await self._connection.send_file(file, size)
 
     async def write(self, data: bytes) -> None:
         """A piece of the body, sent at once; waits while the client is behind."""

@@ -31,6 +31,7 @@ from orlop.engine.store.records import (
 )
 from orlop.lib import atomic_file
 from orlop.lib.errors import Internal, OrlopError
+from orlop.wire.image_config import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -167,6 +168,21 @@ class StoreDirectory:
         """Take a blob from a worker's directory. Raises: as `add_layer`."""
         _take(source, name, self.blob(digest))
         atomic_file.sync_directory(self.blobs)
+
+    def read_blob(self, digest: str) -> bytes:
+        """A small blob: a configuration or manifest.
+
+        Raises:
+            Internal: it is missing or too large for one.
+        """
+        try:
+            with open(self.blob(digest), "rb") as stream:
+                data = stream.read(MAX_DOCUMENT_BYTES + 1)
+        except OSError as error:
+            raise Internal(f"blob {digest} is missing: {error.strerror}") from error
+        if len(data) > MAX_DOCUMENT_BYTES:
+            raise Internal(f"blob {digest} is too large")
+        return data
 
     def write_blob(self, data: bytes, digest: str) -> None:
         """Store *data* as a blob. Raises: OSError."""

@@ -134,10 +134,10 @@ class LayeredImages:
         Raises:
             NotFound: in dockerd's words; InvalidArgument: it cannot be a reference at all.
         """
-        wanted = reference.removeprefix("sha256:")
-        record = self.images.get(f"sha256:{wanted}")
-        if record is not None and not record.removed:
+        record = self.find_by_id(reference)
+        if record is not None:
             return record
+        wanted = reference.removeprefix("sha256:")
         named: Reference | None = None
         if not is_digest(reference) and not _is_id(reference):
             named = parse_reference(reference).with_default_tag()
@@ -153,6 +153,11 @@ class LayeredImages:
             if len(matches) == 1:
                 return matches[0]
         raise NotFound(f"No such image: {named.familiar if named else reference}")
+
+    def find_by_id(self, text: str) -> ImageRecord | None:
+        """The image with the whole id *text*, `sha256:` or not."""
+        record = self.images.get(f"sha256:{text.removeprefix('sha256:')}")
+        return None if record is None or record.removed else record
 
     def lookup(self, reference: Reference) -> ImageRecord | None:
         """The image that has exactly this name; a digest counts more than a tag."""

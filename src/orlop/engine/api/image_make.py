@@ -1,0 +1,214 @@
+"""Requests that make images and archives of containers: commit, import, export, changes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import time
+from typing import TYPE_CHECKING, Any
+
+from orlop.engine.api import render
+from orlop.engine.api.body import body_pipe
+from orlop.engine.api.image_store import publish, store_of
+from orlop.engine.api.router import Route
+from orlop.engine.api.times import to_text
+from orlop.engine.state import State
+from orlop.engine.store import child_image, container_tree
+from orlop.engine.worker_process import read_some
+from orlop.lib.errors import Conflict, InvalidArgument, NotImplementedYet, OrlopError
+from orlop.wire.registry import progress
+from orlop.wire.registry.platform import host_platform, parse_platform
+from orlop.wire.registry.reference import parse_reference
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from orlop.engine.api.exchange import Exchange
+    from orlop.engine.container import Container
+    from orlop.engine.engine import Engine
+    from orlop.wire.registry.reference import Reference
+
+MAX_TEXT = 1 << 16
+
+
+def routes(engine: Engine) -> list[Route]:
+    """The rows of the route table that are answered here."""
+
+    def on(
+        method: str, pattern: str, handler: Callable[[Engine, Exchange], Awaitable[None]]
+    ) -> Route:
+        async def bound(exchange: Exchange) -> None:
+            await handler(engine, exchange)
+
+        return Route(method, pattern, bound)
+
+    return [
+        on("POST", "/commit", _commit),
+        on("GET", "/containers/{id}/export", _export),
+        on("GET", "/containers/{id}/changes", _changes),
+    ]
+
+
+async def _changes(engine: Engine, exchange: Exchange) -> None:
+    container = engine.find(exchange.parameters["id"])
+    found = await container_tree.changes(container)
+    await exchange.respond_json(200, found or None)
+
+
+async def _export(engine: Engine, exchange: Exchange) -> None:
+    container = engine.find(exchange.parameters["id"])
+    if container.record.state in (State.DEAD, State.REMOVING):
+        raise Conflict(f"You cannot export container {container.record.id} which is Dead")
+    async with container_tree.export(container) as descriptor:
+        container.publish("export")
+        os.set_blocking(descriptor, False)
+        data = await read_some(descriptor)
+        await exchange.begin_stream("application/octet-stream")
+        while data:
+            await exchange.write(data)
+            data = await read_some(descriptor)
+    await exchange.end()
+
+
+async def _commit(engine: Engine, exchange: Exchange) -> None:
+    store = store_of(engine)
+    container = engine.find(exchange.text("container"))
+    reference = wanted_reference(exchange.text("repo"), exchange.text("tag"))
+    changes = exchange.query.get("changes", [])
+    author, comment = exchange.text("author")[:MAX_TEXT], exchange.text("comment")[:MAX_TEXT]
+    state = container.record.state
+    if state in (State.DEAD, State.REMOVING):
+        what = "Dead" if state is State.DEAD else "being removed"
+        raise Conflict(f"You cannot commit container {container.record.id} which is {what}")
+    own = render.inspect(container)["Config"]
+    given = await exchange.json() or own
+    config = child_image.merge_config(_with_changes(given, changes), own)
+    parent = store.images.get(container.record.image_id)
+    async with store.ingest() as session:
+        if parent is not None:
+            for diff_id in parent.layers:
+                session.reuse(diff_id)
+        async with (
+            _paused(container, wanted=exchange.flag("pause", default=True)),
+            container_tree.diff(container) as descriptor,
+        ):
+            added = await session.add_layer(descriptor)
+        entry = {
+            "created_by": " ".join(own.get("Cmd") or ()),
+            "author": author,
+            "comment": comment,
+        }
+        document = child_image.child_config(
+            parent.config if parent else {},
+            diff_id=added.layer.diff_id,
+            config=_plain(config),
+            entry=entry,
+            created=to_text(time.time_ns()),
+            author=author,
+            comment=comment,
+            platform=_host(),
+            version=engine.settings.version,
+        )
+        image_id = await session.add_image(
+            document,
+            references=[reference] if reference else [],
+            parent=parent.id if parent else "",
+        )
+    attributes = {"comment": comment, "imageID": image_id}
+    container.publish("commit", {**attributes, "imageRef": reference.familiar if reference else ""})
+    if reference:
+        publish(engine, store.images[image_id], "tag", reference.familiar)
+    await exchange.respond_json(201, {"Id": image_id})
+
+
+@contextlib.asynccontextmanager
+async def _paused(container: Container, *, wanted: bool) -> AsyncIterator[None]:
+    """Nothing in the container runs meanwhile, so that its files belong together."""
+    paused = False
+    if wanted and container.record.state is State.RUNNING:
+        # It may end at any moment; then nothing runs either.
+        with contextlib.suppress(Conflict):
+            await container.pause()
+            paused = True
+    try:
+        yield
+    finally:
+        if paused:
+            with contextlib.suppress(OrlopError):
+                await container.unpause()
+
+
+def wanted_reference(repository: str, tag: str) -> Reference | None:
+    """What the parameters `repo` and `tag` name; None: nothing.
+
+    Raises:
+        InvalidArgument: in dockerd's words.
+    """
+    if not repository:
+        return None
+    named = parse_reference(repository)
+    if named.digest:
+        raise InvalidArgument("cannot import digest reference")
+    return named.with_tag(tag) if tag else named.with_default_tag()
+
+
+def _with_changes(config: dict[str, Any], changes: list[str]) -> dict[str, Any]:
+    from orlop.wire.dockerfile import changes as change_lines
+    from orlop.wire.dockerfile import image_config
+
+    if not changes:
+        return config
+    changed = change_lines.apply_changes(image_config.from_json(config), changes)
+    return image_config.to_json(changed)
+
+
+_RUN_TIME_ONLY = frozenset({"Image", "Hostname", "Domainname", "MacAddress", "StopTimeout"})
+
+
+def _plain(config: dict[str, Any]) -> dict[str, Any]:
+    """Without what is not set and what belongs to one container."""
+    return {key: value for key, value in config.items() if value and key not in _RUN_TIME_ONLY}
+
+
+def _host() -> dict[str, str]:
+    machine = host_platform(platform.machine())
+    return {"os": machine.os, "architecture": machine.architecture}
+
+
+async def import_image(engine: Engine, exchange: Exchange) -> None:
+    """`POST /images/create?fromSrc=-`: an image of one layer, from the tar in the body."""
+    store = store_of(engine)
+    source = exchange.text("fromSrc")
+    if source != "-":
+        raise NotImplementedYet(
+            f"importing from {source[:200]!r} is not supported: download it and import from `-`"
+        )
+    reference = wanted_reference(exchange.text("repo"), exchange.text("tag"))
+    wanted = host_platform(platform.machine())
+    if text := exchange.text("platform"):
+        wanted = parse_platform(text, wanted)
+    message = exchange.text("message")[:MAX_TEXT] or f"Imported from {source}"
+    config = _with_changes({}, exchange.query.get("changes", []))
+    await exchange.begin_stream("application/json")
+    try:
+        async with store.ingest() as session:
+            async with body_pipe(exchange) as descriptor:
+                added = await session.add_layer(descriptor, keep_blob=False)
+            document = child_image.child_config(
+                {},
+                diff_id=added.layer.diff_id,
+                config=config,
+                entry={"comment": message},
+                created=to_text(time.time_ns()),
+                comment=message,
+                platform={"os": wanted.os, "architecture": wanted.architecture},
+                version=engine.settings.version,
+            )
+            names = [reference] if reference else []
+            image_id = await session.add_image(document, references=names)
+        publish(engine, store.images[image_id], "import")
+        await exchange.write(progress.encode(progress.status(image_id)))
+    except OrlopError as error:
+        await exchange.write(progress.encode(progress.error(str(error))))
+    await exchange.end()
