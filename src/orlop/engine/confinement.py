@@ -87,7 +87,8 @@ class Confinement:
 
     async def release(self) -> None:
         """End what still runs and undo what a start made; never raises."""
-        rootfs.unmount_rootfs(self._layout)
+        # In a thread: the kernel waits for all processors before it lets go of a mount.
+        await asyncio.to_thread(rootfs.unmount_rootfs, self._layout)
         try:
             joining.unmount_shm(self._layout)
         except OSError as error:

@@ -77,6 +77,8 @@ class Container:
         """How often it has ended since this engine knows it."""
         self.removed = False
         self._root_holds = 0
+        self._may_hold = True
+        """Whether there may be mounts, a cgroup and the like to release."""
         self.on_removed: Callable[[Container], None] = lambda container: None
         self._owner = Owner(f"container {record.config.name}")
         self._confinement = Confinement(host, self.layout, record)
@@ -311,8 +313,11 @@ class Container:
 
     async def _release(self) -> None:
         """Undo what a start made; never raises."""
+        if not self._may_hold:
+            return
         await self._confinement.release()
         await volume_mounts.release(self.host, self.layout, self.config, self.record.id)
+        self._may_hold = False
 
     async def _hold_root(self) -> None:
         if not self.record.state.is_up and not self._root_holds:
@@ -322,6 +327,7 @@ class Container:
             except OSError as error:
                 raise Internal(f"cannot mount the root file system: {error}") from error
             image = self.image()
+            self._may_hold = True
             await self.host.images.mount(image, self.record.id)
             launch.mount_root(self.layout, image)
         self._root_holds += 1
@@ -378,6 +384,7 @@ class Container:
         await self._launch()
 
     async def _launch(self) -> None:
+        self._may_hold = True
         try:
             image = self.image()
             if self.host.networks is not None:
@@ -386,7 +393,9 @@ class Container:
             volumes = await volume_mounts.attach(
                 self.host, self.layout, self.config, self.record.id
             )
-            launch.prepare(
+            # In a thread: on a busy disk each of its system calls may take milliseconds.
+            await asyncio.to_thread(
+                launch.prepare,
                 self.host,
                 self.layout,
                 self.record,
@@ -465,7 +474,9 @@ class Container:
         self._owner.cancel_timer()
         self._end_health()
         oom_killed = self._confinement.ran_out_of_memory()
-        await self._release()
+        if self.config.pid != "private":
+            # Whom it has left behind may still be writing. In a PID namespace nobody is left.
+            await self._release()
         self.io.finish()
         for session in tuple(self.execs.values()):
             session.container_ended()
@@ -491,6 +502,8 @@ class Container:
         else:
             self._set_state(State.EXITED)
         self.publish("die", attributes)
+        # Nobody who waits for the end waits for this; a next start or removal comes after it.
+        await self._release()
         if self.config.auto_remove and not again:
             await self._remove(force=True, volumes=True)
 

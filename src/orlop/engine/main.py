@@ -85,7 +85,9 @@ async def serve(options: Options) -> None:
         OrlopError: it cannot be started.
     """
     from orlop.engine.engine import Engine
+    from orlop.lib.priority import go_first
 
+    go_first()
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

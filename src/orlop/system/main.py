@@ -45,8 +45,10 @@ def _import_everything() -> None:
 
 
 def _run(argv: list[str]) -> None:
+    from orlop.lib.priority import go_first
     from orlop.system import early, handover
 
+    go_first()
     descriptor = handover.resume_descriptor(argv)
     resumed: handover.Handover | None = None
     if descriptor is None:
