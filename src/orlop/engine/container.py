@@ -640,7 +640,8 @@ class Container:
         if policy is not None:
             if config.auto_remove and policy.mode != "no":
                 raise InvalidArgument(
-                    "cannot give a restart policy to a container with auto-remove"
+                    "Restart policy cannot be updated because AutoRemove is enabled for the "
+                    "container"
                 )
             config = dataclasses.replace(config, restart=policy)
         if resources is not None:
@@ -648,7 +649,8 @@ class Container:
             if self.record.state.is_up:
                 from orlop.engine.limits import apply_limits
 
-                apply_limits(self.host, self.cgroup, resources)
+                devices = tuple(launch.find_io_devices(resources))
+                apply_limits(self.host, self.cgroup, resources, devices)
         self.record.config = config
         self._save()
         self.publish("update")

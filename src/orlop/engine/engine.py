@@ -43,7 +43,7 @@ from orlop.engine.state import ContainerInfo, Health, State, WaitCondition
 from orlop.engine.tasks import TaskSet
 from orlop.engine.volumes import Volumes
 from orlop.lib.children import OUTPUT_LIMIT_BYTES, Children
-from orlop.lib.errors import Conflict, DeadlineExceeded, OrlopError
+from orlop.lib.errors import Conflict, DeadlineExceeded, InvalidArgument, OrlopError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -211,7 +211,7 @@ class Engine:
 
     def abandon_reexec(self, handover: Mapping[str, Json]) -> None:
         """`execve` failed: descriptors must not leak into what is started next."""
-        named, sockets = _handover_descriptors(handover)
+        named, sockets = recovery.handover_descriptors(handover)
         for descriptor in [
             *sockets.values(),
             *(fd for fds in named.values() for fd in fds.values()),
@@ -392,9 +392,15 @@ class Engine:
             Conflict: the name is taken.
         """
         container = self.find(ref)
+        if not name:
+            raise InvalidArgument("Neither old nor new names may be empty")
         new, old = names.check_name(name), container.name
-        if new in self._id_by_name:
-            raise Conflict(f'Conflict. The container name "/{new}" is already in use.')
+        if new == old:
+            raise InvalidArgument("Renaming a container with the same name as its current name")
+        try:
+            self._refuse_taken(new)
+        except Conflict as error:
+            raise Conflict(f"Error when allocating new name: {error}") from error
         self._id_by_name[new] = container.record.id
         try:
             await container.rename(new)
@@ -471,7 +477,7 @@ class Engine:
                 container.clean_up_later()
 
     def _read_handover(self, handover: Mapping[str, Json]) -> dict[str, dict[str, int]]:
-        named, sockets = _handover_descriptors(handover)
+        named, sockets = recovery.handover_descriptors(handover)
         for descriptor in [
             *sockets.values(),
             *(fd for fds in named.values() for fd in fds.values()),
@@ -483,18 +489,3 @@ class Engine:
                 log.warning("a descriptor was not handed over: %s, ignoring", error)
         self._inherited_sockets = sockets
         return named
-
-
-def _handover_descriptors(
-    handover: Mapping[str, Json],
-) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
-    """Descriptors of containers by id and purpose, and of sockets by path; nothing if malformed."""
-    containers, sockets = handover.get("containers"), handover.get("sockets")
-    if not isinstance(containers, dict) or not isinstance(sockets, dict):
-        return {}, {}
-    named = {
-        container_id: {name: fd for name, fd in fds.items() if isinstance(fd, int)}
-        for container_id, fds in containers.items()
-        if isinstance(fds, dict)
-    }
-    return named, {path: fd for path, fd in sockets.items() if isinstance(fd, int)}

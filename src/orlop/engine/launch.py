@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from orlop.engine.config import ContainerConfig
+    from orlop.engine.config import ContainerConfig, Resources
     from orlop.engine.host import Host
     from orlop.engine.images import Image
     from orlop.engine.layout import Layout
@@ -107,7 +107,7 @@ def gather_facts(
         open_files=_open_files_limit(),
         capabilities=host.capabilities,
         devices=tuple(find_devices(config)) if starting else (),
-        io_devices=tuple(find_io_devices(config)) if starting else (),
+        io_devices=tuple(find_io_devices(config.resources)) if starting else (),
         namespaces=namespaces,
         shm_dir=shm_dir,
         init=_init_program(host, config) if starting else None,
@@ -211,13 +211,12 @@ def _find_device(device: Device) -> Iterator[spec.HostDevice]:
     yield node
 
 
-def find_io_devices(config: ContainerConfig) -> Iterator[tuple[str, int, int]]:
+def find_io_devices(limits: Resources) -> Iterator[tuple[str, int, int]]:
     """The block devices that limits name, by number.
 
     Raises:
         InvalidArgument: one is no block device.
     """
-    limits = config.resources
     paths = [item.path for item in limits.io_weights]
     paths += [item.path for item in limits.io_limits]
     for path in dict.fromkeys(paths):

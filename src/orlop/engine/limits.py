@@ -9,14 +9,17 @@ from orlop.lib import cgroup
 from orlop.lib.errors import Internal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from orlop.engine.config import Resources
     from orlop.engine.host import Host
 
 
-def plan_limits(wanted: Resources) -> list[tuple[str, str, str]]:
-    """Controller, file and value for each limit that is set."""
+def plan_limits(
+    wanted: Resources, io_devices: Sequence[tuple[str, int, int]] = ()
+) -> list[tuple[str, str, str]]:
+    """Controller, file and value for each limit that is set. *io_devices* as in `HostFacts`."""
     plan: list[tuple[str, str, str]] = []
     if wanted.memory_bytes is not None:
         plan.append(("memory", "memory.max", str(wanted.memory_bytes)))
@@ -34,12 +37,27 @@ def plan_limits(wanted: Resources) -> list[tuple[str, str, str]]:
         plan.append(("cpuset", "cpuset.cpus", wanted.cpuset_cpus))
     if wanted.cpuset_mems:
         plan.append(("cpuset", "cpuset.mems", wanted.cpuset_mems))
-    if wanted.blkio_weight is not None:
-        plan.append(("io", "io.weight", f"default {weight_of_blkio(wanted.blkio_weight)}"))
     if wanted.pids_limit is not None:
         limit = "max" if wanted.pids_limit <= 0 else str(wanted.pids_limit)
         plan.append(("pids", "pids.max", limit))
-    return plan
+    return plan + _plan_io(wanted, io_devices)
+
+
+def _plan_io(
+    wanted: Resources, io_devices: Sequence[tuple[str, int, int]]
+) -> list[tuple[str, str, str]]:
+    numbers = {path: f"{major}:{minor}" for path, major, minor in io_devices}
+    limits = [
+        ("io", "io.max", f"{numbers[limit.path]} {limit.kind}={limit.rate}")
+        for limit in wanted.io_limits
+    ]
+    weights = [
+        ("io", "io.weight", f"{numbers[item.path]} {weight_of_blkio(item.weight)}")
+        for item in wanted.io_weights
+    ]
+    if wanted.blkio_weight is not None:
+        weights.insert(0, ("io", "io.weight", f"default {weight_of_blkio(wanted.blkio_weight)}"))
+    return limits + weights
 
 
 def weight_of_shares(shares: int) -> int:
@@ -52,13 +70,15 @@ def weight_of_blkio(weight: int) -> int:
     return 1 + (weight - 10) * 9999 // 990
 
 
-def apply_limits(host: Host, directory: Path, wanted: Resources) -> None:
+def apply_limits(
+    host: Host, directory: Path, wanted: Resources, io_devices: Sequence[tuple[str, int, int]] = ()
+) -> None:
     """Set *wanted* on the cgroup; a controller that is missing is a warning.
 
     Raises:
         Internal: the kernel refused a value.
     """
-    for controller, name, value in plan_limits(wanted):
+    for controller, name, value in plan_limits(wanted, io_devices):
         if controller not in host.controllers:
             host.warn(f"this host has no {controller} controller: its limits are not applied")
             continue

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 from orlop.lib import cgroup, mount
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from orlop.engine.host import Host
     from orlop.engine.settings import EngineSettings
+    from orlop.wire.compose_model import Json
 
 log = logging.getLogger(__name__)
 
@@ -97,3 +99,18 @@ def _entries(directory: Path) -> list[Path]:
     except OSError as error:
         log.warning("cannot look into %s: %s, ignoring", directory, error)
         return []
+
+
+def handover_descriptors(
+    handover: Mapping[str, Json],
+) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """Descriptors of containers by id and purpose, and of sockets by path; nothing if malformed."""
+    containers, sockets = handover.get("containers"), handover.get("sockets")
+    if not isinstance(containers, dict) or not isinstance(sockets, dict):
+        return {}, {}
+    named = {
+        container_id: {name: fd for name, fd in fds.items() if isinstance(fd, int)}
+        for container_id, fds in containers.items()
+        if isinstance(fds, dict)
+    }
+    return named, {path: fd for path, fd in sockets.items() if isinstance(fd, int)}

@@ -18,13 +18,13 @@ _CAPABILITY = "security.capability"
 def write_tree(output: int, path: str, name: str) -> None:
     """Write *path* and all below it to descriptor *output*, called *name* in the archive.
 
-    As dockerd names things: below `.` and `/` entries have no such first part. Sockets are left
-    out. A file that changes meanwhile has the size it had when it was looked at.
+    As dockerd names things: what is in `/` is called `/etc`, not `//etc`. Sockets are left out.
+    A file that changes meanwhile has the size it had when it was looked at.
 
     Raises:
         OSError: something cannot be read, or nobody reads the output.
     """
-    prefix = {".": "", "/": "/"}.get(name, f"{name}/")
+    prefix = "/" if name == "/" else f"{name}/"
     links: dict[tuple[int, int], str] = {}
     top = os.lstat(path)
     _write_entry(output, path, "" if name == "/" else name, top, links)

@@ -204,3 +204,66 @@ def test_inspect_says_what_was_asked(engine: EngineProcess) -> None:
             "Propagation": "rprivate",
         }
     ]
+
+
+def test_attach_by_websocket(engine: EngineProcess) -> None:
+    engine.create("ws", ["sh", "-c", "read x; echo got $x; exit 4"], OpenStdin=True, StdinOnce=True)
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(30)
+    client.connect(os.fspath(engine.socket_path))
+    client.sendall(
+        b"GET /containers/ws/attach/ws?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: x\r\n"
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += client.recv(4096)
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head
+    assert engine.request("POST", "/containers/ws/start")[0] == 204
+    client.sendall(b"\x82\x83\0\0\0\0hi\n")
+    received = b""
+    while data := client.recv(4096):
+        received += data
+    client.close()
+    assert received == b"\x82\x07got hi\n" + b"\x88\x02\x03\xe8"
+    assert engine.wait("ws") == 4
+    assert engine.request("GET", "/containers/ws/attach/ws?stream=1")[0] == 400
+
+
+def test_update_and_its_refusals(engine: EngineProcess) -> None:
+    engine.run("up", ["sleep", "1000"], HostConfig={"Memory": 64 << 20, "NanoCpus": 10**9})
+    status, answer = engine.request("POST", "/containers/up/update", {"Memory": 256 << 20})
+    assert status == 400
+    assert answer["message"].startswith("Memory limit should be smaller than already set")
+    body = {"CpuQuota": 50_000}
+    status, answer = engine.request("POST", "/containers/up/update", body)
+    assert answer["message"].startswith("Conflicting options: CPU Quota cannot be updated as Nano")
+    policy = {"Name": "on-failure", "MaximumRetryCount": 2}
+    changes = {"PidsLimit": 9, "RestartPolicy": policy}
+    status, answer = engine.request("POST", "/containers/up/update", changes)
+    assert status == 200
+    host = engine.inspect("up")["HostConfig"]
+    assert (host["PidsLimit"], host["RestartPolicy"]) == (9, policy)
+    for name in ("up", ""):
+        assert engine.request("POST", f"/containers/up/rename?name={name}")[0] == 400
+
+
+def test_listing_filters(engine: EngineProcess) -> None:
+    for name in ("apple", "apricot", "plum"):
+        engine.create(name, ["true"], Labels={"first": name[0]})
+
+    def names(filters: dict[str, list[str]]) -> list[str]:
+        target = f"/containers/json?all=1&filters={json.dumps(filters)}".replace(" ", "")
+        status, rows = engine.request("GET", target)
+        assert status == 200, rows
+        return [row["Names"][0][1:] for row in rows]
+
+    assert names({"name": ["^/ap"]}) == ["apricot", "apple"]
+    assert names({"name": ["^plum$"]}) == ["plum"]
+    assert names({"ancestor": ["busybox"], "label": ["first=p"]}) == ["plum"]
+    assert names({"before": ["plum"], "since": ["apple"]}) == ["apricot"]
+    assert names({"status": ["running"]}) == []
+    target = '/containers/json?filters={"status":["odd"]}'
+    assert engine.request("GET", target) == (400, {"message": "invalid filter 'status=odd'"})

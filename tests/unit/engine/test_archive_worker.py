@@ -88,7 +88,7 @@ def test_there_and_back(tmp_path: Path) -> None:
 
 def test_names_below_a_dot_and_the_root(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    for name, expected in ((".", [".", "a"]), ("/", ["", "/a"]), ("x", ["x", "x/a"])):
+    for name, expected in ((".", [".", "./a"]), ("/", ["", "/a"]), ("x", ["x", "x/a"])):
         with tarfile.open(fileobj=io.BytesIO(write(tmp_path, name))) as tar:
             assert [member.name for member in tar] == expected
 

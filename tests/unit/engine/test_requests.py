@@ -188,7 +188,8 @@ def test_limits_in_the_bundle_and_live() -> None:
     }
     config = parse(host)
     assert config.device_rules == (DeviceRule("c", 42, -1, "rmw"),)
-    resources = plan(config, io_devices=(("/dev/sda", 8, 0),))["linux"]["resources"]
+    devices = (("/dev/sda", 8, 0),)
+    resources = plan(config, io_devices=devices)["linux"]["resources"]
     assert resources["memory"] == {"limit": 64 << 20, "swap": 128 << 20}
     assert resources["cpu"] == {"quota": 50_000, "period": 25_000, "cpus": "0-1"}
     assert resources["pids"] == {"limit": 7}
@@ -196,8 +197,9 @@ def test_limits_in_the_bundle_and_live() -> None:
     assert resources["blockIO"] == {"weight": 500, "throttleReadBpsDevice": throttle}
     rule = {"allow": True, "type": "c", "access": "rmw", "major": 42}
     assert rule in resources["devices"]
-    live = {name: value for _, name, value in limits.plan_limits(config.resources)}
+    live = {name: value for _, name, value in limits.plan_limits(config.resources, devices)}
     assert live["memory.swap.max"] == str(64 << 20)
+    assert live["io.max"] == "8:0 rbps=1000"
     assert live["cpu.max"] == "50000 25000"
     assert live["io.weight"] == "default 4950"
 

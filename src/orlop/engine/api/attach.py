@@ -10,9 +10,23 @@ from orlop.wire import stdcopy
 from orlop.wire.detach_keys import DetachScanner
 
 if TYPE_CHECKING:
-    from orlop.engine.api.connection import RawStream
+    from collections.abc import Callable
+
     from orlop.engine.streams import Fanout
     from orlop.wire.stdcopy import Stream
+
+
+class ByteStream(Protocol):
+    """The client's end: a hijacked connection, or a WebSocket on one."""
+
+    on_drain: Callable[[], None]
+    on_lost: Callable[[], None]
+
+    async def read(self) -> bytes: ...
+
+    def write(self, data: bytes) -> bool: ...
+
+    async def close(self) -> None: ...
 
 
 class InputSink(Protocol):
@@ -32,7 +46,7 @@ class Attachment:
     """Listens to *fanout* on behalf of the client at the other end of *raw*."""
 
     def __init__(
-        self, raw: RawStream, fanout: Fanout, wanted: frozenset[Stream], *, framed: bool
+        self, raw: ByteStream, fanout: Fanout, wanted: frozenset[Stream], *, framed: bool
     ) -> None:
         self._raw = raw
         self._fanout = fanout

@@ -236,7 +236,9 @@ class Connection(asyncio.Protocol):
     async def send_end(self) -> None:
         self._write(self._http.end())
 
-    async def hijack(self, head: RequestHead, content_type: str) -> RawStream:
+    async def hijack(
+        self, head: RequestHead, content_type: str, more_headers: Headers = ()
+    ) -> RawStream:
         """See `Exchange.hijack`."""
         async for _ in self.body_parts():
             pass
@@ -245,7 +247,9 @@ class Connection(asyncio.Protocol):
             protocol = head.headers.get("upgrade", "tcp")
             status = f"101 {http.REASONS[101]}"
             upgrade = f"Connection: Upgrade\r\nUpgrade: {protocol}\r\n"
-        fields = "".join(f"{key}: {value}\r\n" for key, value in self._common_headers)
+        fields = "".join(
+            f"{key}: {value}\r\n" for key, value in (*self._common_headers, *more_headers)
+        )
         text = f"HTTP/1.1 {status}\r\n{fields}Content-Type: {content_type}\r\n{upgrade}\r\n"
         self._write(text.encode("latin-1"))
         self._raw = RawStream(self, self._http.leave())

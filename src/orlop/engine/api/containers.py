@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from orlop.engine import names
-from orlop.engine.api import filters as filtering
-from orlop.engine.api import network_render, render
+from orlop.engine.api import render
 from orlop.engine.api.router import Route
 from orlop.engine.images import check_reference
-from orlop.engine.state import Health, State
-from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
+from orlop.lib.errors import Conflict, InvalidArgument
 from orlop.wire.docker.fields import Object
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from orlop.engine.api.exchange import Exchange
-    from orlop.engine.container import Container
     from orlop.engine.engine import Engine
-
-LIST_FILTERS = frozenset(
-    {
-        "ancestor",
-        "before",
-        "exited",
-        "expose",
-        "health",
-        "id",
-        "is-task",
-        "isolation",
-        "label",
-        "name",
-        "network",
-        "publish",
-        "since",
-        "status",
-        "volume",
-    }
-)
 
 
 def routes(engine: Engine) -> list[Route]:
@@ -73,65 +49,9 @@ def routes(engine: Engine) -> list[Route]:
 
 
 async def _list(engine: Engine, exchange: Exchange) -> None:
-    filters = filtering.parse_filters(exchange.text("filters"), LIST_FILTERS)
-    limit = exchange.integer("limit") or 0
-    everything = exchange.flag("all") or limit > 0 or bool({"status", "exited"} & filters.keys())
-    found = [
-        container
-        for container in engine.all()
-        if (everything or container.record.state.is_up or _is_restarting(container))
-        and _selected(engine, container, filters)
-    ]
-    if limit > 0:
-        found = found[:limit]
-    await exchange.respond_json(200, [render.summary(container) for container in found])
+    from orlop.engine.api import container_list
 
-
-def _is_restarting(container: Container) -> bool:
-    return container.record.state is State.RESTARTING
-
-
-def _selected(engine: Engine, container: Container, filters: filtering.Filters) -> bool:
-    known, config = container.record, container.config
-    health = "none" if known.health is Health.NONE else known.health.value
-    plain = (
-        filtering.match_any(filters, "status", (known.state.value,))
-        and filtering.match_any(filters, "exited", (str(known.exit_code),))
-        and filtering.match_any(filters, "health", (health,))
-        and _in_network(container, filters)
-        and filtering.match_any(
-            filters, "volume", [part for m in config.mounts for part in (m.target, m.source)]
-        )
-        and filtering.match_prefix(filters, "id", known.id)
-        and filtering.match_labels(filters.get("label", ()), dict(config.labels))
-    )
-    return plain and _selected_by_others(engine, container, filters)
-
-
-def _in_network(container: Container, filters: filtering.Filters) -> bool:
-    """By name, id or the beginning of an id."""
-    wanted = filters.get("network")
-    if wanted is None:
-        return True
-    shown = network_render.endpoints(container)
-    ids = [str(endpoint["NetworkID"]) for endpoint in shown.values()]
-    return any(item in shown or any(id_.startswith(item) for id_ in ids) for item in wanted)
-
-
-def _selected_by_others(engine: Engine, container: Container, filters: filtering.Filters) -> bool:
-    config = container.config
-    wanted_names = filters.get("name")
-    if wanted_names is not None and not any(
-        name.removeprefix("/").strip("^$") in config.name for name in wanted_names
-    ):
-        return False
-    ancestors = (config.image, config.image.removesuffix(":latest"), container.record.image_id)
-    if not filtering.match_any(filters, "ancestor", ancestors):
-        return False
-    created = container.record.created_ns
-    if any(created >= engine.find(ref).record.created_ns for ref in filters.get("before", ())):
-        return False
-    return all(created > engine.find(ref).record.created_ns for ref in filters.get("since", ()))
+    await container_list.respond(engine, exchange)
 
 
 async def _create(engine: Engine, exchange: Exchange) -> None:
@@ -151,7 +71,13 @@ async def _create(engine: Engine, exchange: Exchange) -> None:
 
 
 async def _inspect(engine: Engine, exchange: Exchange) -> None:
-    await exchange.respond_json(200, render.inspect(engine.find(exchange.parameters["id"])))
+    container = engine.find(exchange.parameters["id"])
+    value = render.inspect(container)
+    if exchange.flag("size"):
+        from orlop.engine.api.container_list import sizes
+
+        value |= await sizes(container)
+    await exchange.respond_json(200, value)
 
 
 async def _start(engine: Engine, exchange: Exchange) -> None:
@@ -197,29 +123,9 @@ async def _rename(engine: Engine, exchange: Exchange) -> None:
 
 
 async def _update(engine: Engine, exchange: Exchange) -> None:
-    from orlop.engine.api.request_resources import parse_resources, parse_restart
+    from orlop.engine.api import maintenance
 
-    container = engine.find(exchange.parameters["id"])
-    body = Object(await exchange.json())
-    policy = None
-    if body.section("RestartPolicy").text("Name"):
-        policy = parse_restart(body.section("RestartPolicy"))
-    wanted = parse_resources(body)
-    resources = merge(container.config.resources, wanted)
-    changed = None if resources == container.config.resources else resources
-    await container.update(policy, changed)
-    await exchange.respond_json(200, {"Warnings": None})
-
-
-def merge[T](old: T, new: T) -> T:
-    """*old* with every field of *new* that is set."""
-    import dataclasses
-
-    assert dataclasses.is_dataclass(new)
-    assert not isinstance(new, type)
-    values = {field.name: getattr(new, field.name) for field in dataclasses.fields(new)}
-    kept = {name: value for name, value in values.items() if value not in (None, "")}
-    return dataclasses.replace(old, **kept)  # type: ignore[type-var]
+    await maintenance.update(engine, exchange)
 
 
 async def _resize(engine: Engine, exchange: Exchange) -> None:
@@ -266,20 +172,6 @@ async def _remove(engine: Engine, exchange: Exchange) -> None:
 
 
 async def _prune(engine: Engine, exchange: Exchange) -> None:
-    filters = filtering.parse_filters(exchange.text("filters"), {"label", "until", "label!"})
-    deleted = []
-    for container in engine.all():
-        stopped = container.record.state in (State.CREATED, State.EXITED, State.DEAD)
-        labels = dict(container.config.labels)
-        if stopped and filtering.match_labels(filters.get("label", ()), labels):
-            try:
-                await engine.remove_container(container.record.id)
-            except (Conflict, NotFound):
-                # Started or removed by somebody else in the meantime.
-                continue
-            except OrlopError as error:
-                engine.host.warn(f"prune: {error}, ignoring")
-                continue
-            deleted.append(container.record.id)
-        await asyncio.sleep(0)
-    await exchange.respond_json(200, {"ContainersDeleted": deleted, "SpaceReclaimed": 0})
+    from orlop.engine.api import maintenance
+
+    await maintenance.prune(engine, exchange)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orlop.engine.config import ContainerConfig
+    from orlop.engine.config import ContainerConfig, Resources
     from orlop.wire.docker.fields import Object
 
 _NO = "Your kernel does not support"
@@ -16,11 +16,11 @@ _GONE = "or the cgroup is not mounted."
 
 def find_warnings(config: ContainerConfig, host: Object, controllers: frozenset[str]) -> list[str]:
     """Warnings about limits without a controller, and about options that mean nothing here."""
-    return [*_about_limits(config, controllers), *_about_options(host)]
+    return [*limit_warnings(config.resources, controllers), *_about_options(host)]
 
 
-def _about_limits(config: ContainerConfig, controllers: frozenset[str]) -> Iterator[str]:
-    limits = config.resources
+def limit_warnings(limits: Resources, controllers: frozenset[str]) -> list[str]:
+    """Warnings about limits whose controller this host does not have."""
     has_cpu = limits.cpus or limits.cpu_quota_usec or limits.cpu_period_usec
     cases: tuple[tuple[str, object, str], ...] = (
         ("memory", limits.memory_bytes, f"memory limit capabilities {_GONE} Limitation discarded."),
@@ -48,9 +48,11 @@ def _about_limits(config: ContainerConfig, controllers: frozenset[str]) -> Itera
         ),
         ("io", limits.io_limits, f"Block I/O limits {_GONE} Block I/O limits discarded."),
     )
-    for controller, asked, text in cases:
-        if asked and controller not in controllers:
-            yield f"{_NO} {text}"
+    return [
+        f"{_NO} {text}"
+        for controller, asked, text in cases
+        if asked and controller not in controllers
+    ]
 
 
 def _about_options(host: Object) -> Iterator[str]:

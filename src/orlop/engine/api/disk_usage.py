@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -63,12 +62,9 @@ def _layers_size(engine: Engine) -> int:
 
 
 async def _containers(engine: Engine) -> list[dict[str, Any]]:
-    found = []
-    for container in engine.all():
-        size_bytes = await asyncio.to_thread(tree_size_bytes, container.layout.upper)
-        sizes = {"SizeRw": size_bytes, "SizeRootFs": size_bytes}
-        found.append(render.summary(container) | sizes)
-    return found
+    from orlop.engine.api.container_list import sizes
+
+    return [render.summary(container) | await sizes(container) for container in engine.all()]
 
 
 def tree_size_bytes(directory: Path) -> int:

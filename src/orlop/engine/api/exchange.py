@@ -163,10 +163,10 @@ class Exchange:
         """A line of JSON in a stream."""
         await self.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
 
-    async def hijack(self, content_type: str = RAW_STREAM) -> RawStream:
+    async def hijack(self, content_type: str = RAW_STREAM, more_headers: Headers = ()) -> RawStream:
         """Take the connection out of HTTP: bytes in both directions.
 
         The client is told with 101 if it asked to upgrade, else with 200 and no length.
         """
         self.responded = True
-        return await self._connection.hijack(self._head, content_type)
+        return await self._connection.hijack(self._head, content_type, more_headers)

@@ -15,6 +15,7 @@ from orlop.wire import detach_keys, stdcopy
 from orlop.wire.stdcopy import Stream
 
 if TYPE_CHECKING:
+    from orlop.engine.api.attach import ByteStream
     from orlop.engine.api.exchange import Exchange
     from orlop.engine.container import Container
     from orlop.engine.engine import Engine
@@ -34,6 +35,14 @@ def routes(engine: Engine) -> list[Route]:
     async def stats(exchange: Exchange) -> None:
         await _stats(engine.find(exchange.parameters["id"]), exchange)
 
+    async def attach_websocket(exchange: Exchange) -> None:
+        from orlop.engine.api import websocket_stream
+
+        container = engine.find(exchange.parameters["id"])
+        _refuse_attach(container)
+        raw = await websocket_stream.accept(exchange)
+        await _run_attach(container, exchange, raw, framed=False)
+
     async def attach(exchange: Exchange) -> None:
         await _attach(engine.find(exchange.parameters["id"]), exchange)
 
@@ -42,6 +51,7 @@ def routes(engine: Engine) -> list[Route]:
         Route("POST", "/containers/{id}/wait", wait),
         Route("GET", "/containers/{id}/stats", stats),
         Route("POST", "/containers/{id}/attach", attach),
+        Route("GET", "/containers/{id}/attach/ws", attach_websocket),
     ]
 
 
@@ -145,16 +155,27 @@ def _empty_stats(container: Container) -> dict[str, Any]:
 
 
 async def _attach(container: Container, exchange: Exchange) -> None:
-    config = container.config
+    _refuse_attach(container)
+    detach_keys.parse(exchange.text("detachKeys"))
+    raw = await exchange.hijack(stream_type(container.config.tty))
+    await _run_attach(container, exchange, raw, framed=not container.config.tty)
+
+
+def _refuse_attach(container: Container) -> None:
     if container.record.state is State.PAUSED:
         raise Conflict(
             f"Container {container.record.id} is paused, unpause the container before attach."
         )
+
+
+async def _run_attach(
+    container: Container, exchange: Exchange, raw: ByteStream, *, framed: bool
+) -> None:
+    config = container.config
     keys = detach_keys.parse(exchange.text("detachKeys")) if config.tty else b""
     stream, logs = exchange.flag("stream"), exchange.flag("logs")
     wanted = frozenset(s for s in (Stream.STDOUT, Stream.STDERR) if exchange.flag(s.name.lower()))
-    raw = await exchange.hijack(stream_type(config.tty))
-    attachment = Attachment(raw, container.io.listeners, wanted, framed=not config.tty)
+    attachment = Attachment(raw, container.io.listeners, wanted, framed=framed)
     if logs:
         async for block in LogReader(container.log, LogQuery(streams=wanted)).blocks():
             attachment.deliver(block.stream, block.payload)
