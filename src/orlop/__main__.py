@@ -24,6 +24,7 @@ PROGRAMS = {
 WORKERS = {
     "config": "orlop.system.config_worker",
     "copy": "orlop.engine.copy_worker",
+    "registry": "orlop.engine.registry.worker",
     "store": "orlop.engine.store.worker",
     "archive": "orlop.engine.archive_worker",
     "tree": "orlop.engine.store.tree_worker",

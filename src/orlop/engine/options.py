@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orlop import __version__
+from orlop.engine.registry.settings import Registries
 from orlop.engine.settings import DEFAULT_BRIDGE, DEFAULT_TABLE, EngineSettings, NetworkSettings
 
 DEFAULT_DATA = Path("/var/lib/orlop/user")
@@ -15,6 +16,7 @@ DEFAULT_SOCKET = Path("/run/orlop/docker.sock")
 DEFAULT_CGROUP = "orlop"
 DEFAULT_RUNTIME = Path("/usr/bin/crun")
 DEFAULT_SECCOMP_PROFILE = Path("/usr/share/containers/seccomp.json")
+DEFAULT_CERTS = Path("/etc/docker/certs.d")
 CGROUPS = Path("/sys/fs/cgroup")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -32,6 +34,7 @@ class Options:
     seccomp_profile: Path = DEFAULT_SECCOMP_PROFILE
     networks: NetworkSettings | None = None
     group: str = ""
+    registries: Registries = Registries()  # noqa: RUF009 - frozen
     log_level: str = "info"
     check: bool = False
     repair: bool = False
@@ -48,6 +51,7 @@ class Options:
             seccomp_profile=self.seccomp_profile,
             durable=True,
             networks=self.networks,
+            registries=self.registries,
             version=__version__,
         )
 
@@ -76,6 +80,10 @@ def parse(argv: list[str]) -> Options:
     add("--bridge", default=DEFAULT_BRIDGE, metavar="NAME", help="of the default network")
     add("--subnet", default="", metavar="CIDR", help="of the default network")
     add("--no-networks", action="store_true", help="host and none only; needs no nft")
+    add("--registry-mirror", action="append", default=[], metavar="URL", help="before Docker Hub")
+    add("--insecure-registry", action="append", default=[], metavar="HOST", help="TLS unchecked")
+    add("--certs-dir", type=Path, default=DEFAULT_CERTS, metavar="DIR", help="HOST/*.crt to trust")
+    add("--search-registry", default="", metavar="HOST", help="registry that is searched")
     add("--log-level", default="info", choices=LOG_LEVELS)
     found = parser.parse_args(argv)
     if found.repair and found.action != "check":
@@ -96,6 +104,12 @@ def parse(argv: list[str]) -> Options:
         runtime=found.runtime,
         seccomp_profile=found.seccomp_profile,
         group=found.group,
+        registries=Registries(
+            mirrors=tuple(found.registry_mirror),
+            insecure=tuple(found.insecure_registry),
+            certificates=str(found.certs_dir.absolute()),
+            search=found.search_registry,
+        ),
         log_level=found.log_level,
         check=found.action == "check",
         repair=found.repair,

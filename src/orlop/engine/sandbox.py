@@ -39,17 +39,19 @@ def drop_privileges(
     directory: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     *,
+    network: bool = False,
     start_threads: Callable[[], None] = lambda: None,
 ) -> None:
     """Become nobody for good, with *directory* (a descriptor) as the root and the present place.
 
-    *start_threads* is the last chance for a process or thread to be made. Without root only the
-    limits are set: for tests, and for an engine that has none itself.
+    With *network* it keeps the network. *start_threads* is the last chance for a process or thread
+    to be made. Without root only the limits are set: for tests, and for an engine that has none
+    itself.
     """
     os.umask(0o077)
     root = os.geteuid() == 0
     if root:
-        os.unshare(_CLONE_FLAGS)
+        os.unshare(_CLONE_FLAGS & ~os.CLONE_NEWNET if network else _CLONE_FLAGS)
     check(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     start_threads()
     if directory is not None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orlop.engine.registry.settings import Registries
 from orlop.wire.compose_model import LogLimits
 
 DEFAULT_PIDS_LIMIT = 512
@@ -51,6 +52,7 @@ class EngineSettings:
     """What `--init` puts before a container's command."""
     is_pid1: bool = False
     durable: bool = False
+    registries: Registries = field(default_factory=Registries)
     log_limits: LogLimits = field(default_factory=LogLimits)
     pids_limit: int = DEFAULT_PIDS_LIMIT
     networks: NetworkSettings | None = None

@@ -128,6 +128,10 @@ class Exchange:
         self.responded = True
         await self._connection.respond(status, headers, b"")
 
+    def cancel_on_disconnect(self) -> None:
+        """From now on the handler is cancelled when the client goes away."""
+        self._connection.cancel_on_disconnect()
+
     async def begin_stream(
         self, content_type: str, status: int = 200, more_headers: Headers = ()
     ) -> None:

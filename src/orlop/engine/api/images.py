@@ -21,16 +21,7 @@ NETWORKS = (("host", "host"), ("none", "null"))
 def routes(engine: Engine) -> list[Route]:
     """The rows of the route table that are answered here."""
 
-    async def create(exchange: Exchange) -> None:
-        if not exchange.text("fromSrc"):
-            await _no_store(exchange)
-        from orlop.engine.api.image_make import import_image
-
-        await import_image(engine, exchange)
-
     return [
-        Route("POST", "/images/create", create),
-        Route("POST", "/images/{name:path}/push", _no_store),
         Route("POST", "/build", _no_store),
         Route("GET", "/networks", _networks),
         Route("GET", "/networks/{name}", _network),

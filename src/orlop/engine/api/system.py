@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.api import cluster
 from orlop.engine.api.router import Route
-from orlop.lib.errors import NotImplementedYet
 
 if TYPE_CHECKING:
     from orlop.engine.api.exchange import Exchange
@@ -51,7 +50,6 @@ def routes(engine: Engine) -> list[Route]:
         Route("GET", "/info", info),
         Route("GET", "/events", events),
         Route("GET", "/system/df", df),
-        Route("POST", "/auth", _no_registry),
         *cluster.routes(),
     ]
 
@@ -59,7 +57,3 @@ def routes(engine: Engine) -> list[Route]:
 async def _ping(exchange: Exchange) -> None:
     data = b"" if exchange.method == "HEAD" else b"OK"
     await exchange.respond_bytes(200, data, "text/plain; charset=utf-8", PING_HEADERS)
-
-
-async def _no_registry(exchange: Exchange) -> None:
-    raise NotImplementedYet("registries are not supported yet")

@@ -12,6 +12,7 @@ from orlop.engine.api import (
     image_save,
     image_store,
     images,
+    registry,
     streams,
     system,
     volumes,
@@ -39,6 +40,7 @@ def make_router(engine: Engine, extra_routes: Sequence[Route] = ()) -> Router:
             *image_make.routes(engine),
             *image_save.routes(engine),
             *image_store.routes(engine),
+            *registry.routes(engine),
             *images.routes(engine),
             *volumes.routes(engine),
         ]

@@ -116,16 +116,28 @@ class Ingest:
             ResourceExhausted: it is too large for the disk or a limit.
         """
         job = {"digest": digest, "diff_id": diff_id}
-        async with self._staging() as directory:
+        async with self.staging() as directory:
             facts = await self._work(directory, "layer", job, input_fd, TIMEOUT_S)
-            layer = await self._store_layer(directory, facts)
-            if keep_blob and facts["compression"]:
-                blob_digest = str(facts["blob_digest"])
-                self.pin(blob_digest)
-                await asyncio.to_thread(
-                    self._store.directory.add_blob, directory, str(facts["blob_file"]), blob_digest
-                )
-            return AddedLayer(layer, str(facts["blob_digest"]), int(facts["blob_size"]))
+            return await self.take_layer(directory, facts, keep_blob=keep_blob)
+
+    async def take_layer(
+        self, directory: Path, facts: Mapping[str, Any], *, keep_blob: bool = True
+    ) -> AddedLayer:
+        """Store a layer that a worker made in *directory*, from `staging`.
+
+        *facts* are what the store's worker answers to `layer`; others that make layers do too.
+
+        Raises:
+            ResourceExhausted: no room.
+        """
+        layer = await self._store_layer(directory, facts)
+        if keep_blob and facts["compression"]:
+            blob_digest = str(facts["blob_digest"])
+            self.pin(blob_digest)
+            await asyncio.to_thread(
+                self._store.directory.add_blob, directory, str(facts["blob_file"]), blob_digest
+            )
+        return AddedLayer(layer, str(facts["blob_digest"]), int(facts["blob_size"]))
 
     async def add_image(
         self,
@@ -141,7 +153,7 @@ class Ingest:
         Raises:
             InvalidArgument: a document is none, or does not fit the layers.
         """
-        async with self._staging() as directory:
+        async with self.staging() as directory:
             await asyncio.to_thread(_write, directory, {"config": config, "manifest": manifest})
             job = {
                 "config": "config",
@@ -178,7 +190,7 @@ class Ingest:
         """
         machine = host_platform(platform.machine())
         job = {"platform": f"{machine.os}/{machine.architecture}"}
-        async with self._staging() as directory:
+        async with self.staging() as directory:
             result = await self._work(directory, "load", job, input_fd, TIMEOUT_S)
             new: set[str] = set()
             for facts in result["layers"]:
@@ -243,7 +255,7 @@ class Ingest:
         return self._store.layers.setdefault(record.diff_id, record)
 
     @contextlib.asynccontextmanager
-    async def _staging(self) -> AsyncIterator[Path]:
+    async def staging(self) -> AsyncIterator[Path]:
         """A directory for one worker, deleted afterwards."""
         store = self._store.directory
         path = store.staging / os.urandom(8).hex()
