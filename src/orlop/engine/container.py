@@ -388,7 +388,7 @@ class Container:
         try:
             image = self.image()
             if self.host.networks is not None:
-                await self.host.networks.sandboxes.attach(self.record, self.layout.run)
+                await self.host.networks.sandboxes.attach(self.record, self.layout)
             await self.host.images.mount(image, self.record.id)
             volumes = await volume_mounts.attach(
                 self.host, self.layout, self.config, self.record.id
@@ -631,6 +631,8 @@ class Container:
         old = self.name
         self.record.config = dataclasses.replace(self.config, name=name)
         self._save()
+        if self.host.networks is not None:
+            self.host.networks.sandboxes.renamed(self.record, self.layout)
         self.publish("rename", {"oldName": f"/{old}"})
 
     async def _update(self, policy: RestartPolicy | None, resources: Resources | None) -> None:

@@ -1,13 +1,13 @@
 """`peer.py serve KIND PORT`: answer everybody with his address. `peer.py ask KIND ADDRESS PORT`.
 
-KIND is `tcp` or `udp`. Servers take both IP versions. An answer that does not come in two seconds
-does not come.
+KIND is `tcp` or `udp`, or `dns` for a name server to which every name is 203.0.113.7. Servers take
+both IP versions. An answer that does not come soon does not come.
 """
 
 import socket
 import sys
 
-TIMEOUT_S = 2.0
+TIMEOUT_S = 1.0
 
 
 def serve(kind: str, port: int) -> None:
@@ -29,6 +29,19 @@ def serve(kind: str, port: int) -> None:
             client.close()
 
 
+def serve_names(port: int) -> None:
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("", port))
+    print("ready", flush=True)
+    while True:
+        data, peer = server.recvfrom(512)
+        question = data[12 : data.index(b"\0", 12) + 5]
+        records = 1 if question[-3] == 1 else 0
+        head = data[:2] + b"\x81\x80\0\1\0" + bytes([records]) + bytes(4)
+        record = b"\xc0\x0c\0\1\0\1\0\0\0\x0a\0\4" + bytes([203, 0, 113, 7])
+        server.sendto(head + question + record * records, peer)
+
+
 def ask(kind: str, address: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as sock:
@@ -40,7 +53,9 @@ def ask(kind: str, address: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "serve":
+    if sys.argv[1:3] == ["serve", "dns"]:
+        serve_names(int(sys.argv[3]))
+    elif sys.argv[1] == "serve":
         serve(sys.argv[2], int(sys.argv[3]))
     else:
         ask(sys.argv[2], sys.argv[3], int(sys.argv[4]))

@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from orlop.engine.network.names import make_index
 from orlop.engine.network.rules import network_rows
 from orlop.engine.network.table import Table
 from orlop.lib.errors import InvalidArgument, NotFound, Unavailable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from orlop.engine.network.joining import NetworkPools
     from orlop.engine.network.kernel import Kernel
     from orlop.engine.network.model import Endpoint, Network
+    from orlop.engine.network.names import Index
     from orlop.engine.network.rules import Row
     from orlop.engine.network.sandbox import Sandbox
     from orlop.engine.settings import NetworkSettings
@@ -41,6 +43,7 @@ class Core:
         self.failure = ""
         """Why there are no networks but host and none; empty when there are."""
         self.table = Table(settings.table, settings.nft, host.children, host.tasks, self._rows)
+        self._names: dict[str, Index] = {}
         self._thread = ThreadPoolExecutor(1, "network")
 
     async def in_thread[T, **P](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -91,9 +94,24 @@ class Core:
 
     def endpoints_in(self, network: Network) -> list[tuple[str, Endpoint]]:
         """Ids and endpoints of the containers that are in *network* now."""
+        return self.endpoints_of(network.id)
+
+    def names_in(self, network_id: str) -> Index:
+        """Endpoints in a network by name, kept until `endpoints_changed`."""
+        index = self._names.get(network_id)
+        if index is None:
+            index = self._names[network_id] = make_index(self.endpoints_of(network_id))
+        return index
+
+    def endpoints_changed(self) -> None:
+        """To be called when any container has come, gone or changed networks."""
+        self._names.clear()
+
+    def endpoints_of(self, network_id: str) -> list[tuple[str, Endpoint]]:
+        """The same by the network's id."""
         found = []
         for sandbox in self.sandboxes.values():
-            endpoint = sandbox.endpoint_in(network.id)
+            endpoint = sandbox.endpoint_in(network_id)
             if endpoint is not None:
                 found.append((sandbox.container_id, endpoint))
         return found

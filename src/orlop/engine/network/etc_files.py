@@ -134,10 +134,19 @@ def plan_hosts(
         addresses = host_gateway if address == HOST_GATEWAY else (address,)
         lines += [f"{each}\t{name}" for each in addresses]
     lines += [f"{address}\t{name}" for address, name in linked]
-    own = " ".join(names)
-    for endpoint in endpoints:
-        lines += [f"{address}\t{own}" for address in (endpoint.ipv4, endpoint.ipv6) if address]
+    lines += own_lines(endpoints, names)
     return "\n".join(lines) + "\n"
+
+
+def own_lines(endpoints: Sequence[Endpoint], names: Sequence[str]) -> list[str]:
+    """The lines of a container's own addresses."""
+    own = " ".join(names)
+    return [
+        f"{address}\t{own}"
+        for endpoint in endpoints
+        for address in (endpoint.ipv4, endpoint.ipv6)
+        if address
+    ]
 
 
 def plan_hosts_like_host(extra: Sequence[tuple[str, str]]) -> str:

@@ -240,6 +240,44 @@ def transact(sock: NetlinkSocket, requests: Sequence[Request]) -> None:
     sock.collect(sequences)
 
 
+NAME_SERVER = "127.0.0.11"
+NAME_SERVER_PORT = 53
+
+
+def open_name_server(
+    namespace: int, table: str, port: int = 0
+) -> tuple[socket.socket, socket.socket]:
+    """Sockets for a name server in *namespace*, UDP and TCP, which port 53 of its address leads to.
+
+    They listen on another port, the same as before if *port* is given, so that the container may
+    have a name server of its own on all addresses.
+
+    Raises:
+        OSError: with the kernel's reason.
+    """
+    with in_namespace(namespace):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            udp.bind((NAME_SERVER, port))
+            chosen = udp.getsockname()[1]
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tcp.bind((NAME_SERVER, chosen))
+            tcp.listen()
+            if not port:
+                protocols = (socket.IPPROTO_UDP, socket.IPPROTO_TCP)
+                requests = nftables.redirect_port(
+                    table, packed(NAME_SERVER), protocols, NAME_SERVER_PORT, chosen
+                )
+                with NetlinkSocket(NETLINK_NETFILTER) as inner:
+                    transact(inner, requests)
+        except BaseException:
+            udp.close()
+            tcp.close()
+            raise
+    return udp, tcp
+
+
 def new_namespace() -> int:
     """A descriptor of a new network namespace, its loopback up.
 

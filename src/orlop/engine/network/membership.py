@@ -37,7 +37,7 @@ async def connect(networks: Networks, container: Container, wanted: EndpointConf
         changed = _with_endpoints(config, endpoints)
         if container.record.state.is_up:
             sandboxes = networks.sandboxes
-            await sandboxes.connect(container.record, container.layout.run, named, endpoints)
+            await sandboxes.connect(container.record, container.layout, named, endpoints)
         container.replace_config(changed)
 
     await container.perform(operation)
@@ -67,7 +67,7 @@ async def disconnect(networks: Networks, container: Container, ref: str, *, forc
         endpoints = tuple(e for e in joining.wanted_endpoints(config) if e is not found)
         if container.record.state.is_up:
             sandboxes = networks.sandboxes
-            await sandboxes.disconnect(container.record, container.layout.run, network, endpoints)
+            await sandboxes.disconnect(container.record, container.layout, network, endpoints)
         container.replace_config(_with_endpoints(config, endpoints))
 
     await container.perform(operation)

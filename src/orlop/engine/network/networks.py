@@ -79,6 +79,7 @@ class Networks:
                 self._core.failure = f"container networks cannot be used: {error}"
                 self._core.host.warn(self._core.failure)
         self._core.ready.set()
+        await self.sandboxes.reopen_name_servers()
 
     async def close(self) -> None:
         """Let go. Containers keep their networks, and the published ports they have."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orlop.engine import json_codec
 from orlop.engine.network import joining, rules
+from orlop.engine.network.kernel import new_namespace, open_name_server
 from orlop.engine.network.model import SandboxState
 from orlop.lib import atomic_file
 from orlop.lib.errors import InvalidArgument
@@ -24,11 +26,15 @@ if TYPE_CHECKING:
     from orlop.engine.endpoints import EndpointConfig
     from orlop.engine.network.kernel import Kernel
     from orlop.engine.network.model import Endpoint, Network
+    from orlop.engine.network.name_server import NameServer
     from orlop.engine.network.ports import HeldPort
     from orlop.engine.network.relay import Relay
     from orlop.engine.network.rules import Row
 
 log = logging.getLogger(__name__)
+
+type Sockets = tuple[socket.socket, socket.socket]
+"""UDP and TCP."""
 
 FILE_NAME = "network.json"
 FORMAT = 1
@@ -46,6 +52,11 @@ class Sandbox:
     """Descriptor of the network namespace."""
     held: list[HeldPort] = field(default_factory=list)
     relays: list[Relay] = field(default_factory=list)
+    name_server: NameServer | None = None
+    links: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """`CONTAINER:ALIAS` by network id: names that only this container uses."""
+    dns: tuple[str, ...] = ()
+    """Name servers the container asked for; empty: the host's."""
 
     def rows(self) -> list[Row]:
         """What it has in the nftables table."""
@@ -84,14 +95,16 @@ class Sandbox:
         return next(number for number in range(len(names) + 1) if f"{prefix}{number}" not in names)
 
 
-def build(kernel: Kernel, sandbox: Sandbox, networks: dict[str, Network]) -> None:
-    """Make the namespace with everything in it. In the network thread.
+def build(
+    kernel: Kernel, sandbox: Sandbox, networks: dict[str, Network], *, name_server: bool
+) -> Sockets | None:
+    """Make the namespace with everything in it; sockets for a name server if there is to be one.
+
+    In the network thread.
 
     Raises:
         OSError: with the kernel's reason; nothing is left of it.
     """
-    from orlop.engine.network.kernel import new_namespace
-
     namespace = new_namespace()
     try:
         for endpoint in sandbox.state.endpoints:
@@ -100,11 +113,13 @@ def build(kernel: Kernel, sandbox: Sandbox, networks: dict[str, Network]) -> Non
         routes = sandbox.default_routes()
         if routes:
             kernel.set_default_routes(namespace, (), routes)
+        sockets = open_name_server(namespace, kernel.table) if name_server else None
     except BaseException:
         # With its last reference the namespace goes, and every interface in it.
         os.close(namespace)
         raise
     sandbox.namespace = namespace
+    return sockets
 
 
 def write_state(directory: Path, state: SandboxState) -> None:

@@ -11,9 +11,13 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orlop.engine.network import etc_files, joining
+from orlop.engine.network import joining
 from orlop.engine.network import sandbox as sandboxes
+from orlop.engine.network.etc_writer import EtcWriter, needs_name_server
+from orlop.engine.network.kernel import open_name_server
 from orlop.engine.network.model import HOST_BINDING, Driver, SandboxState
+from orlop.engine.network.name_server import NameServer
+from orlop.engine.network.names import ContainerResolver, links_by_network
 from orlop.engine.network.ports import HostPorts
 from orlop.engine.network.relay import Relay
 from orlop.engine.network.sandbox import NO_FD, Sandbox
@@ -21,7 +25,6 @@ from orlop.lib.errors import Conflict, Internal, OrlopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from orlop.engine.config import ContainerConfig
     from orlop.engine.container import Container
@@ -41,6 +44,7 @@ class Sandboxes:
     def __init__(self, core: Core, find: Callable[[str], Container]) -> None:
         self._core = core
         self._find_container = find
+        self._etc = EtcWriter(core, find)
         self.ports = HostPorts()
 
     def recover(self, containers: Sequence[Container]) -> None:
@@ -58,7 +62,7 @@ class Sandboxes:
             pools = self._core.known.get(endpoint.network_id)
             if pools is not None:
                 pools.keep(endpoint)
-        sandbox = Sandbox(record.id, state)
+        sandbox = self._new_sandbox(record, state)
         sandbox.held = self.ports.rebind(state.ports)
         if len(sandbox.held) < len(state.ports):
             self._core.host.warn(
@@ -70,15 +74,49 @@ class Sandboxes:
         self._core.sandboxes[record.id] = sandbox
         self._start_relays(sandbox)
 
+    async def reopen_name_servers(self) -> None:
+        """Those of containers that were found running. One that cannot be is reported."""
+        table = self._core.settings.table
+        for sandbox in tuple(self._core.sandboxes.values()):
+            port = sandbox.state.dns_port
+            if not port or sandbox.namespace < 0 or sandbox.name_server is not None:
+                continue
+            try:
+                sockets = await self._core.in_thread(
+                    open_name_server, sandbox.namespace, table, port
+                )
+            except OSError as error:
+                id_ = sandbox.container_id[:12]
+                self._core.host.warn(f"container {id_} has no name server: {error}")
+                continue
+            self._start_name_server(sandbox, sockets)
+
+    def _start_name_server(self, sandbox: Sandbox, sockets: sandboxes.Sockets) -> None:
+        if self._core.sandboxes.get(sandbox.container_id) is not sandbox:
+            # It has ended while they were made.
+            for sock in sockets:
+                sock.close()
+            return
+        resolver = ContainerResolver(self._core, sandbox)
+        sandbox.name_server = NameServer(*sockets, resolver, self._core.host.tasks)
+        sandbox.name_server.start()
+
     def close(self) -> None:
         """Let go of descriptors and ports of the host."""
         for sandbox in self._core.sandboxes.values():
-            self._release_ports(sandbox)
-            if sandbox.namespace >= 0:
-                os.close(sandbox.namespace)
-                sandbox.namespace = NO_FD
+            self._let_go(sandbox)
 
-    async def attach(self, record: Record, directory: Path) -> None:
+    def _let_go(self, sandbox: Sandbox) -> None:
+        self._release_ports(sandbox)
+        if sandbox.name_server is not None:
+            sandbox.name_server.close()
+            sandbox.name_server = None
+        if sandbox.namespace >= 0:
+            # The kernel takes the namespace apart by itself, with all interfaces in it.
+            os.close(sandbox.namespace)
+            sandbox.namespace = NO_FD
+
+    async def attach(self, record: Record, layout: Layout) -> None:
         """Make the container's namespace ready for its start.
 
         Raises:
@@ -99,18 +137,28 @@ class Sandboxes:
         self._core.sandboxes[record.id] = sandbox
         networks = {pools.network.id: pools.network for pools in self._core.known.values()}
         try:
-            await self._core.in_thread(sandboxes.build, kernel, sandbox, networks)
+            sockets = await self._core.in_thread(
+                sandboxes.build,
+                kernel,
+                sandbox,
+                networks,
+                name_server=needs_name_server(sandbox),
+            )
+            if sockets is not None:
+                sandbox.state = replace(sandbox.state, dns_port=sockets[0].getsockname()[1])
+                self._start_name_server(sandbox, sockets)
             await self._core.change(add=sandbox.rows())
-            sandboxes.write_state(directory, sandbox.state)
+            sandboxes.write_state(layout.run, sandbox.state)
         except (OSError, OrlopError) as error:
             self.release(record.id)
             raise Internal(f"failed to set up container networking: {error}") from error
+        self._core.endpoints_changed()
         self._start_relays(sandbox)
         for endpoint in sandbox.state.endpoints:
             self._core.publish("connect", networks[endpoint.network_id], record.id)
 
     def _plan_sandbox(self, record: Record) -> Sandbox:
-        sandbox = Sandbox(record.id, SandboxState())
+        sandbox = self._new_sandbox(record, SandboxState())
         wanted = self._resolve(record.config)
         try:
             for item in wanted:
@@ -122,6 +170,10 @@ class Sandboxes:
             self._give_back(sandbox)
             raise
         return sandbox
+
+    def _new_sandbox(self, record: Record, state: SandboxState) -> Sandbox:
+        links = links_by_network(self._core, joining.wanted_endpoints(record.config))
+        return Sandbox(record.id, state, links=links, dns=record.config.networking.dns)
 
     def _resolve(self, config: ContainerConfig) -> list[EndpointConfig]:
         """The networks the container is to be in, by their names."""
@@ -189,10 +241,8 @@ class Sandboxes:
             return
         rows = sandbox.rows()
         self._give_back(sandbox)
-        if sandbox.namespace >= 0:
-            # The kernel takes the namespace apart by itself, with all interfaces in it.
-            os.close(sandbox.namespace)
-            sandbox.namespace = NO_FD
+        self._let_go(sandbox)
+        self._core.endpoints_changed()
         for endpoint in sandbox.state.endpoints:
             pools = self._core.known.get(endpoint.network_id)
             if pools is not None:
@@ -203,7 +253,7 @@ class Sandboxes:
     async def connect(
         self,
         record: Record,
-        directory: Path,
+        layout: Layout,
         wanted: EndpointConfig,
         all_wanted: Sequence[EndpointConfig],
     ) -> None:
@@ -225,13 +275,13 @@ class Sandboxes:
             sandbox.state = before
             self._core.known[network.id].give_back(endpoint)
             raise Internal(f"cannot connect to network {network.name}: {error}") from error
-        await self._follow(sandbox, before, record, directory, all_wanted)
+        await self._follow(sandbox, before, record, layout, all_wanted)
         self._core.publish("connect", network, record.id)
 
     async def disconnect(
         self,
         record: Record,
-        directory: Path,
+        layout: Layout,
         network: Network,
         all_wanted: Sequence[EndpointConfig],
     ) -> None:
@@ -252,7 +302,7 @@ class Sandboxes:
         except OSError as error:
             self._core.host.warn(f"cannot delete {endpoint.interface}: {error}, ignoring")
         self._core.known[network.id].give_back(endpoint)
-        await self._follow(sandbox, before, record, directory, all_wanted)
+        await self._follow(sandbox, before, record, layout, all_wanted)
         self._core.publish("disconnect", network, record.id)
 
     async def _follow(
@@ -260,7 +310,7 @@ class Sandboxes:
         sandbox: Sandbox,
         before: SandboxState,
         record: Record,
-        directory: Path,
+        layout: Layout,
         all_wanted: Sequence[EndpointConfig],
     ) -> None:
         """After a change of endpoints: choose default route and what published ports lead to."""
@@ -286,13 +336,52 @@ class Sandboxes:
         new_rows = sandbox.rows()
         if rows != new_rows:
             await self._core.change(add=new_rows, delete=rows)
-        sandboxes.write_state(directory, sandbox.state)
+        self._core.endpoints_changed()
+        sandbox.links = links_by_network(self._core, all_wanted)
+        await self._follow_names(sandbox, before, record, layout)
+        sandboxes.write_state(layout.run, sandbox.state)
+
+    async def _follow_names(
+        self, sandbox: Sandbox, before: SandboxState, record: Record, layout: Layout
+    ) -> None:
+        """After a change of endpoints: the files in /etc, and a name server when one is needed."""
+        config = record.config
+        if not sandbox.state.dns_port and needs_name_server(sandbox):
+            table = self._core.settings.table
+            sockets = await self._core.in_thread(open_name_server, sandbox.namespace, table)
+            sandbox.state = replace(sandbox.state, dns_port=sockets[0].getsockname()[1])
+            self._start_name_server(sandbox, sockets)
+            if config.manage_etc:
+                self._etc.write_resolv_conf(record, layout.etc)
+        if config.manage_etc:
+            hostname = (layout.etc / "hostname").read_text().strip()
+            self._etc.update_hosts(layout.etc, hostname, config.domainname, before, sandbox.state)
 
     async def _withdraw(self, rows: list[Row]) -> None:
         try:
             await self._core.change(delete=rows)
         except OrlopError as error:
             self._core.host.warn(f"{error}, ignoring")
+
+    def renamed(self, record: Record, layout: Layout) -> None:
+        """The container has another name: so it has in its networks."""
+        sandbox = self._core.sandboxes.get(record.id)
+        if sandbox is None:
+            return
+        wanted = {item.network: item for item in self._resolve(record.config)}
+        endpoints = tuple(
+            replace(
+                endpoint,
+                names=joining.endpoint_names(record.config, record.id, wanted[endpoint.network]),
+            )
+            if endpoint.names and endpoint.network in wanted
+            else endpoint
+            for endpoint in sandbox.state.endpoints
+        )
+        sandbox.state = replace(sandbox.state, endpoints=endpoints)
+        self._core.endpoints_changed()
+        with contextlib.suppress(OSError):
+            sandboxes.write_state(layout.run, sandbox.state)
 
     def _joined(self, mode: str) -> Container:
         """The container whose namespace another is to be in.
@@ -322,40 +411,12 @@ class Sandboxes:
             namespaces = (*namespaces, ("network", path))
         if facts.etc_dir is None:
             return replace(facts, namespaces=namespaces)
-        etc = self._write_etc(record, layout, facts.hostname)
-        return replace(facts, namespaces=namespaces, etc_dir=etc)
+        if mode.startswith(joining.CONTAINER_MODE):
+            return replace(facts, namespaces=namespaces, etc_dir=self._joined(mode).layout.etc)
+        self._etc.write(record, layout.etc, facts.hostname)
+        return replace(facts, namespaces=namespaces, etc_dir=layout.etc)
 
     def state_of(self, container_id: str) -> SandboxState | None:
         """What a running container has of networks."""
         sandbox = self._core.sandboxes.get(container_id)
         return None if sandbox is None else sandbox.state
-
-    def _write_etc(self, record: Record, layout: Layout, hostname: str) -> Path:
-        if record.config.network.startswith(joining.CONTAINER_MODE):
-            return self._joined(record.config.network).layout.etc
-        layout.etc.mkdir(mode=0o755, exist_ok=True)
-        (layout.etc / "hostname").write_text(hostname + "\n")
-        (layout.etc / "hosts").write_text(self._hosts(record, hostname))
-        (layout.etc / "resolv.conf").write_text(self._resolv_conf(record))
-        return layout.etc
-
-    def _hosts(self, record: Record, hostname: str) -> str:
-        config, state = record.config, self.state_of(record.id)
-        if config.network == "host":
-            return etc_files.plan_hosts_like_host(config.extra_hosts)
-        names = [f"{hostname}.{config.domainname}", hostname] if config.domainname else [hostname]
-        endpoints = () if state is None else state.endpoints
-        bridge = self._core.find("bridge")
-        gateways = [pool.gateway for pool in bridge.pools if pool.gateway]
-        return etc_files.plan_hosts(config.extra_hosts, endpoints, names, (), gateways)
-
-    def _resolv_conf(self, record: Record) -> str:
-        networking = record.config.networking
-        if record.config.network == "none":
-            return ""
-        host = etc_files.read_host_resolvers()
-        if record.config.network == "host":
-            return etc_files.plan_resolv_conf(host, networking, embedded=False, same_host=True)
-        state = self.state_of(record.id)
-        embedded = state is not None and state.dns_port != 0
-        return etc_files.plan_resolv_conf(host, networking, embedded=embedded)

@@ -134,8 +134,7 @@ def decode_change(answer: Message) -> Change | None:
 
 # The redirection of a name server: a table of one chain.
 
-_REGISTER_VERDICT, _REGISTER_1, _REGISTER_2 = 0, 1, 2
-_REGISTER32_0, _REGISTER32_1 = 8, 9
+_REGISTER_1, _REGISTER_2 = 1, 2
 _HOOK_OUTPUT = 3
 _PRIORITY_DSTNAT = -100
 _PAYLOAD_NETWORK, _PAYLOAD_TRANSPORT = 1, 2
