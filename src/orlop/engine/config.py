@@ -199,6 +199,7 @@ def from_service(
         environment=(*service.environment, *extra_environment),
         hostname=service.hostname or "",
         labels=(*service.labels, (SERVICE_LABEL, service.name)),
+        init=service.init,
         tty=service.tty,
         stdin_open=service.stdin_open,
         stop_signal=service.stop_signal,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from orlop.engine import capabilities, joining, spec, volume_fill, volume_mounts
+from orlop.lib.errors import InvalidArgument
 from orlop.wire.compose_model import MountKind
 
 if TYPE_CHECKING:
@@ -24,9 +26,26 @@ def plan(engine: Engine, config: ContainerConfig, image: Image) -> ContainerConf
     capabilities.effective(config.cap_add, config.cap_drop)
     if config.stop_signal:
         spec.parse_signal(config.stop_signal)
+    _check_bind_sources(config)
     if config.volumes_from or image.volumes:
         config = volume_mounts.plan_mounts(config, image, lambda ref: engine.find(ref).config)
     return joining.fix_names(config, engine.find)
+
+
+def _check_bind_sources(config: ContainerConfig) -> None:
+    """Refuse a source that is not there, where nobody said that it is to be made.
+
+    A service's may come to be until it starts.
+    """
+    if not config.requested:
+        return
+    for mount in config.mounts:
+        missing = mount.kind is MountKind.BIND and not os.path.lexists(mount.source)
+        if missing and not mount.create_host_path:
+            raise InvalidArgument(
+                'invalid mount config for type "bind": bind source path does not exist: '
+                + mount.source
+            )
 
 
 async def make_volumes(engine: Engine, config: ContainerConfig) -> ContainerConfig:

@@ -46,13 +46,20 @@ def format_time(time_ns: int) -> bytes:
 
 
 class LineStamper:
-    """Puts the time of its block before each line; a line over several blocks gets one."""
+    """Puts the time of its block before each line; a line over several blocks gets one.
 
-    def __init__(self) -> None:
+    *details* comes between time and line; without *timestamps* it is alone.
+    """
+
+    def __init__(self, *, timestamps: bool = True, details: bytes = b"") -> None:
+        self._timestamps = timestamps
+        self._details = details
         self._inside_line: dict[Stream, bool] = {}
 
     def stamp(self, block: Block) -> bytes:
-        prefix = format_time(block.time_ns) + b" "
+        prefix = self._details
+        if self._timestamps:
+            prefix = format_time(block.time_ns) + b" " + prefix
         payload = block.payload
         ends_line = payload.endswith(b"\n")
         body = payload[:-1] if ends_line else payload

@@ -83,7 +83,7 @@ def _find_user(user: str, passwd: bytes) -> tuple[int, int, str | None, str]:
         if parts[0] == user or uid == wanted:
             return uid, gid, parts[0], parts[5] or "/"
     if wanted is None:
-        raise InvalidArgument(f"no user {user!r} in the image's /etc/passwd")
+        raise InvalidArgument(f"unable to find user {user}: no matching entries in passwd file")
     return wanted, 0, None, "/root" if wanted == 0 else "/"
 
 
@@ -94,7 +94,7 @@ def _find_group(group_name: str, group: bytes) -> int:
     for parts in parse_lines(group, 3):
         if parts[0] == group_name and (number := _number(parts[2])) is not None:
             return number
-    raise InvalidArgument(f"no group {group_name!r} in the image's /etc/group")
+    raise InvalidArgument(f"unable to find group {group_name}: no matching entries in group file")
 
 
 def _number(text: str) -> int | None:

@@ -171,11 +171,39 @@ def test_log_drivers(engine: EngineProcess) -> None:
     assert engine.inspect("sl")["HostConfig"]["LogConfig"] == host["LogConfig"]
 
 
+def test_details_of_lines(engine: EngineProcess) -> None:
+    options = {"labels": "a,none", "env-regex": "^O", "tag": "{{.Name}}"}
+    host = {"LogConfig": {"Type": "json-file", "Config": options}}
+    fields = {"Labels": {"a": "x y"}, "Env": ["OS=1", "B=2"]}
+    engine.run("dt", ["sh", "-c", "echo one; echo two"], HostConfig=host, **fields)
+    engine.wait("dt")
+    prefix = b"OS=1,a=x+y,tag=dt "
+    assert engine.logs("dt", "details=1") == prefix + b"one\n" + prefix + b"two\n"
+    stamped = engine.logs("dt", "details=1&timestamps=1").splitlines()
+    assert stamped[1].endswith(b"Z " + prefix + b"two")
+
+
 def output_of_none(engine: EngineProcess) -> tuple[int, str]:
     engine.run("quiet", ["echo", "x"], HostConfig={"LogConfig": {"Type": "none"}})
     engine.wait("quiet")
     status, answer = engine.request("GET", "/containers/quiet/logs?stdout=1")
     return status, answer["message"]
+
+
+def test_what_create_refuses(engine: EngineProcess) -> None:
+    mount = {"Type": "bind", "Source": "/no/such", "Target": "/x"}
+    body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"Mounts": [mount]}}
+    status, answer = engine.request("POST", "/containers/create", body)
+    assert (status, answer["message"]) == (
+        400,
+        'invalid mount config for type "bind": bind source path does not exist: /no/such',
+    )
+    engine.create("nobody", ["true"], User="stranger")
+    status, answer = engine.request("POST", "/containers/nobody/start")
+    assert (status, answer["message"]) == (
+        400,
+        "unable to find user stranger: no matching entries in passwd file",
+    )
 
 
 def test_inspect_says_what_was_asked(engine: EngineProcess) -> None:

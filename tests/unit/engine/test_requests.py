@@ -117,6 +117,7 @@ def test_a_plain_run_of_the_command_line() -> None:
         ({"Binds": ["/a:/x", "/b:/x"]}, "Duplicate mount point: /x"),
         ({"VolumesFrom": ["x:nocopy"]}, "invalid mode: nocopy"),
         ({"Tmpfs": {"/t": "colour=1"}}, "Invalid tmpfs option"),
+        ({"CapAdd": ["fly"]}, 'invalid CapAdd: unknown capability: "CAP_FLY"'),
         ({"UsernsMode": "private"}, "invalid user namespace mode"),
         ({"CgroupParent": "/a/../.."}, "invalid cgroup parent"),
     ],

@@ -10,6 +10,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orlop.engine import capabilities
 from orlop.engine.api.request_log import parse_log
 from orlop.engine.api.request_mounts import parse_mounts, parse_volumes_from
 from orlop.engine.api.request_resources import (
@@ -151,6 +152,14 @@ def _refuse_what_cannot_be(body: Object, host: Object) -> None:
         raise InvalidArgument(
             "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
         )
+    for key in ("CapAdd", "CapDrop"):
+        for name in host.texts(key):
+            try:
+                capabilities.normalise(name)
+            except InvalidArgument:
+                full = name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}"
+                text = f'invalid {key}: unknown capability: "{full[:80]}"'
+                raise InvalidArgument(text) from None
     adjustment = host.integer("OomScoreAdj")
     if not -1000 <= adjustment <= 1000:
         raise InvalidArgument(

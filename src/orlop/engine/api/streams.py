@@ -83,7 +83,13 @@ async def _logs(container: Container, exchange: Exchange) -> None:
     if container.config.log_driver == "none":
         raise NotImplementedYet("configured logging driver does not support reading")
     await exchange.begin_stream(stream_type(container.config.tty))
-    stamper = LineStamper()
+    details = b""
+    if exchange.flag("details"):
+        from orlop.engine.log_attributes import details as details_of
+
+        details = details_of(container.record)
+    stamper = LineStamper(timestamps=query.timestamps, details=details)
+    stamps = query.timestamps or bool(details)
 
     def ended() -> bool:
         return container.removed or not (
@@ -91,7 +97,7 @@ async def _logs(container: Container, exchange: Exchange) -> None:
         )
 
     async for block in LogReader(container.log, query).blocks(ended):
-        data = stamper.stamp(block) if query.timestamps else block.payload
+        data = stamper.stamp(block) if stamps else block.payload
         await exchange.write(data if container.config.tty else stdcopy.encode(block.stream, data))
     await exchange.end()
 
