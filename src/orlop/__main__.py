@@ -22,6 +22,7 @@ PROGRAMS = {
 }
 
 WORKERS = {
+    "build": "orlop.engine.build.worker",
     "config": "orlop.system.config_worker",
     "copy": "orlop.engine.copy_worker",
     "registry": "orlop.engine.registry.worker",

@@ -15,6 +15,7 @@ from orlop.lib import cgroup
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from orlop.engine.build.service import Builds
     from orlop.engine.container import Container
     from orlop.engine.events import EventHub
     from orlop.engine.images import ImageStore
@@ -58,6 +59,8 @@ class Host:
     warnings: list[str] = field(default_factory=list)
     starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_ONCE))
     """Of containers that the engine starts by itself when it starts."""
+    builds: Builds | None = None
+    """Made by the first request that needs it."""
     _seccomp: dict[frozenset[str], oci.Seccomp] = field(default_factory=dict)
     _profile: seccomp.Profile | None = None
 

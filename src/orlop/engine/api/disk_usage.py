@@ -32,7 +32,10 @@ async def respond(engine: Engine, exchange: Exchange) -> None:
 
         value["Volumes"] = await volumes.disk_usage(engine)
     if "build-cache" in wanted:
-        value["BuildCache"] = []
+        from orlop.engine.api import build
+
+        value["BuildCache"] = build.cache_usage(engine)
+        value["BuilderSize"] = sum(entry["Size"] for entry in value["BuildCache"])
     await exchange.respond_json(200, value)
 
 

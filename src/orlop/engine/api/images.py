@@ -1,4 +1,4 @@
-"""Requests that an engine without an image store refuses; the networks there are."""
+"""The networks of an engine that has none of its own: host and none."""
 
 from __future__ import annotations
 
@@ -20,17 +20,11 @@ NETWORKS = (("host", "host"), ("none", "null"))
 
 def routes(engine: Engine) -> list[Route]:
     """The rows of the route table that are answered here."""
-
     return [
-        Route("POST", "/build", _no_store),
         Route("GET", "/networks", _networks),
         Route("GET", "/networks/{name}", _network),
         Route("POST", "/networks/create", _no_networks),
     ]
-
-
-async def _no_store(exchange: Exchange) -> None:
-    raise NotImplementedYet("this engine runs the images of the system, and cannot change them")
 
 
 async def _no_networks(exchange: Exchange) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.api import (
     archive,
+    build,
     containers,
     execs,
     image_make,
@@ -39,6 +40,7 @@ def make_router(engine: Engine, extra_routes: Sequence[Route] = ()) -> Router:
             *execs.routes(engine),
             *image_make.routes(engine),
             *image_save.routes(engine),
+            *build.routes(engine),
             *image_store.routes(engine),
             *registry.routes(engine),
             *images.routes(engine),

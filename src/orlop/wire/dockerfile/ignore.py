@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 20
 MAX_PATTERNS = 2000
+MAX_REMEMBERED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class IgnoreRules:
             InvalidArgument: one is wrong, or there are too many.
         """
         self._rules: list[_Rule] = []
+        self._known: dict[str, int] = {}
         for line in patterns:
             rule = _parse(line)
             if rule is not None:
@@ -49,14 +51,31 @@ class IgnoreRules:
 
     def ignores(self, path: str) -> bool:
         """Whether *path*, relative and clean, does not take part."""
-        names = path.split("/")
-        paths = ["/".join(names[:count]) for count in range(1, len(names) + 1)]
-        ignored = False
-        for rule in self._rules:
-            # A rule that would change nothing need not be tried.
-            if rule.included == ignored and any(rule.expression.fullmatch(p) for p in paths):
-                ignored = not rule.included
-        return ignored
+        matching = self._matching(path)
+        # The last rule that fits decides.
+        return bool(matching) and not self._rules[matching.bit_length() - 1].included
+
+    def _matching(self, path: str) -> int:
+        """Which rules fit *path* or a directory above it, a bit each."""
+        end, matching = len(path), 0
+        # Directories are remembered: begin below the nearest one that is known.
+        while end > 0 and (known := self._known.get(path[:end])) is None:
+            end = path.rfind("/", 0, end)
+        if end > 0 and known is not None:
+            matching = known
+        while end < len(path):
+            end = path.find("/", end + 1)
+            end = len(path) if end < 0 else end
+            matching = self._with_matches(path[:end], matching)
+        return matching
+
+    def _with_matches(self, path: str, matching: int) -> int:
+        for index, rule in enumerate(self._rules):
+            if not matching >> index & 1 and rule.expression.fullmatch(path):
+                matching |= 1 << index
+        if len(self._known) < MAX_REMEMBERED:
+            self._known[path] = matching
+        return matching
 
 
 def _parse(line: str) -> _Rule | None:

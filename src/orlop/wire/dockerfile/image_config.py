@@ -214,6 +214,11 @@ def _apply_command(
             return dataclasses.replace(config, healthcheck=instruction), text
 
 
+def without_triggers(config: ImageConfig) -> ImageConfig:
+    """*config* for a child, at whose beginning the triggers were executed."""
+    return dataclasses.replace(config, onbuild=())
+
+
 def command_words(config: ImageConfig, command: model.CommandLine) -> tuple[str, ...]:
     """What is executed: the array, or the shell with the line."""
     if not command.is_shell:

@@ -53,6 +53,8 @@ def parse_mount(text: str) -> RunMount:
             raise InvalidArgument(f"unexpected key '{key}' for mount type '{kind}'")
     if not fields.get("target"):
         raise InvalidArgument("target is required" if kind is not MountType.BIND else _NO_TARGET)
+    if kind is MountType.CACHE and (fields.get("from") or fields.get("source")):
+        raise requires_buildkit("a cache that begins with files of an image")
     if fields.get("sharing", "shared") not in _SHARING:
         raise InvalidArgument(f'unsupported sharing value "{fields["sharing"]}"')
     if read_only is None:

@@ -1,0 +1,106 @@
+"""A tar, compressed or not, read piece by piece: for ADD, and for a context as it arrives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orlop.engine.store import compression
+from orlop.wire import tar
+from orlop.wire.tar import BLOCK, TarError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+READ_BYTES = 1 << 20
+
+
+def unpacked(chunks: Iterable[bytes]) -> tuple[str, Iterator[bytes]]:
+    """How *chunks* are compressed (empty: not), and what they unpack to."""
+    iterator = iter(chunks)
+    start = b""
+    for data in iterator:
+        start += data
+        if len(start) >= compression.MAGIC_BYTES:
+            break
+    kind = compression.detect(start)
+    return kind, _pieces(kind, start, iterator)
+
+
+def _pieces(kind: str, start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if not kind:
+        if start:
+            yield start
+        yield from rest
+        return
+    decompressor = compression.open_decompressor(kind)
+    yield from decompressor.feed(start)
+    for data in rest:
+        yield from decompressor.feed(data)
+    decompressor.finish()
+
+
+class PieceSource:
+    """A `tar_reader.Source` over pieces as they come."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._buffer = b""
+        self.position = 0
+
+    def read(self, size: int) -> bytes:
+        parts: list[bytes] = []
+        left = size
+        while left:
+            if not self._buffer:
+                self._buffer = next(self._pieces, b"")
+                if not self._buffer:
+                    break
+            part = self._buffer[:left]
+            self._buffer = self._buffer[len(part) :]
+            parts.append(part)
+            left -= len(part)
+        data = b"".join(parts)
+        self.position += len(data)
+        return data
+
+    def skip(self, size: int) -> None:
+        while size > 0:
+            data = self.read(min(size, READ_BYTES))
+            if not data:
+                return
+            size -= len(data)
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The next *size* bytes.
+
+        Raises:
+            TarError: there are fewer.
+        """
+        while size:
+            data = self.read(min(size, READ_BYTES))
+            if not data:
+                raise TarError("unexpected EOF")
+            yield data
+            size -= len(data)
+
+    def peek(self, size: int) -> bytes:
+        """The next *size* bytes, which stay."""
+        while len(self._buffer) < size:
+            more = next(self._pieces, b"")
+            if not more:
+                break
+            self._buffer += more
+        return self._buffer[:size]
+
+
+def open_archive(chunks: Iterable[bytes]) -> PieceSource | None:
+    """The archive that *chunks* are; None when they are none, compressed or not."""
+    try:
+        _, pieces = unpacked(chunks)
+        source = PieceSource(pieces)
+        block = source.peek(BLOCK)
+        if len(block) < BLOCK or tar.parse_block(block) is None:
+            return None
+    except (TarError, compression.CorruptStream):
+        return None
+    return source
