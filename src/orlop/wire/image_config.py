@@ -62,7 +62,9 @@ def parse_config(data: bytes) -> tuple[dict[str, object], tuple[str, ...]]:
     """
     document = parse_document(data, "image configuration")
     rootfs = document.get("rootfs")
-    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    if rootfs is not None and not isinstance(rootfs, dict):
+        raise InvalidArgument("invalid image configuration: rootfs")
+    diff_ids = rootfs.get("diff_ids") if rootfs else None
     if diff_ids is None:
         diff_ids = []
     if not isinstance(diff_ids, list) or len(diff_ids) > MAX_LAYERS:

@@ -50,6 +50,18 @@ class StoreEngine(UserEngine):
 @pytest.fixture
 def bare(images: Path) -> Iterator[StoreEngine]:
     """An engine without images."""
+    yield from _run(images)
+
+
+@pytest.fixture(scope="module")
+def shared(images: Path) -> Iterator[StoreEngine]:
+    """One engine for all tests of a module, which leave it as it was, with the image `busybox`."""
+    for engine in _run(images):
+        engine.load(docker_archive([busybox_layer()], ["busybox:latest"]))
+        yield engine
+
+
+def _run(images: Path) -> Iterator[StoreEngine]:
     directory = Path(tempfile.mkdtemp(prefix="se-"))
     process = StoreEngine(directory, images)
     try:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from urllib.parse import quote
+
 from tests.engine.store.archives import (
     LayerBuilder,
     busybox_layer,
     config_of,
     digest,
     docker_archive,
+    oci_archive,
+    pack_with,
 )
 from tests.engine.store.conftest import StoreEngine
 
@@ -72,3 +77,78 @@ def test_the_store_outlives_the_engine(engine: StoreEngine) -> None:
     assert engine.request("GET", "/images/json") == before
     engine.run("web", ["true"])
     assert engine.wait("web") == 0
+
+
+def test_layouts_of_the_oci_with_every_compression(engine: StoreEngine) -> None:
+    layers = [busybox_layer(), LayerBuilder().add("one", b"1").finish(),
+              LayerBuilder().add("two", b"2").finish()]  # fmt: skip
+    compress = {0: "gzip", 1: "zstd"}
+    archive = oci_archive(layers, compress=compress, name="oci.example/box:1", platforms=True)
+
+    assert "Loaded image: oci.example/box:1" in engine.load(archive)
+
+    engine.run("web", ["cat", "/one", "/two"], Image="oci.example/box:1")
+    assert engine.wait("web") == 0
+    assert engine.logs("web") == b"12"
+    # What a registry will be sent: the layers' own bytes.
+    for number, layer in enumerate(layers[:2]):
+        packed = pack_with(layer, compress[number])
+        assert (engine.store / "blobs" / digest(packed)[7:]).read_bytes() == packed
+
+
+def test_progress_of_a_load(engine: StoreEngine) -> None:
+    layer = LayerBuilder().add("x", bytes(5000)).finish()
+    archive = docker_archive([busybox_layer(), layer], ["new:1"])
+
+    status, answer = engine.send("POST", "/images/load?quiet=0", archive)
+
+    lines = [json.loads(line) for line in answer.splitlines()]
+    assert status == 200
+    assert lines[0]["status"] == "Loading layer"
+    assert lines[0]["id"] == digest(layer)[7:19]
+    assert lines[0]["progressDetail"] == {"current": len(layer), "total": len(layer)}
+    assert lines[1:] == [{"stream": "Loaded image: new:1\n"}]
+
+
+def test_filters_of_the_list(engine: StoreEngine) -> None:
+    labelled = config_of([busybox_layer()], Labels={"a": "b"})
+    engine.load(docker_archive([busybox_layer()], ["host.example/team/app:2"], labelled))
+    engine.load(docker_archive([]))
+
+    def tags(filters: str) -> list[list[str]]:
+        status, images = engine.request("GET", f"/images/json?filters={quote(filters)}")
+        assert status == 200, images
+        return sorted(image["RepoTags"] for image in images)
+
+    app, box = ["host.example/team/app:2"], ["busybox:latest"]
+    assert tags('{"reference":["busybox"]}') == [box]
+    assert tags('{"reference":["host.example/*/app:*"]}') == [app]
+    assert tags('{"label":["a=b"]}') == [app]
+    assert tags('{"dangling":["true"]}') == [[]]
+    assert tags('{"dangling":["false"]}') == [box, app]
+    assert tags('{"until":["2020-01-01"]}') == []
+    assert engine.request("GET", "/images/json?filters=%7B%22x%22%3A%5B%5D%7D")[0] == 400
+
+
+def test_sizes_are_told(engine: StoreEngine) -> None:
+    upper = LayerBuilder().add("x", bytes(5000)).finish()
+    engine.load(docker_archive([busybox_layer(), upper], ["two:1"]))
+
+    _, images = engine.request("GET", "/images/json?shared-size=1")
+    _, usage = engine.request("GET", "/system/df?type=image")
+
+    sizes = {image["RepoTags"][0]: (image["Size"], image["SharedSize"]) for image in images}
+    base = sizes["busybox:latest"][0]
+    assert sizes == {"busybox:latest": (base, base), "two:1": (base + 5000, base)}
+    assert usage["LayersSize"] == base + 5000
+
+
+def test_names_that_are_none(engine: StoreEngine) -> None:
+    assert engine.request("GET", "/images/nothing/json") == (
+        404, {"message": "No such image: nothing:latest"},
+    )  # fmt: skip
+    assert engine.request("GET", "/images/Upper/json")[0] == 400
+    status, answer = engine.request("POST", "/images/busybox/tag?repo=Upper")
+    assert (status, answer["message"]) == (
+        400, "invalid reference format: repository name (library/Upper) must be lowercase",
+    )  # fmt: skip

@@ -143,7 +143,10 @@ class _Tree:
         assert directory.children is not None
         present = directory.children.get(name)
         if present is not None and present.kind is header.kind is Kind.DIRECTORY:
+            before = present.xattrs
             _describe(present, header)
+            # Attributes are set on what is there, never taken away.
+            present.xattrs = {**before, **present.xattrs}
             return
         if present is not None:
             _forget(present)
@@ -264,14 +267,21 @@ def _describe(node: Node, header: Header) -> None:
     node.xattrs = kept or _NO_XATTRS
 
 
+def _is_whiteout(node: Node) -> bool:
+    return node.kind is Kind.CHAR and node.device == (0, 0)
+
+
 def _mark(root: Node) -> None:
     """Give directories the attributes by which overlayfs sees whiteouts in them."""
     for node in walk(root):
+        assert node.children is not None
         if node.opaque:
+            # Nothing shows through, so nothing needs to be hidden.
+            node.children = {
+                name: child for name, child in node.children.items() if not _is_whiteout(child)
+            }
             node.xattrs = {**node.xattrs, OPAQUE_XATTR: b"y"}
-        elif node.children and any(
-            child.kind is Kind.CHAR and child.device == (0, 0) for child in node.children.values()
-        ):
+        elif any(map(_is_whiteout, node.children.values())):
             # Without a mark overlayfs need not look for whiteouts in a directory that it believes
             # to be no merge of several.
             node.xattrs = {**node.xattrs, ORIGIN_XATTR: b""}
