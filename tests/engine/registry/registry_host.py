@@ -56,12 +56,13 @@ class Registry:
     tls: tuple[Path, Path] | None = None
     client_authority: Path | None = None
     authorization: str = ""
+    address: str = "127.0.0.1"
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.address}:{self.port}"
 
     def start(self) -> None:
         self.directory.mkdir(exist_ok=True)
@@ -90,7 +91,7 @@ class Registry:
         log.close()
         deadline_s = time.monotonic() + 20
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            with contextlib.suppress(OSError), socket.create_connection((self.address, self.port)):
                 return
             assert time.monotonic() < deadline_s, "the registry does not start"
             time.sleep(0.02)
