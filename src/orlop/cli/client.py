@@ -18,7 +18,7 @@ from orlop.lib import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 SOCKET_PATH = "/run/orlop/system.sock"
 HEAD_LIMIT_BYTES = 64 << 10
@@ -39,20 +39,29 @@ _KINDS: dict[int, type[errors.OrlopError]] = {
 """The other direction of the engine's table from kinds of errors to statuses."""
 
 
+class Unreachable(errors.Unavailable):
+    """Nobody listens at the socket, or this user may not use it (*is_forbidden*)."""
+
+    def __init__(self, message: str, hint: str, *, is_forbidden: bool) -> None:
+        super().__init__(message, hint=hint)
+        self.is_forbidden = is_forbidden
+
+
 def connect(path: str) -> _socket.socket:
     """A connection to the Unix socket *path*.
 
     Raises:
-        Unavailable: nobody listens there, or this user may not.
+        Unreachable: nobody listens there, or this user may not.
     """
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         connection.connect(path)
     except OSError as error:
         connection.close()
-        raise errors.Unavailable(
+        raise Unreachable(
             f"cannot reach the engine at {path}: {error.strerror or error}",
             hint="this works as root on a machine that runs Orlop",
+            is_forbidden=isinstance(error, PermissionError),
         ) from None
     return connection
 
@@ -60,9 +69,10 @@ def connect(path: str) -> _socket.socket:
 class Response:
     """An answer whose body has not been read yet; `close` it, or read it to its end."""
 
-    def __init__(self, connection: _socket.socket) -> None:
+    def __init__(self, connection: _socket.socket, *, has_body: bool = True) -> None:
         self._connection = connection
         self._buffer = bytearray()
+        self._has_body = has_body
         self.status, self.headers = self._read_head()
 
     def read(self) -> bytes:
@@ -83,6 +93,8 @@ class Response:
     def parts(self) -> Iterator[bytes]:
         """The body as it comes, in parts of any size; none of them is empty."""
         try:
+            if not self._has_body:
+                return
             if self.headers.get("transfer-encoding", "").lower() == "chunked":
                 yield from self._chunks()
             elif "content-length" in self.headers:
@@ -163,9 +175,16 @@ class Client:
         self.path = path or SOCKET_PATH
 
     def request(
-        self, method: str, target: str, body: object = None, *, upgrade: bool = False
+        self,
+        method: str,
+        target: str,
+        body: object = None,
+        *,
+        upgrade: bool = False,
+        headers: Mapping[str, str] | None = None,
+        stream: Iterable[bytes] | None = None,
     ) -> Response:
-        """Send a request, *body* as JSON, and read the answer's head.
+        """Send a request, *body* as JSON or *stream* as it comes, and read the answer's head.
 
         With *upgrade* the answer's body may be a raw stream in both directions.
 
@@ -173,19 +192,24 @@ class Client:
             OrlopError: the engine is not there or refuses; of the kind that its status stands for.
         """
         head = [f"{method} {target} HTTP/1.1", "Host: orlop"]
+        head += [f"{name}: {value}" for name, value in (headers or {}).items()]
         payload = b""
         if body is not None:
             import json
 
             payload = json.dumps(body).encode()
             head.append("Content-Type: application/json")
-        if payload or method == "POST":
+        if stream is not None:
+            head.append("Transfer-Encoding: chunked")
+        elif payload or method == "POST":
             head.append(f"Content-Length: {len(payload)}")
         head.append("Connection: Upgrade\r\nUpgrade: tcp" if upgrade else "Connection: close")
         connection = connect(self.path)
         try:
             connection.sendall("\r\n".join([*head, "", ""]).encode() + payload)
-            response = Response(connection)
+            if stream is not None:
+                _send_chunks(connection, stream)
+            response = Response(connection, has_body=method != "HEAD")
         except OSError as error:
             connection.close()
             raise errors.Unavailable(f"lost the engine: {error.strerror or error}") from None
@@ -198,13 +222,18 @@ class Client:
 
     def get(self, target: str) -> object:
         """The JSON value at *target*."""
-        return self._value(self.request("GET", target))
+        return self.value_of(self.request("GET", target))
 
     def post(self, target: str, body: object = None) -> object:
         """Send *body* to *target*; the answer's JSON value, or None when it has none."""
-        return self._value(self.request("POST", target, body))
+        return self.value_of(self.request("POST", target, body))
 
-    def _value(self, response: Response) -> object:
+    def value_of(self, response: Response) -> object:
+        """The JSON value that an answer's body is; None when it is empty.
+
+        Raises:
+            Internal: it is something else.
+        """
         data = response.read()
         if not data.strip():
             return None
@@ -212,6 +241,17 @@ class Client:
             return decode(data)
         except ValueError as error:
             raise errors.Internal(f"the engine's answer is not JSON: {error}") from None
+
+
+def _send_chunks(connection: _socket.socket, stream: Iterable[bytes]) -> None:
+    """Send *stream* in chunks; an engine that answers before the end has its answer read."""
+    try:
+        for part in stream:
+            if part:
+                connection.sendall(b"%x\r\n" % len(part) + part + b"\r\n")
+        connection.sendall(b"0\r\n\r\n")
+    except (BrokenPipeError, ConnectionResetError):
+        pass
 
 
 def _number(text: str, base: int) -> int:

@@ -133,12 +133,6 @@ def _help() -> Command:
     return help_command
 
 
-def _docker() -> Command:
-    from orlop.cli import docker
-
-    return docker
-
-
 COMMANDS: dict[str, tuple[Loader, str]] = {
     "status": (_status, "the machine at a glance"),
     "ps": (_ps, "list the system's containers"),
@@ -160,17 +154,10 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
 }
 """In the order of the help."""
 
-HIDDEN: dict[str, Loader] = {"docker": _docker}
-"""What other programs call and people need not see."""
-
-LEADING_WORDS = frozenset({"exec", "docker"})
+LEADING_WORDS = frozenset({"exec"})
 """Commands whose options end at the first word: what follows has options of its own."""
 
 
 def find(name: str) -> Command | None:
     """The file of command *name*, imported; None if there is none."""
-    if name in COMMANDS:
-        return COMMANDS[name][0]()
-    if name in HIDDEN:
-        return HIDDEN[name]()
-    return None
+    return COMMANDS[name][0]() if name in COMMANDS else None

@@ -32,6 +32,10 @@ HELP = Option("help", "h", help="how to use this command")
 def main(argv: Sequence[str]) -> int:
     """Run the command that *argv* names and return its exit status; never raises."""
     name, rest = (argv[0], argv[1:]) if argv else ("help", [])
+    if name == "docker":
+        from orlop.cli.docker.main import main as docker
+
+        return docker(rest)
     if name in ("--help", "-h"):
         name = "help"
     if name in ("--version", "-v"):

@@ -12,7 +12,7 @@ LIMIT_S = 10
 
 
 class FakeEngine:
-    """Answers each request by its method and target; remembers what was asked."""
+    """Answers each request by its method and target, with or without its query; remembers all."""
 
     def __init__(self, path: Path) -> None:
         self.requests: list[tuple[str, bytes]] = []
@@ -73,7 +73,7 @@ class FakeEngine:
             body += connection.recv(65536)
         request = lines[0].removesuffix(" HTTP/1.1")
         self.requests.append((request, body))
-        script = self._scripts.get(request)
+        script = self._scripts.get(request) or self._scripts.get(request.partition("?")[0])
         if script is None:
             message = b'{"message": "no such thing"}'
             connection.sendall(

@@ -186,7 +186,7 @@ def test_an_unexpected_fault_is_reported_and_not_a_traceback(
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", [*commands.COMMANDS, *commands.HIDDEN])
+@pytest.mark.parametrize("name", [*commands.COMMANDS])
 def test_every_command_has_what_the_table_wants(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

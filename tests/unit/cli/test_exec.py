@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from orlop.cli import docker
 from orlop.cli.client import Client
+from orlop.cli.docker import dial_stdio
 from orlop.cli.json_text import decode
 from orlop.cli.main import main
 from orlop.wire.stdcopy import Stream, encode
@@ -103,7 +103,7 @@ def test_dial_stdio_delivers_the_answer_after_the_end_of_input(engine: FakeEngin
 
     thread = threading.Thread(target=laptop)
     thread.start()
-    docker.dial_stdio(Client().path, ours.fileno(), ours.fileno())
+    dial_stdio.dial_stdio(Client().path, ours.fileno(), ours.fileno())
     ours.close()
     thread.join(LIMIT_S)
     client.close()
@@ -124,7 +124,7 @@ def test_dial_stdio_ends_when_nobody_reads(engine: FakeEngine) -> None:
     input_reader, input_writer = os.pipe()
     output_reader, output_writer = os.pipe()
     thread = threading.Thread(
-        target=docker.dial_stdio, args=(Client().path, input_reader, output_writer)
+        target=dial_stdio.dial_stdio, args=(Client().path, input_reader, output_writer)
     )
     thread.start()
     os.write(input_writer, b"GET /events HTTP/1.1\r\n\r\n")
@@ -135,8 +135,3 @@ def test_dial_stdio_ends_when_nobody_reads(engine: FakeEngine) -> None:
     released.set()
     for descriptor in (input_reader, input_writer, output_writer):
         os.close(descriptor)
-
-
-def test_docker_says_that_it_is_no_client(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["docker", "run", "--rm", "busybox"]) == 2
-    assert "docker -H ssh://" in capsys.readouterr().err
