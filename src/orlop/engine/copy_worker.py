@@ -9,6 +9,7 @@ directory: then there is nothing to copy. What went wrong is one line on standar
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -64,7 +65,9 @@ class _Copy:
             if stat.S_ISDIR(status.st_mode):
                 self._subdirectory(source_fd, target_fd, name, depth)
             else:
-                self._entry(source_fd, target_fd, name, status)
+                # Only where an earlier filling was interrupted is anything there.
+                with contextlib.suppress(FileExistsError):
+                    self._entry(source_fd, target_fd, name, status)
         status = os.fstat(source_fd)
         os.fchown(target_fd, status.st_uid, status.st_gid)
         os.fchmod(target_fd, stat.S_IMODE(status.st_mode))
@@ -74,7 +77,8 @@ class _Copy:
     def _subdirectory(self, source_fd: int, target_fd: int, name: str, depth: int) -> None:
         below_fd = os.open(name, _DIRECTORY, dir_fd=source_fd)
         try:
-            os.mkdir(name, 0o700, dir_fd=target_fd)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=target_fd)
             new_fd = os.open(name, _DIRECTORY, dir_fd=target_fd)
             try:
                 self.directory(below_fd, new_fd, depth + 1)

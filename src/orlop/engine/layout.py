@@ -39,6 +39,13 @@ class Layout:
     def etc(self) -> Path:
         return self.run / "etc"
 
+    def subpath(self, index: int) -> Path:
+        """Where the part of a volume that mount *index* shows is mounted.
+
+        Not below `run`: what is deleted with the container must hold nothing of a volume.
+        """
+        return self.settings.run_dir / "subpaths" / f"{self.id}-{index}"
+
     @property
     def shm(self) -> Path:
         """Where a /dev/shm that other containers may share is mounted."""

@@ -15,6 +15,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from orlop.engine import volume_mounts
 from orlop.lib import cgroup, mount
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def remove_strays(host: Host, ids: frozenset[str], cgroups: frozenset[str]) -> N
             _end(host, path.name)
             with contextlib.suppress(OSError):
                 host.run_trash.put(path)
+    volume_mounts.remove_strays(settings.run_dir, ids)
     if not host.records.durable:
         return
     for path in _entries(settings.cgroup_root):
@@ -86,8 +88,9 @@ def end_interrupted_starts(settings: EngineSettings) -> None:
 
 
 def _end(host: Host, container_id: str) -> None:
-    with contextlib.suppress(OSError):
-        mount.detach(host.settings.run_dir / "containers" / container_id / "rootfs")
+    for name in ("rootfs", "shm"):
+        with contextlib.suppress(OSError):
+            mount.detach(host.settings.run_dir / "containers" / container_id / name)
     with contextlib.suppress(OSError):
         cgroup.kill(host.cgroup_path(container_id))
     host.runtime.forget(container_id)

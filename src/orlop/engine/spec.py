@@ -33,6 +33,10 @@ DEFAULT_OPEN_FILES = (1024, 524_288)
 """Soft and hard limit. A soft one above 1024 breaks programs that use select(2)."""
 
 UNLIMITED = (1 << 64) - 1
+NETWORK_SYSCTLS = {
+    "net.ipv4.ping_group_range": "0 2147483647",
+    "net.ipv4.ip_unprivileged_port_start": "0",
+}
 
 MASKED_PATHS = (
     "/proc/acpi",
@@ -220,7 +224,7 @@ def plan_bundle(
         "devices": [_device(device) for device in facts.devices],
         "cgroupsPath": facts.cgroup,
         "resources": resources,
-        "sysctl": dict(config.sysctls),
+        "sysctl": _sysctls(config),
         "maskedPaths": _paths(config, config.masked_paths, MASKED_PATHS),
         "readonlyPaths": _paths(config, config.readonly_paths, READONLY_PATHS),
     }
@@ -242,6 +246,16 @@ def plan_bundle(
         if config.domainname:
             bundle["domainname"] = config.domainname
     return bundle, warnings
+
+
+def _sysctls(config: ContainerConfig) -> dict[str, str]:
+    """What was asked for, over what dockerd sets in a network namespace of the container's own.
+
+    Programs that are not root listen on port 80 and ping there: images count on it.
+    """
+    if not config.requested or config.network == "host" or ":" in config.network:
+        return dict(config.sysctls)
+    return {**NETWORK_SYSCTLS, **dict(config.sysctls)}
 
 
 def _paths(

@@ -7,6 +7,7 @@ image has at their place. At a start they become directories to bind.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from orlop.wire.compose_model import Mount, MountKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from orlop.engine.config import ContainerConfig
     from orlop.engine.host import Host
@@ -149,11 +151,37 @@ async def release(host: Host, layout: Layout, config: ContainerConfig, container
     for index, mount in enumerate(config.mounts):
         if mount.kind is MountKind.VOLUME and mount.subpath:
             try:
-                mounting.detach(layout.run / f"subpath-{index}")
+                _remove_place(layout.subpath(index))
             except OSError as error:
                 host.warn(f"cannot unmount a part of volume {mount.source}: {error}, ignoring")
     for name in await host.volumes.detach(container_id):
         host.volumes.publish_mount("unmount", name, {"container": container_id})
+
+
+def _remove_place(path: Path) -> None:
+    """Take away a mount and what it was on, and never anything below.
+
+    Raises:
+        OSError: the kernel's reason.
+    """
+    mounting.detach(path)
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
+
+
+def remove_strays(run_dir: Path, ids: frozenset[str]) -> None:
+    """Undo what a killed engine mounted for containers other than *ids*, which are up."""
+    try:
+        names = os.listdir(run_dir / "subpaths")
+    except OSError:
+        return
+    for name in names:
+        if name.rpartition("-")[0] not in ids:
+            with contextlib.suppress(OSError):
+                _remove_place(run_dir / "subpaths" / name)
 
 
 def _bind_subpath(layout: Layout, root: str, subpath: str, index: int) -> str:
@@ -162,14 +190,15 @@ def _bind_subpath(layout: Layout, root: str, subpath: str, index: int) -> str:
     Resolved once, inside the volume: a container that swaps a directory for a link to elsewhere
     gains nothing.
     """
-    target = layout.run / f"subpath-{index}"
+    target = layout.subpath(index)
     try:
         descriptor = open_in_root(root, subpath, os.O_PATH)
     except OSError as error:
         reason = f"cannot access path {root}/{subpath}: {error.strerror}"
         raise InvalidArgument(reason) from error
     try:
-        mounting.detach(target)
+        target.parent.mkdir(exist_ok=True, mode=0o700)
+        _remove_place(target)
         if os.path.isdir(f"/proc/self/fd/{descriptor}"):
             target.mkdir(exist_ok=True, mode=0o700)
         else:

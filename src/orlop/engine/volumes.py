@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -193,6 +194,7 @@ class Volumes:
                 raise Conflict(f"remove {name}: volume is in use - [{', '.join(using)}]")
             try:
                 await asyncio.to_thread(self._unmount, name)
+                await asyncio.to_thread(self._check_unmounted, name)
                 self._trash.put(self._directory / name)
             except OSError as error:
                 raise Internal(f"remove {name}: {error}") from error
@@ -275,6 +277,17 @@ class Volumes:
     def _unmount(self, name: str) -> None:
         if self.get(name).options:
             mount.detach(self.path(name))
+
+    def _check_unmounted(self, name: str) -> None:
+        """Before a deletion: what somebody mounted in a volume is not the volume's.
+
+        Raises:
+            OSError: EBUSY, something is.
+        """
+        directory = self._directory / name
+        for entry in mount.read_mounts():
+            if entry.target.is_relative_to(directory):
+                raise OSError(errno.EBUSY, f"something is mounted at {entry.target}")
 
     def _empty(self, path: Path) -> None:
         """Throw away what an interrupted filling left; nobody has used it yet."""

@@ -114,6 +114,13 @@ def test_paths_and_kernel_parameters(engine: EngineProcess) -> None:
     assert text == "9999\n0\n"
 
 
+def test_anybody_may_listen_on_low_ports_and_ping(engine: EngineProcess) -> None:
+    script = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range"
+    assert output(engine, "ports", script).split() == ["0", "0", "2147483647"]
+    own = {"net.ipv4.ip_unprivileged_port_start": "80"}
+    assert output(engine, "ports80", script, Sysctls=own).split()[0] == "80"
+
+
 def test_tmpfs_and_bind_options(engine: EngineProcess) -> None:
     outer = engine.directory / "outer"
     (outer / "inner").mkdir(parents=True)

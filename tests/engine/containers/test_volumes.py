@@ -151,13 +151,37 @@ def test_mount_requests_and_subpaths(engine: EngineProcess) -> None:
     kinds = [(m["Type"], m["RW"], m["Mode"]) for m in engine.inspect("mm")["Mounts"]]
     assert kinds == [("volume", True, "z"), ("tmpfs", True, ""), ("bind", False, "")]
     # Soon: whoever waits for the end does not wait for what is undone after it.
-    engine.wait_until(lambda: "subpath-" not in Path("/proc/self/mountinfo").read_text())
+    engine.wait_until(lambda: "/subpaths/" not in Path("/proc/self/mountinfo").read_text())
 
     escaping = [{**mounts[0], "VolumeOptions": {"Subpath": "out/ssl"}}]
     engine.create("ee", ["true"], HostConfig={"Mounts": escaping})
     status, answer = engine.request("POST", "/containers/ee/start")
     assert status == 400
     assert "cannot access path" in answer["message"]
+
+
+def test_a_killed_engine_leaves_no_part_of_a_volume_mounted(engine: EngineProcess) -> None:
+    volume = Path(create_volume(engine, "tree")["Mountpoint"])
+    (volume / "sub").mkdir()
+    (volume / "sub/precious").touch()
+    mount = {
+        "Type": "volume",
+        "Source": "tree",
+        "Target": "/v",
+        "VolumeOptions": {"Subpath": "sub"},
+    }
+    for name in ("ended", "stays"):
+        engine.run(name, ["sleep", "1000"], HostConfig={"Mounts": [mount]})
+    pid = engine.inspect("ended")["State"]["Pid"]
+    engine.kill()
+    os.kill(pid, 9)
+    engine.start()
+    engine.wait("ended")
+    for name in ("ended", "stays"):
+        assert engine.request("DELETE", f"/containers/{name}?force=1")[0] == 204
+    engine.wait_until(lambda: not list((engine.directory / "run/trash").iterdir()))
+    assert (volume / "sub/precious").exists()
+    assert not list((engine.directory / "run/subpaths").iterdir())
 
 
 def test_driver_options_mount_while_in_use(engine: EngineProcess) -> None:

@@ -46,7 +46,10 @@ _TIMES = ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
 
 
 RUNTIMES = ("", "crun", "io.containerd.crun.v2")
-ECHOED = ("AttachStdin", "AttachStdout", "AttachStderr", "ExposedPorts", "OnBuild", "Volumes")
+ECHOED = (
+    *("AttachStdin", "AttachStdout", "AttachStderr", "ExposedPorts", "OnBuild", "Volumes"),
+    "StopTimeout",
+)
 """Of the request's top level: means nothing to us, but is shown by `inspect`."""
 
 

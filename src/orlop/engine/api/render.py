@@ -186,8 +186,9 @@ def _config(config: ContainerConfig, image: Image | None, container_id: str) -> 
         "OnBuild": asked.get("OnBuild"),
         "Labels": dict(config.labels),
         "StopSignal": config.stop_signal or (image.stop_signal if image else "") or "SIGTERM",
-        "StopTimeout": int(config.stop_grace_period_s),
     }
+    if not config.requested or "StopTimeout" in asked:
+        result["StopTimeout"] = int(config.stop_grace_period_s)
     exposed = config.networking.exposed
     if exposed:
         result["ExposedPorts"] = {key: {} for key in exposed}
