@@ -95,8 +95,7 @@ class Confinement:
             log.warning("cannot unmount %s: %s, ignoring", self._layout.shm, error)
         self._host.images.unmount(self._record.id)
         self._host.runtime.forget(self._record.id)
-        if self._host.networks is not None:
-            self._host.networks.sandboxes.release(self._record.id)
+        self._host.release_network(self._record.id)
         for delay_s in CGROUP_REMOVE_DELAYS_S:
             if delay_s:
                 await asyncio.sleep(delay_s)

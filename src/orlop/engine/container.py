@@ -502,6 +502,8 @@ class Container:
         else:
             self._set_state(State.EXITED)
         self.publish("die", attributes)
+        # Takes no time, and who sees the end may want its addresses and ports.
+        self.host.release_network(self.record.id)
         # Nobody who waits for the end waits for this; a next start or removal comes after it.
         await self._release()
         if self.config.auto_remove and not again:

@@ -80,6 +80,11 @@ class Host:
         if self.networks is not None:
             self.networks.recover(containers)
 
+    def release_network(self, container_id: str) -> None:
+        """The container has ended; nothing if it had no network of its own, or not any more."""
+        if self.networks is not None:
+            self.networks.sandboxes.release(container_id)
+
     async def close_networks(self) -> None:
         """See `Networks.close`."""
         if self.networks is not None:

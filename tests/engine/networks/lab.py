@@ -92,9 +92,16 @@ class Lab:
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
 
-    def ask(self, where: NetworkNamespace | None, kind: str, address: str, port: int) -> str:
+    def ask(
+        self,
+        where: NetworkNamespace | None,
+        kind: str,
+        address: str,
+        port: int,
+        own_port: int = 0,
+    ) -> str:
         """What the server at *address* calls the asker; empty: no answer."""
-        argv = [sys.executable, str(PEER), "ask", kind, address, str(port)]
+        argv = [sys.executable, str(PEER), "ask", kind, address, str(port), str(own_port)]
         command = argv if where is None else where.command(*argv)
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 

@@ -80,6 +80,18 @@ def test_address_of_the_host_and_ephemeral_ports(lab: Lab) -> None:
     assert lab.ask(lab.inside("any"), "tcp", "127.0.0.53", 8080) == ""
 
 
+def test_datagrams_follow_the_port_to_another_container(lab: Lab) -> None:
+    def ask() -> str:
+        return lab.ask(lab.outside, "udp", HOST4, 8080, own_port=4000)
+
+    assert ask() == "", "nobody is there, which the kernel remembers for a while"
+    for name in ("first", "second"):
+        lab.run(name, **publish("80/udp", "8080"))
+        lab.serve(lab.inside(name), "udp", 80)
+        assert ask() == OUTSIDE4
+        lab.engine.request("DELETE", f"/containers/{name}?force=1")
+
+
 def test_port_ranges_conflicts_and_release(lab: Lab) -> None:
     lab.run("one", **publish("80/tcp", "8000-8001"))
     lab.run("two", **publish("80/tcp", "8000-8001"))
@@ -96,6 +108,20 @@ def test_port_ranges_conflicts_and_release(lab: Lab) -> None:
     status, answer = lab.engine.request("POST", "/containers/three/start")
     assert status == 204, answer
     assert ports_of(lab, "two") == {}
+
+
+def test_the_default_network_as_clients_name_it(lab: Lab) -> None:
+    fields: dict[str, Any] = {"NetworkingConfig": {"EndpointsConfig": {"default": {}}}}
+    lab.run("web", "default", fields=fields)
+    inspected = lab.engine.inspect("web")
+
+    assert list(inspected["NetworkSettings"]["Networks"]) == ["bridge"]
+    assert inspected["HostConfig"]["NetworkMode"] == "bridge"
+    _, answer = lab.engine.request(
+        "POST", "/networks/bridge/disconnect", {"Container": "web", "Force": False}
+    )
+    assert lab.engine.inspect("web")["NetworkSettings"]["Networks"] == {}, answer
+    assert "changed" not in lab.engine.log()
 
 
 def test_list_shows_ports(lab: Lab) -> None:

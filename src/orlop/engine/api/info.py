@@ -24,6 +24,7 @@ INDEX_SERVER = "https://index.docker.io/v1/"
 
 LOG_DRIVERS = ("local",)
 NETWORK_DRIVERS = ("host", "null")
+USER_NETWORK_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null")
 VOLUME_DRIVERS: tuple[str, ...] = ()
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -72,7 +73,7 @@ def render_info(engine: Engine, api_version: Version) -> dict[str, Any]:
         "DriverStatus": [["Backing", str(settings.data_dir)]],
         "Plugins": {
             "Volume": list(VOLUME_DRIVERS),
-            "Network": list(NETWORK_DRIVERS),
+            "Network": list(USER_NETWORK_DRIVERS if engine.host.networks else NETWORK_DRIVERS),
             "Authorization": None,
             "Log": list(LOG_DRIVERS),
         },

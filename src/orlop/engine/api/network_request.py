@@ -103,7 +103,7 @@ def parse_endpoint(name: str, settings: Object) -> EndpointConfig:
     if ipam.texts("LinkLocalIPs"):
         raise NotImplementedYet("link-local addresses of endpoints are not supported")
     return EndpointConfig(
-        network=name or "bridge",
+        network=_plain(name),
         aliases=settings.texts("Aliases"),
         links=settings.texts("Links"),
         ipv4=ipv4,

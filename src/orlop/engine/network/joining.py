@@ -33,10 +33,7 @@ def wanted_endpoints(config: ContainerConfig) -> list[EndpointConfig]:
     mode = "bridge" if config.network in BRIDGE_MODES else config.network
     if config.networking.endpoints is None:
         return [EndpointConfig(network=mode, mac=config.networking.mac)]
-    asked = {
-        ("bridge" if endpoint.network == "default" else endpoint.network): endpoint
-        for endpoint in config.networking.endpoints
-    }
+    asked = {endpoint.network: endpoint for endpoint in config.networking.endpoints}
     first = asked.pop(mode, None)
     if first is not None and config.networking.mac and not first.mac:
         first = replace(first, mac=config.networking.mac)

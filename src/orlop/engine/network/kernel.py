@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.network.model import ICC, Driver
 from orlop.engine.network.netlink_socket import NETLINK_NETFILTER, NetlinkSocket
-from orlop.wire.netlink import address, link, nftables, route
+from orlop.wire.netlink import address, conntrack, link, nftables, route
 from orlop.wire.netlink.address import InterfaceAddress
 from orlop.wire.netlink.message import NetlinkError
 
@@ -98,7 +98,9 @@ class Kernel:
             address.new(InterfaceAddress(index, wanted.address, wanted.prefix_length))
             for wanted in addresses
         ]
-        up = link.configure(network.interface, up=True, link_local=network.ipv6)
+        if network.ipv6:
+            requests.append(address.new(InterfaceAddress(index, packed(BRIDGE_LINK_LOCAL), 64)))
+        up = link.configure(network.interface, up=True, link_local=False)
         self._routes.send(up, *requests)
         # For 127.0.0.1:PORT to be led to a container, from this host only: see the table's guard.
         set_sysctl(f"ipv4/conf/{network.interface}/route_localnet", "1")
@@ -165,15 +167,16 @@ class Kernel:
     def _configure(self, namespace: int, endpoint: Endpoint) -> None:
         with in_namespace(namespace), NetlinkSocket() as inner:
             index = link.decode(inner.ask(link.get(endpoint.interface))).index
-            has_ipv6 = bool(endpoint.ipv6)
-            requests = [link.configure(endpoint.interface, up=True, link_local=has_ipv6)]
+            wanted = [(endpoint.ipv4, endpoint.prefix4), (endpoint.ipv6, endpoint.prefix6)]
+            addresses = [(packed(text), length) for text, length in wanted if text]
+            if endpoint.ipv6 and endpoint.mac:
+                addresses.append((link_local(bytes.fromhex(endpoint.mac.replace(":", ""))), 64))
+            # Without an address that is generated: those are not used before the kernel has waited
+            # a second for others that have them.
+            generate = bool(endpoint.ipv6) and not endpoint.mac
+            requests = [link.configure(endpoint.interface, up=True, link_local=generate)]
             requests += [
-                address.new(InterfaceAddress(index, packed(text), length))
-                for text, length in (
-                    (endpoint.ipv4, endpoint.prefix4),
-                    (endpoint.ipv6, endpoint.prefix6),
-                )
-                if text
+                address.new(InterfaceAddress(index, data, length)) for data, length in addresses
             ]
             inner.send(*requests)
 
@@ -196,7 +199,8 @@ class Kernel:
                 index = link.decode(inner.ask(link.get(interface))).index
                 wanted = route.default(_family(gateway), gateway=packed(gateway), output=index)
                 requests.append(route.new(wanted))
-            inner.send(*requests)
+            if requests:
+                inner.send(*requests)
 
     def change_elements(self, add: Sequence[Row] = (), delete: Sequence[Row] = ()) -> None:
         """One transaction on the engine's table.
@@ -213,6 +217,24 @@ class Kernel:
         requests += [nftables.add_elements(self.table, items) for items in by_set.values()]
         if requests:
             transact(self._filter, requests)
+
+    def forget_connections(
+        self, addresses: Sequence[str], udp_ports: Sequence[tuple[int, int]]
+    ) -> None:
+        """Forget connections to *addresses*, and datagrams sent to *udp_ports* (family and port).
+
+        What the kernel cannot forget ends by itself, later: that is logged at most.
+        """
+        requests = [conntrack.forget_address(packed(text)) for text in addresses]
+        requests += [
+            conntrack.forget_port(family, socket.IPPROTO_UDP, port) for family, port in udp_ports
+        ]
+        for request in requests:
+            try:
+                self._filter.send(request)
+            except NetlinkError as error:
+                if error.errno != errno.ENOENT:
+                    log.debug("connections are not forgotten: %s", error)
 
 
 def _new_child(
@@ -240,6 +262,7 @@ def transact(sock: NetlinkSocket, requests: Sequence[Request]) -> None:
     sock.collect(sequences)
 
 
+BRIDGE_LINK_LOCAL = "fe80::1"
 NAME_SERVER = "127.0.0.11"
 NAME_SERVER_PORT = 53
 
@@ -314,6 +337,11 @@ def in_namespace(namespace: int) -> Iterator[None]:
             os.setns(own, os.CLONE_NEWNET)
     finally:
         os.close(own)
+
+
+def link_local(mac: bytes) -> bytes:
+    """The IPv6 link-local address that follows from *mac* (RFC 4291, appendix A)."""
+    return b"\xfe\x80" + bytes(6) + bytes([mac[0] ^ 2]) + mac[1:3] + b"\xff\xfe" + mac[3:]
 
 
 def packed(text: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
@@ -191,21 +192,20 @@ class Networks:
         pools = joining.NetworkPools(network)
         self._core.known[id_] = pools
         try:
-            if network.driver is Driver.BRIDGE:
-                found = await self._core.in_thread(kernel.find, network.interface)
-                network = replace(network, owns_interface=found is None)
-                if network.ipv6:
-                    await self._core.in_thread(enable_forwarding, ipv6=True)
-            else:
-                found = await self._core.in_thread(kernel.find, network.interface)
-                network = replace(network, owns_interface=found is None)
-            pools.network = network
+            found = await self._core.in_thread(kernel.find, network.interface)
+            network = pools.network = replace(network, owns_interface=found is None)
+            # On file before it is in the kernel, and the other way round when it is removed: so
+            # there is never an interface that no engine knows.
+            await asyncio.to_thread(self._store.save, network)
+            if network.ipv6 and network.driver is Driver.BRIDGE:
+                await self._core.in_thread(enable_forwarding, ipv6=True)
             await self._bring_up(pools)
             await self._core.change(add=network_rows(network))
-            self._store.save(network)
         except (OSError, OrlopError) as error:
             del self._core.known[id_]
             await self._take_down(network)
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(self._store.delete, id_)
             if isinstance(error, OrlopError):
                 raise
             raise Internal(f"cannot create network {network.name}: {error}") from error
@@ -231,14 +231,14 @@ class Networks:
                 f"error while removing network: network {network.name} has active endpoints "
                 f"({names})"
             )
-        del self._core.known[network.id]
-        try:
-            self._store.delete(network.id)
-        except OSError as error:
-            self._core.known[network.id] = joining.NetworkPools(network)
-            raise Internal(f"cannot remove network {network.name}: {error}") from error
+        pools = self._core.known.pop(network.id)
         await self._core.change(delete=network_rows(network))
         await self._take_down(network)
+        try:
+            await asyncio.to_thread(self._store.delete, network.id)
+        except OSError as error:
+            self._core.known[network.id] = pools
+            raise Internal(f"cannot remove network {network.name}: {error}") from error
         self._core.publish("destroy", network)
         return network
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -148,6 +149,7 @@ class Sandboxes:
                 sandbox.state = replace(sandbox.state, dns_port=sockets[0].getsockname()[1])
                 self._start_name_server(sandbox, sockets)
             await self._core.change(add=sandbox.rows())
+            await self._forget(sandbox.state)
             sandboxes.write_state(layout.run, sandbox.state)
         except (OSError, OrlopError) as error:
             self.release(record.id)
@@ -248,7 +250,7 @@ class Sandboxes:
             if pools is not None:
                 self._core.publish("disconnect", pools.network, container_id)
         if rows:
-            self._core.host.tasks.start(self._withdraw(rows), "published ports")
+            self._core.host.tasks.start(self._withdraw(rows, sandbox.state), "published ports")
 
     async def connect(
         self,
@@ -336,6 +338,7 @@ class Sandboxes:
         new_rows = sandbox.rows()
         if rows != new_rows:
             await self._core.change(add=new_rows, delete=rows)
+            await self._forget(before)
         self._core.endpoints_changed()
         sandbox.links = links_by_network(self._core, all_wanted)
         await self._follow_names(sandbox, before, record, layout)
@@ -357,11 +360,25 @@ class Sandboxes:
             hostname = (layout.etc / "hostname").read_text().strip()
             self._etc.update_hosts(layout.etc, hostname, config.domainname, before, sandbox.state)
 
-    async def _withdraw(self, rows: list[Row]) -> None:
+    async def _withdraw(self, rows: list[Row], state: SandboxState) -> None:
         try:
             await self._core.change(delete=rows)
+            await self._forget(state)
         except OrlopError as error:
             self._core.host.warn(f"{error}, ignoring")
+
+    async def _forget(self, state: SandboxState) -> None:
+        """Have the kernel forget where datagrams to published ports went before."""
+        ports = {(port.host_ip, port.host_port) for port in state.ports if port.protocol == "udp"}
+        if not ports:
+            return
+        families = {True: socket.AF_INET6, False: socket.AF_INET}
+        udp_ports = [(int(families[":" in ip]), number) for ip, number in ports]
+        addresses = [
+            text for endpoint in state.endpoints for text in (endpoint.ipv4, endpoint.ipv6) if text
+        ]
+        kernel = self._core.working()
+        await self._core.in_thread(kernel.forget_connections, addresses, udp_ports)
 
     def renamed(self, record: Record, layout: Layout) -> None:
         """The container has another name: so it has in its networks."""

@@ -11,7 +11,7 @@ import socket
 import pytest
 
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.netlink import address, link, message, nftables, route
+from orlop.wire.netlink import address, conntrack, link, message, nftables, route
 from orlop.wire.netlink.message import ControlType, Flag, NetlinkError, Request
 
 LINK = bytes.fromhex(
@@ -217,3 +217,16 @@ def test_a_transaction_is_one_batch_that_answers_for_each_request() -> None:
 
 def test_fields_of_a_key_are_padded_each() -> None:
     assert nftables.concatenate(b"\6", b"\0\x50") == b"\6\0\0\0\0\x50\0\0"
+
+
+def test_forgetting_connections_names_what_to_look_for() -> None:
+    request = conntrack.forget_address(bytes([10, 0, 0, 2]))
+    found = message.attribute_map(request.payload[4:])
+
+    assert request.payload[0] == socket.AF_INET
+    assert bytes([10, 0, 0, 2]) in found[2]
+    assert message.attribute_map(found[25]) == {1: bytes(4), 2: b"\1\0\0\0"}
+    by_port = conntrack.forget_port(socket.AF_INET6, 17, 53)
+    assert message.attribute_map(message.attribute_map(by_port.payload[4:])[1])[2].endswith(
+        b"\x06\0\x03\0\0\x35\0\0"
+    )
