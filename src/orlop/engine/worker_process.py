@@ -8,7 +8,6 @@ byte of its input.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -102,6 +101,9 @@ async def start_worker(
     Raises:
         DeadlineExceeded: after *timeout_s*.
     """
+    # Here, as workers use this module too: loading asyncio would be half of their start.
+    import asyncio
+
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
         try:
@@ -151,6 +153,8 @@ async def _read(descriptor: int) -> bytes:
 
 
 async def _ready(descriptor: int, *, writing: bool) -> None:
+    import asyncio
+
     loop = asyncio.get_running_loop()
     future = loop.create_future()
 

@@ -60,7 +60,9 @@ class LayerMounts:
 
     def lower(self, layers: Sequence[str]) -> tuple[Path, ...]:
         """The directories for an overlay of *layers*, uppermost first."""
-        paths = tuple(self.path(diff_id) for diff_id in reversed(layers))
+        # A layer that is there twice counts where it is uppermost: what it has below is covered by
+        # itself, and overlayfs takes no directory twice.
+        paths = tuple(self.path(diff_id) for diff_id in dict.fromkeys(reversed(layers)))
         return paths or (self._directory / EMPTY,)
 
     async def mount(self, layers: Sequence[LayerRecord], user: str) -> None:
