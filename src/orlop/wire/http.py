@@ -186,6 +186,25 @@ class ServerConnection:
             if event is not None:
                 return event
 
+    def hand_over_body(self) -> tuple[str, int, bytes]:
+        """Let somebody else read the body, none of which has been: how it is framed.
+
+        `length` with the number of bytes that are left, `chunks`, or `none`; and what of it was
+        received already. The connection ends with this request, as nobody here knows where the
+        body does.
+        """
+        framing = "none"
+        if self._reading is _Reading.BODY:
+            framing = "length"
+        elif self._reading is _Reading.CHUNK_SIZE:
+            framing = "chunks"
+        left, buffered = max(self._left, 0), bytes(self._buffer)
+        self._buffer.clear()
+        self._reading = _Reading.END
+        self._awaits_continue = False
+        self._keep = False
+        return framing, left, buffered
+
     def _read_head(self) -> Event | None:
         while self._buffer.startswith((b"\r\n", b"\n")):
             # An empty line before a request is no reason to be strict.

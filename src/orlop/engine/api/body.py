@@ -8,6 +8,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from orlop.engine.store.byte_input import ByteInput
 from orlop.engine.worker_process import write_all
 from orlop.lib.errors import InvalidArgument, OrlopError
 
@@ -17,6 +18,31 @@ if TYPE_CHECKING:
     from orlop.engine.api.exchange import Exchange
 
 PIPE_BYTES = 1 << 20
+
+
+@contextlib.asynccontextmanager
+async def body_input(exchange: Exchange) -> AsyncIterator[ByteInput]:
+    """The body for a worker: the client's own socket, or a pipe where it is encrypted.
+
+    Call it before the answer has begun.
+
+    Raises:
+        InvalidArgument: as `body_pipe`.
+    """
+    taken = exchange.hand_over_body()
+    if taken is None:
+        async with body_pipe(exchange) as reading:
+            yield ByteInput(reading)
+        return
+    descriptor, framing, left, buffered = taken
+    # A copy: the client may be gone, and the number another's, before the worker has started.
+    descriptor = os.dup(descriptor)
+    try:
+        yield ByteInput(
+            descriptor, *(("length", 0) if framing == "none" else (framing, left)), buffered
+        )
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.asynccontextmanager

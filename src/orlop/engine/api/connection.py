@@ -209,6 +209,21 @@ class Connection(asyncio.Protocol):
         if not self._writable.is_set():
             await self._writable.wait()
 
+    def hand_over_body(self) -> tuple[int, str, int, bytes] | None:
+        """The socket, and what `http.ServerConnection.hand_over_body` says; None: it is encrypted.
+
+        Nothing more is read here, so that a client who leaves is noticed by who reads.
+        """
+        if self._transport is None or self._transport.get_extra_info("sslcontext") is not None:
+            return None
+        self.pause_reading()
+        if self._http.expects_continue:
+            self._write(self._http.continue_())
+        framing, left, buffered = self._http.hand_over_body()
+        self._body_done = True
+        socket = self._transport.get_extra_info("socket")
+        return socket.fileno(), framing, left, buffered
+
     async def send_head(self, status: int, headers: Headers) -> None:
         self._write(self._http.head(status, [*self._common_headers, *headers]))
 

@@ -91,6 +91,10 @@ class Exchange:
         """The body in pieces as they come, of any length altogether."""
         return self._connection.body_parts()
 
+    def hand_over_body(self) -> tuple[int, str, int, bytes] | None:
+        """The body's socket for somebody else to read; see `Connection.hand_over_body`."""
+        return self._connection.hand_over_body()
+
     async def json(self) -> dict[str, Any]:
         """The body as a JSON object; an absent body is an empty one.
 

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api import render
-from orlop.engine.api.body import body_pipe
+from orlop.engine.api.body import body_input
 from orlop.engine.api.image_store import publish, store_of
 from orlop.engine.api.router import Route
 from orlop.engine.api.times import to_text
@@ -190,11 +190,11 @@ async def import_image(engine: Engine, exchange: Exchange) -> None:
         wanted = parse_platform(text, wanted)
     message = exchange.text("message")[:MAX_TEXT] or f"Imported from {source}"
     config = _with_changes({}, exchange.query.get("changes", []))
-    await exchange.begin_stream("application/json")
     try:
         async with store.ingest() as session:
-            async with body_pipe(exchange) as descriptor:
-                added = await session.add_layer(descriptor, keep_blob=False)
+            async with body_input(exchange) as body:
+                await exchange.begin_stream("application/json")
+                added = await session.add_layer(body, keep_blob=False)
             document = child_image.child_config(
                 {},
                 diff_id=added.layer.diff_id,

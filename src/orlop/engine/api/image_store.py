@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api import filters as filtering
 from orlop.engine.api import image_render as render
-from orlop.engine.api.body import body_pipe
+from orlop.engine.api.body import body_input
 from orlop.engine.api.router import Route
 from orlop.engine.api.times import parse_time
 from orlop.lib.errors import InvalidArgument, NotImplementedYet, OrlopError
@@ -193,11 +193,11 @@ async def _tag(engine: Engine, exchange: Exchange) -> None:
 async def _load(engine: Engine, exchange: Exchange) -> None:
     store = store_of(engine)
     quiet = exchange.flag("quiet", default=True)
-    await exchange.begin_stream("application/json")
     try:
         async with store.ingest() as session:
-            async with body_pipe(exchange) as descriptor:
-                loaded = await session.load(descriptor)
+            async with body_input(exchange) as body:
+                await exchange.begin_stream("application/json")
+                loaded = await session.load(body)
             for image in loaded:
                 for message in await _name_loaded(engine, store, image, quiet=quiet):
                     await exchange.write(progress.encode(message))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.store import compression
 from orlop.engine.store.layer_index import index_layer
-from orlop.engine.store.spool import READ_BYTES, Blob, Spool
+from orlop.engine.store.spool import Blob, Spool
 from orlop.engine.store.tar_reader import entries
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.image_config import MAX_DOCUMENT_BYTES, parse_config, parse_document
@@ -34,24 +34,26 @@ from orlop.wire.tar import Kind, TarError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from orlop.engine.store.byte_input import InputReader
+
 MAX_FILES = 20_000
 MAX_IMAGES = 1000
 MAX_LINKS = 40
 
 
 class StreamSource:
-    """A `tar_reader.Source` over a descriptor that is read once, unpacked if it is compressed."""
+    """A `tar_reader.Source` over what is read once, unpacked if it is compressed."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, source: InputReader) -> None:
+        self._read = source.read
         self._buffer = memoryview(b"")
         self.position = 0
         self._pieces = self._read_pieces()
 
-    def _read_pieces(self) -> Iterator[bytes]:
-        data = b""
-        while len(data) < compression.MAGIC_BYTES and (more := self._read()):
-            data += more
+    def _read_pieces(self) -> Iterator[bytes | memoryview]:
+        data = self._read()
+        while 0 < len(data) < compression.MAGIC_BYTES and (more := self._read()):
+            data = bytes(data) + more
         kind = compression.detect(data)
         if not kind:
             while data:
@@ -63,9 +65,6 @@ class StreamSource:
             yield from decompressor.feed(data)
             data = self._read()
         decompressor.finish()
-
-    def _read(self) -> bytes:
-        return os.read(self._descriptor, READ_BYTES)
 
     def pieces(self, size: int) -> Iterator[memoryview]:
         """The next *size* bytes, in whatever pieces they come; fewer only at the end."""
@@ -156,13 +155,13 @@ class ArchiveReader:
         self._found = _Found()
         self._layers: dict[str, dict[str, object]] = {}
 
-    def read(self, descriptor: int) -> dict[str, object]:
-        """Take the archive on *descriptor* apart; see `ingest.Loaded` for the result.
+    def read(self, reader: InputReader) -> dict[str, object]:
+        """Take the archive that *reader* gives apart; see `ingest.Loaded` for the result.
 
         Raises:
             InvalidArgument, ResourceExhausted, TarError, CorruptStream: with the reason.
         """
-        source = StreamSource(descriptor)
+        source = StreamSource(reader)
         for count, (header, _) in enumerate(entries(source)):
             if count >= MAX_FILES:
                 raise InvalidArgument(f"an archive with more than {MAX_FILES} files")

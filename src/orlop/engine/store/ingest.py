@@ -29,6 +29,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orlop.engine.store.byte_input import ByteInput
 from orlop.engine.store.records import (
     ImageRecord,
     LayerRecord,
@@ -104,9 +105,14 @@ class Ingest:
         return layer
 
     async def add_layer(
-        self, input_fd: int, *, digest: str = "", diff_id: str = "", keep_blob: bool = True
+        self,
+        source: int | ByteInput,
+        *,
+        digest: str = "",
+        diff_id: str = "",
+        keep_blob: bool = True,
     ) -> AddedLayer:
-        """Read a layer from *input_fd* to its end and store it.
+        """Read a layer from *source*, a descriptor or more than that, to its end and store it.
 
         *digest* and *diff_id*, where known, are what the bytes and the unpacked tar must hash to.
         A compressed layer's own bytes are kept too, unless not *keep_blob*.
@@ -117,7 +123,7 @@ class Ingest:
         """
         job = {"digest": digest, "diff_id": diff_id}
         async with self.staging() as directory:
-            facts = await self._work(directory, "layer", job, input_fd, TIMEOUT_S)
+            facts = await self._work(directory, "layer", job, source, TIMEOUT_S)
             return await self.take_layer(directory, facts, keep_blob=keep_blob)
 
     async def take_layer(
@@ -182,8 +188,8 @@ class Ingest:
         await self._commit(record, references)
         return record.id
 
-    async def load(self, input_fd: int) -> list[LoadedImage]:
-        """Store the images of the archive that is read from *input_fd*; their names are returned.
+    async def load(self, source: int | ByteInput) -> list[LoadedImage]:
+        """Store the images of the archive that is read from *source*; their names are returned.
 
         Raises:
             InvalidArgument, ResourceExhausted: as `add_layer`.
@@ -191,7 +197,7 @@ class Ingest:
         machine = host_platform(platform.machine())
         job = {"platform": f"{machine.os}/{machine.architecture}"}
         async with self.staging() as directory:
-            result = await self._work(directory, "load", job, input_fd, TIMEOUT_S)
+            result = await self._work(directory, "load", job, source, TIMEOUT_S)
             new: set[str] = set()
             for facts in result["layers"]:
                 if self.reuse(str(facts["diff_id"])) is None:
@@ -275,11 +281,11 @@ class Ingest:
         directory: Path,
         command: str,
         job: Mapping[str, object],
-        input_fd: int | None,
+        source: int | ByteInput | None,
         timeout_s: float,
     ) -> dict[str, Any]:
         return await run_store_worker(
-            self._store, directory, command, job, input_fd=input_fd, timeout_s=timeout_s
+            self._store, directory, command, job, source=source, timeout_s=timeout_s
         )
 
 
@@ -289,7 +295,7 @@ async def run_store_worker(
     command: str,
     job: Mapping[str, object],
     *,
-    input_fd: int | None = None,
+    source: int | ByteInput | None = None,
     timeout_s: float = DOCUMENT_TIMEOUT_S,
 ) -> dict[str, Any]:
     """Run one command of `engine.store.worker` in *directory*; its answer.
@@ -299,16 +305,36 @@ async def run_store_worker(
     """
     room = os.statvfs(directory)
     max_bytes = max(room.f_bavail * room.f_frsize - RESERVE_BYTES, 0)
-    text = json.dumps({**job, "max_bytes": max_bytes})
+    if isinstance(source, int):
+        source = ByteInput(source)
+    text = json.dumps({**job, "max_bytes": max_bytes, **_framing(source)})
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    buffered = -1
     try:
-        fds = {3: descriptor} if input_fd is None else {0: input_fd, 3: descriptor}
+        fds = {3: descriptor}
+        if source is not None:
+            fds[0] = source.descriptor
+            if source.buffered:
+                buffered = fds[4] = os.memfd_create("body", os.MFD_CLOEXEC)
+                os.write(buffered, source.buffered)
         async with start_worker(
             store.children, "store", command, text, fds=fds, timeout_s=timeout_s
         ) as worker:
             return await worker.result()
     finally:
         os.close(descriptor)
+        if buffered >= 0:
+            os.close(buffered)
+
+
+def _framing(source: ByteInput | None) -> dict[str, object]:
+    if source is None:
+        return {}
+    return {
+        "framing": source.framing,
+        "left": source.left,
+        "buffered": bool(source.buffered),
+    }
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.store.directory import INDEX, TAR
 from orlop.engine.store.layer_index import checksum
-from orlop.lib import mount
+from orlop.lib import loop, mount
 from orlop.lib.errors import Internal, Unavailable
 
 if TYPE_CHECKING:
@@ -109,15 +109,37 @@ class LayerMounts:
         try:
             target.mkdir(mode=0o755, exist_ok=True)
             mount.detach(target)
-            mount.mount(
-                directory / INDEX,
-                target,
-                "erofs",
-                mount.MountFlag.RDONLY | mount.MountFlag.NOATIME,
-                f"device={directory / TAR}",
-            )
+            _mount_pair(directory / INDEX, directory / TAR, target)
         except OSError as error:
             raise _explain(layer, error) from error
+
+
+def _mount_pair(index: Path, tar: Path, target: Path) -> None:
+    """Mount an index with its tar; through loop devices where the files cannot be mounted.
+
+    A tmpfs answers ENOTBLK: it has no `read_folio`.
+    """
+    flags = mount.MountFlag.RDONLY | mount.MountFlag.NOATIME
+    try:
+        mount.mount(index, target, "erofs", flags, f"device={tar}")
+        return
+    except OSError as error:
+        if error.errno != errno.ENOTBLK:
+            raise
+    devices: list[int] = []
+    try:
+        names = []
+        for path in (index, tar):
+            name, device = loop.attach(path)
+            devices.append(device)
+            names.append(name)
+        mount.mount(names[0], target, "erofs", flags, f"device={names[1]}")
+    except OSError as error:
+        # What the caller needs to know is why it was tried at all.
+        raise OSError(errno.ENOTBLK, os.strerror(errno.ENOTBLK), os.fspath(target)) from error
+    finally:
+        for device in devices:
+            os.close(device)
 
 
 class DamagedIndex(Internal):
@@ -147,8 +169,8 @@ def _explain(layer: LayerRecord, error: OSError) -> Unavailable:
     hint = None
     if error.errno == errno.ENOTBLK:
         hint = (
-            "the file system of the engine's data cannot hold mountable layers (tmpfs cannot): "
-            "use ext4, xfs, btrfs or ramfs"
+            "the file system of the engine's data cannot hold mountable layers (tmpfs cannot), and "
+            "there are no loop devices: use ext4, xfs, btrfs or ramfs"
         )
     elif error.errno == errno.ENODEV:
         hint = "this kernel has no EROFS (CONFIG_EROFS_FS)"

@@ -38,7 +38,7 @@ async def repair_index(store: LayeredImages, layer: LayerRecord) -> None:
     try:
         job = {"diff_id": layer.diff_id, "index": "index"}
         facts = await ingest.run_store_worker(
-            store, staging, "index", job, input_fd=descriptor, timeout_s=TIMEOUT_S
+            store, staging, "index", job, source=descriptor, timeout_s=TIMEOUT_S
         )
         changed = replace(
             layer, index_bytes=int(facts["index_bytes"]), index_crc=int(facts["index_crc"])

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from orlop.engine.sandbox import Limits, drop_privileges
 from orlop.engine.store import compression
 from orlop.engine.store.archive import ArchiveReader
+from orlop.engine.store.byte_input import InputReader
 from orlop.engine.store.compression import CorruptStream
 from orlop.engine.store.layer_index import index_layer, make_index
 from orlop.engine.store.spool import READ_BYTES, Budget, HashThread, Spool, sha256
@@ -32,7 +33,7 @@ from orlop.wire.tar import TarError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DIRECTORY = 3
+DIRECTORY, BUFFERED = 3, 4
 LIMITS = Limits(memory_bytes=1536 << 20)
 
 
@@ -46,7 +47,14 @@ def main(argv: list[str]) -> int:
         hashing = HashThread()
         drop_privileges(DIRECTORY, LIMITS, start_threads=hashing.start)
         spool = Spool(Budget(int(job.get("max_bytes", 1 << 50))), hashing)
-        report(_run(command, job, spool))
+        reader = InputReader(0, job, BUFFERED if job.get("buffered") else None)
+        try:
+            result = _run(command, job, spool, reader)
+        except BaseException:
+            if command in ("load", "layer"):
+                reader.drain()
+            raise
+        report(result)
     except (TarError, CorruptStream) as error:
         report_error(InvalidArgument(str(error)))
     except MemoryError:
@@ -59,13 +67,15 @@ def main(argv: list[str]) -> int:
     os._exit(0)
 
 
-def _run(command: str, job: Mapping[str, object], spool: Spool) -> Mapping[str, object]:
+def _run(
+    command: str, job: Mapping[str, object], spool: Spool, reader: InputReader
+) -> Mapping[str, object]:
     match command:
         case "load":
             platform = normalize(*str(job["platform"]).split("/"))
-            return ArchiveReader(spool, platform).read(0)
+            return ArchiveReader(spool, platform).read(reader)
         case "layer":
-            return _layer(job, spool)
+            return _layer(job, spool, reader)
         case "index":
             return _index(job)
         case "image":
@@ -73,10 +83,10 @@ def _run(command: str, job: Mapping[str, object], spool: Spool) -> Mapping[str, 
     raise InvalidArgument(f"no command {command}")
 
 
-def _layer(job: Mapping[str, object], spool: Spool) -> Mapping[str, object]:
+def _layer(job: Mapping[str, object], spool: Spool, reader: InputReader) -> Mapping[str, object]:
     """See `ingest.Ingest.add_layer`."""
     writer = spool.open()
-    while data := os.read(0, READ_BYTES):
+    while data := reader.read():
         writer.write(data)
     blob = writer.finish()
     digest, diff_id = job.get("digest"), job.get("diff_id")

@@ -1,0 +1,54 @@
+"""A store without a disk: on a file system that cannot back a mount."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orlop.lib import loop, mount
+from tests.engine.store.archives import busybox_layer, docker_archive
+from tests.engine.store.conftest import StoreEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def in_memory(images: Path) -> Iterator[StoreEngine]:
+    if not os.path.exists(loop.CONTROL):
+        pytest.skip("this kernel has no loop devices")
+    directory = Path(tempfile.mkdtemp(prefix="sm-"))
+    (directory / "data").mkdir()
+    mount.mount("tmpfs", directory / "data", "tmpfs")
+    process = StoreEngine(directory, images)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.stop()
+        print(process.log())
+        mount.detach(directory / "data")
+        shutil.rmtree(directory)
+
+
+def test_layers_on_tmpfs_are_mounted_through_loop_devices(in_memory: StoreEngine) -> None:
+    in_memory.load(docker_archive([busybox_layer()], ["busybox:latest"]))
+
+    in_memory.run("web", ["echo", "hello"])
+
+    assert in_memory.wait("web") == 0
+    assert in_memory.logs("web") == b"hello\n"
+    assert in_memory.request("DELETE", "/containers/web")[0] == 204
+    assert in_memory.request("DELETE", "/images/busybox")[0] == 200
+    in_memory.wait_until(lambda: not loops_on(in_memory.directory))
+
+
+def loops_on(directory: Path) -> list[str]:
+    """Loop devices whose file is below *directory*."""
+    names = Path("/sys/block").glob("loop*/loop/backing_file")
+    return [text for path in names if (text := path.read_text()).startswith(str(directory))]
