@@ -188,7 +188,7 @@ class Session:
         _, self._lock = own(self.store.root / "work", self.name)
         self.directory.mkdir(exist_ok=True)
         self.logs.mkdir(exist_ok=True)
-        _remove_old_logs(self.store.root / "logs")
+        _remove_old_logs(self.store.root)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -210,6 +210,9 @@ class Session:
         remove_tree(work.real)
 
 
-def _remove_old_logs(logs: Path) -> None:
-    for old in sorted(logs.iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT_LOGS]:
-        remove_tree(old)
+def _remove_old_logs(root: Path) -> None:
+    """Remove the oldest, but never those of a build that still runs, however old it is."""
+    logs = sorted((root / "logs").iterdir(), key=lambda path: path.stat().st_mtime)
+    for old in logs[:-KEPT_LOGS]:
+        if not (root / "work" / f"{old.name}.lock").exists():
+            remove_tree(old)

@@ -17,7 +17,7 @@ import pytest
 
 from orlop.image.pipeline import BuildFailed, Inputs, Settings, Step, StepContext, run_steps
 from orlop.image.progress import Display
-from orlop.image.store import Session, Store
+from orlop.image.store import KEPT_LOGS, Session, Store
 from orlop.lib.errors import InvalidArgument
 
 type Build = Callable[..., dict[str, Path]]
@@ -85,6 +85,21 @@ def test_same_inputs_are_not_run_again(build: Build, tmp_path: Path) -> None:
 
     assert first == second
     assert (tmp_path / "counter").read_text() == "x"
+
+
+def test_logs_of_a_build_that_still_runs_are_kept(store: Store) -> None:
+    with Session(store, "long") as long:
+        log = long.logs / "kernel.log"
+        log.touch()
+        os.utime(long.logs, (0, 0))
+        for number in range(KEPT_LOGS + 2):
+            with Session(store, f"short{number}"):
+                pass
+        assert log.exists()
+    with Session(store, "after"):
+        pass
+
+    assert not log.exists()
 
 
 def test_needs_of_a_cached_step_are_not_looked_at(build: Build, store: Store) -> None:
@@ -209,7 +224,7 @@ import sys
 from pathlib import Path
 from orlop.image.pipeline import Settings, Step, run_steps
 from orlop.image.progress import Display
-from orlop.image.store import Session, Store
+from orlop.image.store import KEPT_LOGS, Session, Store
 
 def endless(context):
     (context.output / "half").write_text("half")
