@@ -24,7 +24,7 @@ from orlop.image.step import (
 )
 from orlop.image.step_key import check_steps, dependency_order, step_key
 from orlop.image.store import Session
-from orlop.lib.errors import Cancelled, Internal, OrlopError
+from orlop.lib.errors import Cancelled, Internal, InvalidArgument, OrlopError
 from orlop.lib.process import pasteable
 
 __all__ = ["BuildFailed", "Inputs", "Settings", "Step", "StepContext", "StepFailed", "run_steps"]
@@ -204,6 +204,7 @@ class _Build:
         started_s = time.monotonic()
         try:
             step.run(context)
+            self._check_inputs(step)
         except Cancelled:
             session.discard(work)
             raise
@@ -221,6 +222,15 @@ class _Build:
         with self._times_lock:
             session.store.record_time(step.name, time_s)
         return made
+
+    def _check_inputs(self, step: Step) -> None:
+        """Refuse a result that was made while somebody edited what it is made of.
+
+        Raises:
+            InvalidArgument: the inputs are not those that the key names.
+        """
+        if self._key(step) != self._keys[step.name]:
+            raise InvalidArgument("an input was changed meanwhile", hint="start it again")
 
     def _context(self, step: Step, seen: Path) -> StepContext:
         display = self._settings.display

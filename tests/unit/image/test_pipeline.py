@@ -102,6 +102,25 @@ def test_logs_of_a_build_that_still_runs_are_kept(store: Store) -> None:
     assert not log.exists()
 
 
+def test_a_result_of_inputs_that_changed_meanwhile_is_not_kept(
+    build: Build, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+
+    def edit_while_copying(context: StepContext) -> None:
+        (context.output / "copy").write_text(source.read_text())
+        source.write_text("second")
+
+    source.write_text("first")
+    step = Step("copy", edit_while_copying, Inputs(files=(source,)))
+    with pytest.raises(BuildFailed, match="changed meanwhile"):
+        build(step)
+
+    made = build(step)["copy"]
+
+    assert (made / "copy").read_text() == "second"
+
+
 def test_needs_of_a_cached_step_are_not_looked_at(build: Build, store: Store) -> None:
     copy = Step("copy", copy_greeting, Inputs(needs=("greet",)))
     results = build(greet(), copy)
