@@ -222,6 +222,32 @@ def test_macvlan(lab: Lab) -> None:
     assert "cable0" in ip("link", "show")
 
 
+def test_an_interface_that_somebody_deleted_is_made_again(lab: Lab) -> None:
+    id_ = lab.create_network("mine")
+    ip("link", "delete", f"br-{id_[:12]}")
+    first, second = lab.run("first", "mine"), lab.run("second", "mine")
+    lab.serve(lab.inside("second"), "tcp", 80)
+
+    assert lab.ask(lab.inside("first"), "tcp", second, 80) == first
+    pool = {"Subnet": "10.8.0.0/16"}
+    status, answer = lab.engine.request(
+        "POST",
+        "/networks/create",
+        {
+            "Name": "lan",
+            "Driver": "macvlan",
+            "IPAM": {"Config": [pool]},
+            "Options": {"parent": "eth77"},
+        },
+    )
+    assert status == 500
+    assert "no interface eth77 on this host" in answer["message"]
+    assert lab.engine.request("GET", "/networks/lan")[0] == 404
+    options = {"com.docker.network.endpoint.ifname": "wan"}
+    lab.run("named", "mine", fields=endpoint("mine", DriverOpts=options))
+    assert "wan" in lab.inside("named").run("ip", "link")
+
+
 def test_default_bridge_links_and_hosts(lab: Lab) -> None:
     web = lab.run("web")
     lab.run("client", Links=["web:db"], ExtraHosts=["here:host-gateway", "far:192.0.2.99"])

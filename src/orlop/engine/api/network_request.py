@@ -9,7 +9,7 @@ from orlop.engine.endpoints import EndpointConfig, Networking, PortBinding
 from orlop.engine.network.catalogue import NetworkRequest
 from orlop.engine.network.ipam import parse_address
 from orlop.engine.network.joining import BRIDGE_MODES, CONTAINER_MODE, is_own
-from orlop.engine.network.model import PoolConfig
+from orlop.engine.network.model import INTERFACE_NAME, PoolConfig
 from orlop.engine.network.ports import parse_host_port
 from orlop.lib.errors import InvalidArgument, NotImplementedYet
 
@@ -22,6 +22,8 @@ PROTOCOLS = ("tcp", "udp", "sctp")
 MAX_PORTS = 4096
 """Ports of one container: each is two sockets of the engine's."""
 
+SYSCTLS = "com.docker.network.endpoint.sysctls"
+_INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 
 
@@ -102,6 +104,12 @@ def parse_endpoint(name: str, settings: Object) -> EndpointConfig:
         raise InvalidArgument(f"invalid IPv6 address: {ipv6[:60]}")
     if ipam.texts("LinkLocalIPs"):
         raise NotImplementedYet("link-local addresses of endpoints are not supported")
+    options = settings.text_map("DriverOpts")
+    for key, value in options:
+        if key == SYSCTLS and value:
+            raise NotImplementedYet(f"{key} is not supported: use --sysctl")
+        if key == INTERFACE_NAME and not _INTERFACE.fullmatch(value):
+            raise InvalidArgument(f"invalid interface name: {value[:40]!r}")
     return EndpointConfig(
         network=_plain(name),
         aliases=settings.texts("Aliases"),
@@ -109,7 +117,7 @@ def parse_endpoint(name: str, settings: Object) -> EndpointConfig:
         ipv4=ipv4,
         ipv6=str(parse_address(ipv6)) if ipv6 else "",
         mac=_mac(settings.text("MacAddress")),
-        options=settings.text_map("DriverOpts"),
+        options=options,
         gateway_priority=settings.integer("GwPriority"),
     )
 

@@ -19,7 +19,7 @@ from orlop.engine.network.model import (
     Network,
     PoolConfig,
 )
-from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotFound
+from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotFound, NotImplementedYet
 from orlop.wire.netlink import link
 
 if TYPE_CHECKING:
@@ -28,6 +28,17 @@ if TYPE_CHECKING:
     from orlop.engine.network.model import Options
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_BRIDGE_OPTION = "com.docker.network.bridge."
+_UNDERSTOOD = {
+    f"{_BRIDGE_OPTION}gateway_mode_ipv4": ("nat", ""),
+    f"{_BRIDGE_OPTION}gateway_mode_ipv6": ("nat", ""),
+    f"{_BRIDGE_OPTION}inhibit_ipv4": ("false", "", "0"),
+    f"{_BRIDGE_OPTION}trusted_host_interfaces": ("",),
+    "com.docker.network.host_ipv4": ("",),
+    "com.docker.network.host_ipv6": ("",),
+}
+"""dockerd's options whose other values mean what is not done here. Unknown ones are labels."""
+
 MAX_NAME_LENGTH = 255
 MAX_NETWORKS = 1000
 MAX_POOLS = 16
@@ -175,6 +186,9 @@ def _driver(name: str) -> Driver:
 
 
 def _check_options(driver: Driver, options: dict[str, str]) -> None:
+    for key, understood in _UNDERSTOOD.items():
+        if options.get(key, understood[0]) not in understood:
+            raise NotImplementedYet(f"{key}={options[key][:40]} is not supported")
     mtu = options.get(MTU, "")
     if mtu and (not mtu.isdecimal() or not 68 <= int(mtu) <= MAX_MTU):
         raise InvalidArgument(f"invalid value for {MTU}: {mtu[:40]!r}")

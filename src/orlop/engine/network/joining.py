@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.endpoints import EndpointConfig, PortBinding
 from orlop.engine.network.ipam import Pool
-from orlop.engine.network.model import HOST_PREFIX, Driver, Endpoint
+from orlop.engine.network.model import IFACE_PREFIX, INTERFACE_NAME, Driver, Endpoint
 from orlop.lib.errors import InvalidArgument, OrlopError
 
 if TYPE_CHECKING:
@@ -124,12 +124,12 @@ def make_endpoint(
         raise
     is_bridge = network.driver is Driver.BRIDGE
     has_gateway = not network.internal
-    prefix = network.option(HOST_PREFIX, "eth")
+    prefix = network.option(IFACE_PREFIX, "eth")
     return Endpoint(
         id=os.urandom(32).hex(),
         network_id=network.id,
         network=network.name,
-        interface=f"{prefix}{number}",
+        interface=dict(wanted.options).get(INTERFACE_NAME) or f"{prefix}{number}",
         host_interface=f"veth{os.urandom(4).hex()[:7]}" if is_bridge else "",
         mac="" if network.driver is Driver.IPVLAN else wanted.mac.lower() or choose_mac(ipv4),
         ipv4=ipv4,

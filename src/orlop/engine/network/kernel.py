@@ -15,6 +15,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orlop.engine.network.catalogue import parse_vlan
 from orlop.engine.network.model import ICC, Driver
 from orlop.engine.network.netlink_socket import NETLINK_NETFILTER, NetlinkSocket
 from orlop.wire.netlink import address, conntrack, link, nftables, route
@@ -81,45 +82,49 @@ class Kernel:
                 return None
             raise
 
-    def ensure_bridge(self, network: Network, addresses: Sequence[InterfaceAddress]) -> None:
-        """Make the network's bridge unless it is there, with *addresses* (whose index is not used).
+    def bring_up(self, network: Network) -> None:
+        """Make the network's interface unless it is there; host and none have none.
 
         Raises:
             OSError: with the kernel's reason.
         """
+        if network.driver is Driver.BRIDGE:
+            self._bring_up_bridge(network)
+        elif network.driver in (Driver.MACVLAN, Driver.IPVLAN):
+            self._bring_up_parent(network)
+
+    def _bring_up_bridge(self, network: Network) -> None:
         found = self.find(network.interface)
         if found is None:
             mac = b"\x02\x42" + os.urandom(4)
             self._routes.send(link.new_bridge(network.interface, mac=mac, mtu=network.mtu))
             found = self.find(network.interface)
             assert found is not None
-        index = found.index
-        requests = [
-            address.new(InterfaceAddress(index, wanted.address, wanted.prefix_length))
-            for wanted in addresses
+        wanted = [
+            (packed(pool.gateway), int(pool.subnet.rpartition("/")[2]))
+            for pool in network.pools
+            if pool.gateway
         ]
         if network.ipv6:
-            requests.append(address.new(InterfaceAddress(index, packed(BRIDGE_LINK_LOCAL), 64)))
-        up = link.configure(network.interface, up=True, link_local=False)
-        self._routes.send(up, *requests)
+            wanted.append((packed(BRIDGE_LINK_LOCAL), 64))
+        self._routes.send(
+            link.configure(network.interface, up=True, link_local=False),
+            *(address.new(InterfaceAddress(found.index, data, length)) for data, length in wanted),
+        )
         # For 127.0.0.1:PORT to be led to a container, from this host only: see the table's guard.
         set_sysctl(f"ipv4/conf/{network.interface}/route_localnet", "1")
 
-    def ensure_parent(self, network: Network, vlan: tuple[str, int] | None) -> bool:
-        """Make the parent of a macvlan or ipvlan network unless it is there; whether it was made.
-
-        *vlan* is interface and number where the parent is a VLAN; else it is one without a way out.
-        """
+    def _bring_up_parent(self, network: Network) -> None:
         if self.find(network.interface) is not None:
-            return False
-        if vlan is None:
+            return
+        if not network.option("parent"):
             self._routes.send(link.new_dummy(network.interface))
-            return True
-        below = self.find(vlan[0])
-        if below is None:
-            raise NetlinkError(errno.ENODEV, f"invalid subinterface: no interface {vlan[0]}")
+            return
+        vlan = parse_vlan(network.interface)
+        below = None if vlan is None else self.find(vlan[0])
+        if vlan is None or below is None:
+            raise NetlinkError(errno.ENODEV, f"no interface {network.interface} on this host")
         self._routes.send(link.new_vlan(network.interface, below.index, vlan[1]))
-        return True
 
     def delete_link(self, name: str) -> None:
         """Delete an interface; one that is gone is fine."""
@@ -136,6 +141,10 @@ class Kernel:
             OSError: with the kernel's reason; nothing is left of it.
         """
         parent = self.find(network.interface)
+        if parent is None:
+            # Deleted by somebody, or not there when the engine started.
+            self.bring_up(network)
+            parent = self.find(network.interface)
         if parent is None:
             raise NetlinkError(errno.ENODEV, f"the interface {network.interface} is gone")
         mac = bytes.fromhex(endpoint.mac.replace(":", ""))

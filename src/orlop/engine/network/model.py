@@ -13,7 +13,8 @@ MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4"
 DEFAULT_BRIDGE = "com.docker.network.bridge.default_bridge"
 MTU = "com.docker.network.driver.mtu"
-HOST_PREFIX = "com.docker.network.container_iface_prefix"
+INTERFACE_NAME = "com.docker.network.endpoint.ifname"
+IFACE_PREFIX = "com.docker.network.container_iface_prefix"
 
 
 class Driver(StrEnum):

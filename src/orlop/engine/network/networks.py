@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from dataclasses import replace
@@ -12,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.network import catalogue, joining
 from orlop.engine.network.core import Core
-from orlop.engine.network.kernel import Kernel, enable_forwarding, packed
+from orlop.engine.network.kernel import Kernel, enable_forwarding
 from orlop.engine.network.model import Driver, Network
 from orlop.engine.network.rules import network_rows
 from orlop.engine.network.sandboxes import Sandboxes
 from orlop.engine.network.store import NetworkStore
 from orlop.lib.errors import Forbidden, Internal, OrlopError
-from orlop.wire.netlink.address import InterfaceAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from orlop.engine.network.joining import NetworkPools
     from orlop.engine.network.model import Endpoint
     from orlop.engine.settings import NetworkSettings
+
+log = logging.getLogger(__name__)
 
 SHORT_ID = 12
 FORWARDING_MARKER = "forwarding-was-off"
@@ -60,10 +62,26 @@ class Networks:
             await self._ensure_predefined()
             await self._enable_forwarding()
             for pools in tuple(self._core.known.values()):
-                await self._bring_up(pools)
+                await self._bring_up(pools.network)
         except (OSError, OrlopError) as error:
-            self._core.failure = f"container networks cannot be used: {error}"
-            self._core.host.warn(self._core.failure)
+            self._fail(error)
+        except Exception as error:
+            log.exception("networks cannot be started")
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """There is an engine without container networks rather than none."""
+        self._core.failure = f"container networks cannot be used: {error}"
+        self._core.host.warn(self._core.failure)
+
+    async def _bring_up(self, network: Network) -> None:
+        kernel = self._core.kernel
+        assert kernel is not None
+        try:
+            await self._core.in_thread(kernel.bring_up, network)
+        except OSError as error:
+            # Its parent may come later: a container's start tries again.
+            self._core.host.warn(f"network {network.name} is not up: {error}")
 
     def recover(self, containers: Sequence[Container]) -> None:
         """Take over what running containers have, before anything else is given out."""
@@ -77,8 +95,10 @@ class Networks:
                 assert self._core.kernel is not None
                 self._core.table.watch(self._core.kernel.filter_port)
             except (OSError, OrlopError) as error:
-                self._core.failure = f"container networks cannot be used: {error}"
-                self._core.host.warn(self._core.failure)
+                self._fail(error)
+            except Exception as error:
+                log.exception("the nftables table cannot be written")
+                self._fail(error)
         self._core.ready.set()
         await self.sandboxes.reopen_name_servers()
 
@@ -136,26 +156,12 @@ class Networks:
     async def _enable_forwarding(self) -> None:
         has_ipv6 = any(pools.network.ipv6 for pools in self._core.known.values())
         marker = self._core.host.settings.run_dir / FORWARDING_MARKER
-        if await self._core.in_thread(enable_forwarding, ipv6=has_ipv6):
-            marker.touch()
+        try:
+            if await self._core.in_thread(enable_forwarding, ipv6=has_ipv6):
+                marker.touch()
+        except OSError as error:
+            self._core.host.warn(f"containers do not reach the world: no forwarding: {error}")
         self._core.table.closed_router = marker.exists()
-
-    async def _bring_up(self, pools: NetworkPools) -> None:
-        """Make the network's interface.
-
-        Raises:
-            OSError: with the kernel's reason.
-        """
-        kernel, network = self._core.kernel, pools.network
-        assert kernel is not None
-        if network.driver is Driver.BRIDGE:
-            addresses = [
-                InterfaceAddress(0, packed(text), length) for text, length in pools.gateways()
-            ]
-            await self._core.in_thread(kernel.ensure_bridge, network, addresses)
-        elif network.driver in (Driver.MACVLAN, Driver.IPVLAN):
-            vlan = catalogue.parse_vlan(network.interface)
-            await self._core.in_thread(kernel.ensure_parent, network, vlan)
 
     # Networks.
 
@@ -199,7 +205,7 @@ class Networks:
             await asyncio.to_thread(self._store.save, network)
             if network.ipv6 and network.driver is Driver.BRIDGE:
                 await self._core.in_thread(enable_forwarding, ipv6=True)
-            await self._bring_up(pools)
+            await self._core.in_thread(kernel.bring_up, network)
             await self._core.change(add=network_rows(network))
         except (OSError, OrlopError) as error:
             del self._core.known[id_]

@@ -16,7 +16,7 @@ from orlop.engine.network import joining
 from orlop.engine.network import sandbox as sandboxes
 from orlop.engine.network.etc_writer import EtcWriter, needs_name_server
 from orlop.engine.network.kernel import open_name_server
-from orlop.engine.network.model import HOST_BINDING, Driver, SandboxState
+from orlop.engine.network.model import HOST_BINDING, IFACE_PREFIX, Driver, SandboxState
 from orlop.engine.network.name_server import NameServer
 from orlop.engine.network.names import ContainerResolver, links_by_network
 from orlop.engine.network.ports import HostPorts
@@ -185,7 +185,7 @@ class Sandboxes:
     def _join(
         self, sandbox: Sandbox, record: Record, pools: NetworkPools, wanted: EndpointConfig
     ) -> Endpoint:
-        number = sandbox.next_interface("eth")
+        number = sandbox.next_interface(pools.network.option(IFACE_PREFIX, "eth"))
         names = (
             joining.endpoint_names(record.config, record.id, wanted)
             if pools.network.has_names

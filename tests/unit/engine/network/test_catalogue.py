@@ -10,7 +10,14 @@ import pytest
 from orlop.engine.network import catalogue
 from orlop.engine.network.catalogue import NetworkRequest, Surroundings
 from orlop.engine.network.model import Driver, Network, PoolConfig
-from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotFound, OrlopError
+from orlop.lib.errors import (
+    Conflict,
+    Forbidden,
+    InvalidArgument,
+    NotFound,
+    NotImplementedYet,
+    OrlopError,
+)
 
 NOTHING = Surroundings(networks=[], used=[], ula="fd00:1:2::/48")
 ID = "0123456789abcdef" * 4
@@ -78,6 +85,12 @@ def test_named_subnets() -> None:
         (
             NetworkRequest(name="web", options=(("com.docker.network.bridge.name", "br-one"),)),
             Forbidden,
+        ),
+        (
+            NetworkRequest(
+                name="web", options=(("com.docker.network.bridge.gateway_mode_ipv4", "routed"),)
+            ),
+            NotImplementedYet,
         ),
         (
             NetworkRequest(name="web", driver="macvlan", options=(("macvlan_mode", "x"),)),

@@ -230,3 +230,16 @@ def test_forgetting_connections_names_what_to_look_for() -> None:
     assert message.attribute_map(message.attribute_map(by_port.payload[4:])[1])[2].endswith(
         b"\x06\0\x03\0\0\x35\0\0"
     )
+
+
+def test_children_of_an_interface_are_made_as_iproute2_makes_them() -> None:
+    """`ip link add link eth0 name x type vlan id 50`, `… type ipvlan mode l3 private`."""
+    vlan = link.new_vlan("eth0.50", 3, 50).payload
+    ipvlan = link.new_ipvlan("x", 3, "l3", "private", netns_fd=9).payload
+
+    assert b"\x08\0\5\0\3\0\0\0" in vlan
+    assert b"vlan\0" in vlan
+    assert vlan.endswith(bytes.fromhex("0600010032000000"))
+    assert b"ipvlan\0" in ipvlan
+    assert ipvlan.endswith(bytes.fromhex("06000100010000000600020001000000"))
+    assert b"\x08\0\x1c\0\x09\0\0\0" in ipvlan
