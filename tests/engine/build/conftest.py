@@ -115,7 +115,7 @@ class Builder:
         )
         self.engine.wait(name)
         text = self.engine.logs(name).decode()
-        self.engine.request("DELETE", f"/containers/{name}?force=1")
+        self.engine.request("DELETE", f"/containers/{name}?force=1&v=1")
         return text
 
 

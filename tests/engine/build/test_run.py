@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
+from orlop.lib.mount import read_mounts
 from tests.engine.build.conftest import context_of
 
 if TYPE_CHECKING:
-    from tests.engine.build.conftest import Builder
+    from tests.engine.build.conftest import Builder, Built
 
 pytestmark = [pytest.mark.root, pytest.mark.engine]
 
@@ -131,7 +133,31 @@ def test_networks(builder: Builder) -> None:
 
 
 def test_nothing_is_left_when_the_client_leaves(builder: Builder) -> None:
-    body = context_of({"Dockerfile": "FROM busybox\nRUN echo begun; sleep 1000\n"})
+    client = _begin(builder, "FROM busybox\nRUN echo begun; sleep 1000\n")
+    assert len(containers(builder)) == 1
+    client.close()
+    builder.engine.wait_until(lambda: not containers(builder))
+    work = builder.engine.directory / "data/build/work"
+    builder.engine.wait_until(lambda: not list(work.iterdir()))
+    with builder.engine.log_path.open() as log:
+        assert "Traceback" not in log.read()
+
+
+def test_a_killed_engine_leaves_no_build(builder: Builder) -> None:
+    engine = builder.engine
+    client = _begin(builder, "FROM busybox\nRUN --mount=target=/c echo begun; sleep 1000\n")
+    engine.kill()
+    client.close()
+    engine.start()
+    engine.wait_until(lambda: not containers(builder))
+    assert list((engine.directory / "data/build/work").iterdir()) == []
+    assert not [entry for entry in read_mounts() if "build/work" in str(entry.target)]
+    builder.ok("FROM busybox\nRUN echo again\n", networkmode="none")
+
+
+def _begin(builder: Builder, dockerfile: str) -> socket.socket:
+    """Send a build whose command says `begun`; the connection, when it has."""
+    body = context_of({"Dockerfile": dockerfile})
     client = socket.socket(socket.AF_UNIX)
     client.connect(str(builder.engine.socket_path))
     client.sendall(
@@ -143,13 +169,7 @@ def test_nothing_is_left_when_the_client_leaves(builder: Builder) -> None:
         data = client.recv(65536)
         assert data, received
         received += data
-    assert len(containers(builder)) == 1
-    client.close()
-    builder.engine.wait_until(lambda: not containers(builder))
-    work = builder.engine.directory / "data/build/work"
-    builder.engine.wait_until(lambda: not list(work.iterdir()))
-    with builder.engine.log_path.open() as log:
-        assert "Traceback" not in log.read()
+    return client
 
 
 def test_a_build_goes_on_from_any_step(builder: Builder) -> None:
@@ -177,3 +197,34 @@ def test_limits(builder: Builder) -> None:
     text = builder.output(built.image_id, "cat /l")
     assert "77" in text
     assert "1.2.3.4\tname" in text
+
+
+def test_the_default_network(builder: Builder) -> None:
+    built = builder.ok("FROM busybox\nRUN ls /sys/class/net >/n; cat /etc/hosts >>/n\n")
+    text = builder.output(built.image_id, "cat /n; ls -l /etc/hosts")
+    assert "eth0" in text
+
+
+def test_volumes_of_the_image(builder: Builder) -> None:
+    built = builder.ok(
+        "FROM busybox\nCOPY a /v/a\nVOLUME /v\nRUN cat /v/a; echo x >/v/b; echo y >/y\n",
+        {"a": "in the volume\n"},
+        networkmode="none",
+    )
+    assert "in the volume" in built.text
+    assert builder.output(built.image_id, "cat /y; ls /v") == "y\na\n"
+    assert builder.engine.request("GET", "/volumes")[1]["Volumes"] == []
+
+
+def test_much_output_and_several_builds_at_once(builder: Builder) -> None:
+    dockerfile = "FROM busybox\nARG n\nRUN yes 0123456789 | head -n 300000\nRUN echo $n >/n\n"
+
+    def one(number: int) -> Built:
+        arguments = json.dumps({"n": str(number)})
+        return builder.ok(dockerfile, networkmode="none", nocache=1, buildargs=arguments)
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(one, range(4)))
+    for number, built in enumerate(results):
+        assert built.text.count("0123456789\n") == 300_000
+        assert builder.output(built.image_id, "cat /n") == f"{number}\n"

@@ -34,6 +34,9 @@ def routes(engine: Engine) -> list[Route]:
     async def build(exchange: Exchange) -> None:
         await _build(builds_of(engine), exchange)
 
+    if engine.layered is not None:
+        engine.tasks.start(builds_of(engine).clean_up(), "cleaning up after builds")
+
     async def prune(exchange: Exchange) -> None:
         await _prune(builds_of(engine), exchange)
 

@@ -206,7 +206,8 @@ class Build:
         layer: str | None = None,
     ) -> None:
         """Store the image after a step; *state* is after it then."""
-        document = step_images.make_document(state, config, text, layer, time.time_ns())
+        version = self.engine.settings.version
+        document = step_images.make_document(state, config, text, layer, time.time_ns(), version)
         try:
             record = await step_images.store_image(
                 self.store, self.session, document, state.image_id

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+BUILD_LABEL = "org.orlop.build"
+"""On the container of a RUN, not on its image: if it still runs when an engine starts, nobody waits
+for it any more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
@@ -47,8 +51,8 @@ class RunRequest:
     force_remove: bool = False
 
 
-def plan_container(request: RunRequest, name: str) -> ContainerConfig:
-    """The container for *request*.
+def plan_container(request: RunRequest, name: str, *, networks: bool) -> ContainerConfig:
+    """The container for *request*; *networks*: the engine has others than host and none.
 
     Raises:
         InvalidArgument, NotImplementedYet: a limit or network that cannot be.
@@ -57,16 +61,15 @@ def plan_container(request: RunRequest, name: str) -> ContainerConfig:
     body = {
         "Image": request.image_id,
         "Cmd": list(request.words),
+        "Labels": {BUILD_LABEL: ""},
         "Env": [f"{key}={value}" for key, value in request.environment.items()],
         "AttachStdout": True,
         "AttachStderr": True,
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": host,
     }
-    config = parse_create(Object(body), name)
-    return dataclasses.replace(
-        config, entrypoint=(), mounts=(*config.mounts, *request.mounts), restart=config.restart
-    )
+    config = parse_create(Object(body), name, networks=networks)
+    return dataclasses.replace(config, entrypoint=(), mounts=(*config.mounts, *request.mounts))
 
 
 async def run(
@@ -81,7 +84,8 @@ async def run(
         BuildFailed: it ended with another status than 0. OrlopError: it could not be run.
     """
     name = names.new_name(engine.has_name)
-    container_id = await engine.create(plan_container(request, name))
+    has_networks = engine.host.networks is not None
+    container_id = await engine.create(plan_container(request, name, networks=has_networks))
     container = engine.find(container_id)
     keep = False
     try:

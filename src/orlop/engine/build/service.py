@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import platform
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ from orlop.engine.build.builder import Build
 from orlop.engine.build.cache import BuildCache
 from orlop.engine.build.cache_mounts import CacheMounts
 from orlop.engine.build.plan import plan_build
+from orlop.engine.build.running import BUILD_LABEL
 from orlop.lib import mount
-from orlop.lib.errors import ResourceExhausted
+from orlop.lib.errors import OrlopError, ResourceExhausted
 from orlop.wire.dockerfile.arguments import Arguments, platform_arguments
 from orlop.wire.dockerfile.dockerfile import group
 from orlop.wire.registry.platform import host_platform, parse_platform
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from orlop.engine.store.layered import LayeredImages
     from orlop.wire.registry.platform import Platform
 
+log = logging.getLogger(__name__)
+
 MAX_BUILDS = 16
 """At the same time; a further one waits."""
 
@@ -44,7 +48,6 @@ class Builds:
         self.cache = BuildCache(self._directory / "cache")
         self.cache_mounts = CacheMounts(self._directory / "mounts")
         self._slots = asyncio.Semaphore(MAX_BUILDS)
-        self._cleaned = False
 
     @contextlib.asynccontextmanager
     async def directory(self) -> AsyncIterator[Path]:
@@ -58,8 +61,6 @@ class Builds:
             path = work / os.urandom(8).hex()
             try:
                 work.mkdir(parents=True, exist_ok=True, mode=0o711)
-                if not self._cleaned:
-                    self._clean(work)
                 path.mkdir(mode=0o711)
             except OSError as error:
                 raise ResourceExhausted(f"cannot begin a build: {error.strerror}") from error
@@ -68,14 +69,23 @@ class Builds:
             finally:
                 self.discard(path)
 
-    def _clean(self, work: Path) -> None:
-        """What builds of a killed engine have left."""
-        self._cleaned = True
-        for entry in reversed(mount.read_mounts()):
-            if entry.target.is_relative_to(work):
-                mount.detach(entry.target)
-        for path in work.iterdir():
-            self.discard(path)
+    async def clean_up(self) -> None:
+        """Undo what builds of a killed engine have left. Before the first build; never raises."""
+        work = self._directory / "work"
+        try:
+            for entry in reversed(mount.read_mounts()):
+                if entry.target.is_relative_to(work):
+                    mount.detach(entry.target)
+            for path in list(work.iterdir()) if work.is_dir() else []:
+                self.discard(path)
+        except OSError as error:
+            log.warning("cannot clean up after earlier builds: %s, ignoring", error)
+        for container in self.engine.all():
+            if BUILD_LABEL in dict(container.config.labels) and container.record.state.is_up:
+                with contextlib.suppress(OrlopError):
+                    await self.engine.remove_container(
+                        container.record.id, force=True, volumes=True
+                    )
 
     def discard(self, path: Path) -> None:
         """Delete *path* in the background; never raises."""

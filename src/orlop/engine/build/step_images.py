@@ -71,7 +71,12 @@ def with_path(state: StageState) -> None:
 
 
 def make_document(
-    state: StageState, config: ImageConfig, created_by: str, layer: str | None, now_ns: int
+    state: StageState,
+    config: ImageConfig,
+    created_by: str,
+    layer: str | None,
+    now_ns: int,
+    version: str = "",
 ) -> dict[str, Any]:
     """The configuration of the image after a step; without *layer* it changed no file. Pure."""
     created = to_text(now_ns)
@@ -90,6 +95,8 @@ def make_document(
     }
     if state.author:
         document["author"] = state.author
+    if version:
+        document["docker_version"] = version
     return document
 
 
