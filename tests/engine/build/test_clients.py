@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.engine.registry.registry_host import Registry
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -95,3 +97,25 @@ def test_compose_builds(builder: Builder, project: Path) -> None:
     assert done.returncode == 0, done.stderr
     shown = docker(builder, "run", "--rm", "--network=none", "composed-one")
     assert shown.stdout == "built for compose\n"
+
+
+def test_bases_come_from_registries(builder: Builder, tmp_path: Path) -> None:
+    if shutil.which("docker-registry") is None:
+        pytest.skip("docker-registry is not installed")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    engine = builder.engine
+    registry = Registry(tmp_path / "registry")
+    registry.start()
+    try:
+        name = f"{registry.host}/base"
+        engine.request("POST", f"/images/busybox/tag?repo={name}&tag=1")
+        assert docker(builder, "push", f"{name}:1").returncode == 0
+        engine.request("DELETE", f"/images/{name}:1")
+        dockerfile = f"FROM {name}:1\nLABEL a=b\nCOPY --from={name}:1 /etc/passwd /p\n"
+        built = builder.ok(dockerfile)
+        assert any(message.get("status", "").startswith("Digest:") for message in built.messages)
+        assert builder.ok(dockerfile, pull=1).text.count("Using cache") == 2
+        missing = builder.build(f"FROM {name}:none\n")
+        assert "not found" in missing.error
+    finally:
+        registry.stop()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from orlop.engine.build.context_tree import ContextTree, read_context, without_i
 from orlop.engine.build.copy_job import Copy, CopyJob
 from orlop.engine.build.selection import change_mode
 from orlop.engine.build.trees import DirectoryTree, EmptyTree, resolve
-from orlop.lib.errors import InvalidArgument
+from orlop.lib.errors import InvalidArgument, ResourceExhausted
 from orlop.wire.dockerfile.ignore import IgnoreRules
 from orlop.wire.tar import Header, Kind, TarError
 
@@ -329,3 +331,38 @@ def test_what_is_ignored_leaves_its_directories(context: ContextTree) -> None:
     kept = without_ignored(files, IgnoreRules(["*", "!dir/sub/*.o"]))
     assert sorted(kept) == ["dir", "dir/sub", "dir/sub/d.o"]
     assert Kind(kept["dir"][0]) is Kind.DIRECTORY
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_damaged_archives_are_refused_or_read(seed: int, image: DirectoryTree) -> None:
+    """Whatever bytes are changed: an error for people, or a context that can be copied."""
+    generator = random.Random(seed)
+    whole = archive(FILES | {"long/" + "n" * 200: "x", "dir/hard": "h"})
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(generator.randrange(1, 8)):
+            block = generator.randrange(0, len(data) // 512) * 512
+            data[min(block + generator.randrange(512), len(data) - 1)] = generator.randrange(256)
+            if generator.random() < 0.5:
+                _mend_checksum(data, block)
+        end = len(data) if generator.random() < 0.7 else generator.randrange(len(data))
+        try:
+            files = read_context(PieceSource(iter([bytes(data[:end])])))
+        except (TarError, InvalidArgument, ResourceExhausted):
+            continue
+        with tempfile.TemporaryFile() as stream:
+            stream.write(data)
+            stream.flush()
+            tree = ContextTree(stream.fileno(), files)
+            copy = Copy(CopyJob(sources=("*",), destination="/x/"), tree, image)
+            try:
+                copy.look()
+                copy.write(lambda _: None)
+            except (TarError, InvalidArgument, ResourceExhausted):
+                continue
+
+
+def _mend_checksum(data: bytearray, block: int) -> None:
+    header = data[block : block + 512]
+    header[148:156] = b" " * 8
+    data[block + 148 : block + 156] = b"%06o\0 " % (sum(header) & 0o777777)

@@ -345,3 +345,13 @@ def test_credentials() -> None:
     assert credentials_for(header, "localhost:5000").username == "local"
     for text, domain in (("", "x"), ("%%", "x"), (header, "other"), (header, "odd")):
         assert credentials_for(text, domain).username == ""
+
+
+def test_a_layer_that_is_there_twice_is_mounted_once(tmp_path: Path) -> None:
+    from orlop.engine.store.directory import StoreDirectory
+    from orlop.engine.store.mounts import LayerMounts
+
+    mounts = LayerMounts(tmp_path, StoreDirectory(tmp_path / "store"))
+    one, two = (f"sha256:{digit * 64}" for digit in "12")
+    assert [path.name[0] for path in mounts.lower([one, two, one])] == ["1", "2"]
+    assert [path.name[0] for path in mounts.lower([one, one, two])] == ["2", "1"]
