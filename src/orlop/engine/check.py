@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine import log_file
 from orlop.engine import record as record_file
+from orlop.engine.store.check import check_store
 from orlop.lib import atomic_file
 from orlop.lib.errors import OrlopError
 
@@ -141,7 +142,13 @@ def check_leftovers(data: Path, repair: bool) -> Iterator[Finding]:
         yield Finding(f"{path} is half written", done)
 
 
-CHECKS: tuple[Check, ...] = (check_records, check_set_aside, check_logs, check_leftovers)
+CHECKS: tuple[Check, ...] = (
+    check_records,
+    check_set_aside,
+    check_logs,
+    check_leftovers,
+    check_store,
+)
 
 
 def _directories(parent: Path) -> list[Path]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MAX_OPTIONS_BYTES = 4000
+"""What mount(2) takes is a page; an image of a hundred layers needs more."""
+
 
 def plan_overlay_options(lower: Sequence[Path], upper: Path, work: Path) -> str:
     """Mount data for overlayfs. A path with a colon, comma or backslash needs escaping there."""
@@ -36,6 +39,32 @@ def _escape(path: Path) -> str:
     return text.replace(",", "\\,").replace(":", "\\:")
 
 
+def mount_overlay(
+    target: Path, lower: Sequence[Path], upper: Path | None = None, work: Path | None = None
+) -> None:
+    """Mount an overlay of *lower*, uppermost first, at *target*; read-only without *upper*.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    flags = mount.MountFlag(0)
+    if upper is None or work is None:
+        flags = mount.MountFlag.RDONLY
+        options = plan_lower_options(lower)
+    else:
+        options = plan_overlay_options(lower, upper, work)
+    if len(os.fsencode(options)) < MAX_OPTIONS_BYTES:
+        mount.mount("overlay", target, "overlay", flags, options)
+        return
+    parameters: list[tuple[str, str | None]] = [("lowerdir+", os.fspath(path)) for path in lower]
+    if upper is None or work is None:
+        parameters.append(("ro", None))
+    else:
+        parameters += [("upperdir", os.fspath(upper)), ("workdir", os.fspath(work))]
+        parameters += [("redirect_dir", "off"), ("metacopy", "off")]
+    mount.mount_with("overlay", target, parameters)
+
+
 def mount_rootfs(layout: Layout, lower: Sequence[Path]) -> None:
     """Mount the overlay at `layout.rootfs`; one that is there from before is replaced.
 
@@ -46,8 +75,7 @@ def mount_rootfs(layout: Layout, lower: Sequence[Path]) -> None:
         for directory in (layout.rootfs, layout.upper, layout.work):
             directory.mkdir(parents=True, exist_ok=True, mode=0o755)
         mount.detach(layout.rootfs)
-        options = plan_overlay_options(lower, layout.upper, layout.work)
-        mount.mount("overlay", layout.rootfs, "overlay", mount.MountFlag(0), options)
+        mount_overlay(layout.rootfs, lower, layout.upper, layout.work)
     except OSError as error:
         raise Internal(f"cannot mount the root file system: {error}") from error
 

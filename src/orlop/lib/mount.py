@@ -13,8 +13,12 @@ import re
 from dataclasses import dataclass
 from enum import IntFlag
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orlop.lib.linux import LIBC, check
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LIBC.mount.argtypes = (
     ctypes.c_char_p,
@@ -154,3 +158,67 @@ def parse_mountinfo(text: bytes) -> list[MountEntry]:
 def read_mounts() -> list[MountEntry]:
     """The mounts this process sees."""
     return parse_mountinfo(Path("/proc/self/mountinfo").read_bytes())
+
+
+_SYS_MOVE_MOUNT, _SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 429, 430, 431, 432
+_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
+_FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_AT_FDCWD = -100
+
+
+def mount_with(fstype: str, target: PathLike, parameters: Sequence[tuple[str, str | None]]) -> None:
+    """Mount a new file system at *target* with fsopen(2), which has no limit on all *parameters*.
+
+    mount(2) takes a page of them at most; here each value may have 255 bytes, and a key may come
+    again. None is a flag: `ro`.
+
+    Raises:
+        OSError: with *target* as its file name.
+    """
+    context = _call(_SYS_FSOPEN, target, fstype.encode(), ctypes.c_uint(_FSOPEN_CLOEXEC))
+    try:
+        for key, value in parameters:
+            command = _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING
+            data = None if value is None else os.fsencode(value)
+            _configure(context, target, command, key.encode(), data)
+        _configure(context, target, _FSCONFIG_CMD_CREATE, None, None)
+        made = _call(
+            _SYS_FSMOUNT,
+            target,
+            ctypes.c_int(context),
+            ctypes.c_uint(_FSMOUNT_CLOEXEC),
+            ctypes.c_uint(0),
+        )
+    finally:
+        os.close(context)
+    try:
+        _call(
+            _SYS_MOVE_MOUNT,
+            target,
+            ctypes.c_int(made),
+            b"",
+            ctypes.c_int(_AT_FDCWD),
+            os.fsencode(target),
+            ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH),
+        )
+    finally:
+        os.close(made)
+
+
+def _configure(
+    context: int, target: PathLike, command: int, key: bytes | None, value: bytes | None
+) -> None:
+    numbers = (ctypes.c_int(context), ctypes.c_uint(command))
+    _call(
+        _SYS_FSCONFIG,
+        target,
+        *numbers,
+        ctypes.c_char_p(key),
+        ctypes.c_char_p(value),
+        ctypes.c_int(0),
+    )
+
+
+def _call(number: int, target: PathLike, *arguments: object) -> int:
+    return check(LIBC.syscall(ctypes.c_long(number), *arguments), target)

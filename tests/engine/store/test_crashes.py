@@ -129,3 +129,26 @@ def test_lost_names_leave_the_images(engine: StoreEngine) -> None:
     _, images = engine.request("GET", "/images/json")
 
     assert [image["RepoTags"] for image in images] == [[]]
+
+
+def test_the_check_finds_damage_and_sets_it_aside(engine: StoreEngine) -> None:
+    engine.load(docker_archive([LayerBuilder().add("x", b"y" * 600).finish()], ["other:1"]))
+    _, other = engine.request("GET", "/images/other:1/json")
+    engine.kill()
+    assert engine.check() == (0, "nothing is wrong\n")
+    layer = engine.store / "layers" / other["RootFS"]["Layers"][0][7:] / "layer.tar"
+    data = bytearray(layer.read_bytes())
+    data[600] ^= 1
+    layer.write_bytes(data)
+
+    status, output = engine.check("--repair")
+
+    assert status == 1
+    assert "its bytes have digest" in output
+    assert "lacks layer" in output
+    engine.start()
+    assert engine.request("GET", "/images/busybox/json")[0] == 200
+    engine.load(docker_archive([LayerBuilder().add("x", b"y" * 600).finish()], ["other:1"]))
+    engine.kill()
+    assert engine.check() == (0, "nothing is wrong\n")
+    engine.start()

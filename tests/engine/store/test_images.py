@@ -152,3 +152,16 @@ def test_names_that_are_none(engine: StoreEngine) -> None:
     assert (status, answer["message"]) == (
         400, "invalid reference format: repository name (library/Upper) must be lowercase",
     )  # fmt: skip
+
+
+def test_as_many_layers_as_an_image_may_have(engine: StoreEngine) -> None:
+    layers = [busybox_layer()]
+    layers += [LayerBuilder().add(f"f{number}", b"x").finish() for number in range(126)]
+    engine.load(docker_archive(layers, ["tall:1"]))
+
+    engine.run("web", ["sh", "-c", "echo /f* | wc -w; touch /new"], Image="tall:1")
+
+    assert engine.wait("web") == 0
+    assert engine.logs("web") == b"126\n"
+    _, found = engine.request("GET", "/containers/web/changes")
+    assert found == [{"Path": "/new", "Kind": 1}]

@@ -111,13 +111,12 @@ async def changes(container: Container) -> list[Mapping[str, object]]:
 
 def _mount_lower(lowers: tuple[Path, ...], target: Path) -> None:
     """The image by itself, read-only."""
-    from orlop.engine.rootfs import plan_lower_options
+    from orlop.engine.rootfs import mount_overlay
 
     if len(lowers) == 1:
         mount.mount(lowers[0], target, None, mount.MountFlag.BIND)
         return
-    flags = mount.MountFlag.RDONLY
-    mount.mount("overlay", target, "overlay", flags, plan_lower_options(lowers))
+    mount_overlay(target, lowers)
 
 
 def _open(directory: Path) -> int:
