@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_STOP_SIGNAL = "SIGTERM"
+
+KILL_LIMIT_S = 10.0
+"""How long a killed process may take to be gone; the kernel may be busy with its memory."""
 
 
 class Container:
@@ -141,7 +145,20 @@ class Container:
         self.publish("stop")
 
     async def kill(self, number: int) -> None:
+        """Send a signal; after SIGKILL, wait for the end.
+
+        Raises:
+            Conflict: it does not run. Internal: SIGKILL did not end it.
+        """
+        before = self.exits
         await self._owner.ask(lambda: self._kill(number))
+        if number == signal.SIGKILL:
+            try:
+                async with asyncio.timeout(KILL_LIMIT_S):
+                    await self.wait_until(lambda: not self._is_active() or self.exits > before)
+            except TimeoutError:
+                reason = "tried to kill container, but did not receive an exit event"
+                raise Internal(reason) from None
 
     async def restart(self, grace_s: float | None) -> None:
         if self._is_active():
@@ -209,7 +226,8 @@ class Container:
         before = self.exits
         match condition:
             case WaitCondition.NOT_RUNNING:
-                await self.wait_until(lambda: not self._is_active())
+                # Also when its policy starts it again.
+                await self.wait_until(lambda: not self._is_active() or self.exits > before)
             case WaitCondition.NEXT_EXIT:
                 await self.wait_until(lambda: self.exits > before or self.removed)
             case WaitCondition.REMOVED:

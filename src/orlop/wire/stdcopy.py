@@ -19,6 +19,10 @@ MAX_PAYLOAD_BYTES = 1 << 20
 """A peer that announces more is not speaking this protocol: dockerd's frames hold one log line."""
 
 
+LINE_BYTES = 16 << 10
+"""What is longer and has not ended yet is not waited for."""
+
+
 class Stream(IntEnum):
     """Which of a process's standard descriptors; 3 carries an error text of the engine."""
 
@@ -38,6 +42,41 @@ class Frame(NamedTuple):
 def encode(stream: Stream, data: bytes) -> bytes:
     """One frame; *data* has at most 4 GiB - 1 bytes."""
     return _HEADER.pack(stream, len(data)) + data
+
+
+class LineFramer:
+    """Frames that hold one line each, as clients expect of a log: many take a frame for a line.
+
+    What is written in pieces is put together, up to `LINE_BYTES`.
+    """
+
+    def __init__(self) -> None:
+        self._begun = {Stream.STDOUT: b"", Stream.STDERR: b""}
+
+    def feed(self, stream: Stream, data: bytes) -> bytes:
+        """Frames of the lines that *data* ends; the rest is kept."""
+        data = self._begun[stream] + data
+        end = data.rfind(b"\n") + 1
+        rest = data[end:]
+        if len(rest) > LINE_BYTES:
+            end, rest = len(data), b""
+        self._begun[stream] = rest
+        pack = _HEADER.pack
+        pieces: list[bytes] = []
+        for line in data[:end].split(b"\n"):
+            pieces += (pack(stream, len(line) + 1), line, b"\n")
+        # After the last line break there is an empty piece, or a line that is not ended.
+        last = pieces[-2]
+        del pieces[-3:]
+        if last:
+            pieces += (pack(stream, len(last)), last)
+        return b"".join(pieces)
+
+    def flush(self) -> bytes:
+        """Frames of what was begun and never ended."""
+        left = {stream: data for stream, data in self._begun.items() if data}
+        self._begun = dict.fromkeys(self._begun, b"")
+        return b"".join(encode(stream, data) for stream, data in left.items())
 
 
 class Decoder:

@@ -3,7 +3,15 @@
 import pytest
 
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.stdcopy import MAX_PAYLOAD_BYTES, Decoder, Frame, Stream, encode
+from orlop.wire.stdcopy import (
+    LINE_BYTES,
+    MAX_PAYLOAD_BYTES,
+    Decoder,
+    Frame,
+    LineFramer,
+    Stream,
+    encode,
+)
 
 FRAMES = [
     Frame(Stream.STDOUT, b"out\n"),
@@ -36,3 +44,34 @@ def test_frames_survive_any_division(step: int) -> None:
 def test_what_is_no_frame_is_refused_before_it_is_collected(header: bytes) -> None:
     with pytest.raises(InvalidArgument):
         Decoder().feed(header)
+
+
+def framed(pieces: list[tuple[Stream, bytes]]) -> list[Frame]:
+    framer = LineFramer()
+    sent = b"".join(framer.feed(stream, data) for stream, data in pieces)
+    return Decoder().feed(sent + framer.flush())
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 100])
+def test_a_frame_is_a_line_however_it_was_written(step: int) -> None:
+    text = b"one\n\nthree\nand no end"
+    pieces = [(Stream.STDOUT, text[at : at + step]) for at in range(0, len(text), step)]
+    assert [frame.data for frame in framed(pieces)] == [
+        *(b"one\n", b"\n", b"three\n", b"and no end"),
+    ]
+
+
+def test_lines_of_two_streams_do_not_mix() -> None:
+    pieces = [(Stream.STDOUT, b"o"), (Stream.STDERR, b"e\nf"), (Stream.STDOUT, b"ut\n")]
+    assert framed(pieces) == [
+        Frame(Stream.STDERR, b"e\n"),
+        Frame(Stream.STDOUT, b"out\n"),
+        Frame(Stream.STDERR, b"f"),
+    ]
+
+
+def test_a_line_without_end_is_not_kept_for_ever() -> None:
+    framer = LineFramer()
+    sent = framer.feed(Stream.STDOUT, b"x" * (LINE_BYTES + 1))
+    assert Decoder().feed(sent) == [Frame(Stream.STDOUT, b"x" * (LINE_BYTES + 1))]
+    assert framer.flush() == b""

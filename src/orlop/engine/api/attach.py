@@ -37,9 +37,9 @@ class InputSink(Protocol):
     async def close_input(self) -> None: ...
 
 
-def stream_type(terminal: bool) -> str:
-    """The content type that says whether stdout and stderr come in frames."""
-    return RAW_STREAM if terminal else MULTIPLEXED_STREAM
+def stream_type(terminal: bool, api_version: tuple[int, int]) -> str:
+    """The content type that says whether stdout and stderr come in frames; since 1.42."""
+    return RAW_STREAM if terminal or api_version < (1, 42) else MULTIPLEXED_STREAM
 
 
 class Attachment:

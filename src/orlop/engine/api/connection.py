@@ -7,7 +7,9 @@ output the client does not take, and the time it may be idle between requests.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
+import termios
 from collections import deque
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -26,6 +28,8 @@ IDLE_TIMEOUT_S = 120.0
 
 MAX_UNREAD_BYTES = 256 << 10
 """Input not yet asked for, above which we stop reading."""
+
+SETTLE_DELAYS_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02)
 
 MAX_SKIPPED_BYTES = 1 << 20
 """Of a body that its handler did not want; a longer one ends the connection."""
@@ -68,6 +72,17 @@ class RawStream:
     def write(self, data: bytes) -> bool:
         """Send *data*; false when the client is behind, see `on_drain`."""
         return self._connection.write_raw(data)
+
+    async def settle(self) -> None:
+        """Give the client a moment to read the head of the response, before anything follows.
+
+        The Python SDK reads the head through a buffer and what follows from the socket itself: what
+        came with the head is lost to it.
+        """
+        for delay_s in SETTLE_DELAYS_S:
+            if not self._connection.has_unread_output():
+                return
+            await asyncio.sleep(delay_s)
 
     async def close(self) -> None:
         """End the connection when what was written has been taken, or the client is gone."""
@@ -273,6 +288,17 @@ class Connection(asyncio.Protocol):
         if self._disconnected or self._http.ended:
             self._raw.feed_eof()
         return self._raw
+
+    def has_unread_output(self) -> bool:
+        """Whether the client has not read yet what was written."""
+        if self._transport is None or self._disconnected:
+            return False
+        unread = bytearray(4)
+        try:
+            fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, unread)
+        except OSError:
+            return False
+        return any(unread)
 
     def cancel_on_disconnect(self) -> None:
         """The present request is one that waits: it ends with the client."""

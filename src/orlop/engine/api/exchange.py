@@ -51,8 +51,8 @@ class Exchange:
             raise InvalidArgument(f"query: {error}") from error
 
     def text(self, key: str, default: str = "") -> str:
-        """A query parameter."""
-        return self.query.get(key, [default])[-1]
+        """A query parameter; of several, the first, as Go's servers have it."""
+        return self.query.get(key, [default])[0]
 
     def flag(self, key: str, *, default: bool = False) -> bool:
         """A query parameter that is there and not `0`, `false`, `no`, `none` or empty."""

@@ -103,14 +103,16 @@ async def _start(session: ExecSession, exchange: Exchange) -> None:
         await exchange.respond_empty(200)
         return
     keys = detach_keys.parse(request.detach_keys) if request.tty else b""
+    # What dockerd goes by: not the terminal that there is, but the one this request speaks of.
+    raw_output = body.flag("Tty")
     wanted = frozenset(
         stream
         for stream, is_wanted in ((Stream.STDOUT, request.stdout), (Stream.STDERR, request.stderr))
         if is_wanted
     )
     session.check_startable()
-    raw = await exchange.hijack(stream_type(request.tty))
-    attachment = Attachment(raw, session.listeners, wanted, framed=not request.tty)
+    raw = await exchange.hijack(stream_type(raw_output, exchange.api_version))
+    attachment = Attachment(raw, session.listeners, wanted, framed=not raw_output)
     attachment.begin()
     try:
         await session.start()
@@ -118,7 +120,7 @@ async def _start(session: ExecSession, exchange: Exchange) -> None:
     except OrlopError as error:
         # Too late for a status. Clients show this and then ask for the exit code.
         text = f"{error}\r\n".encode()
-        raw.write(text if request.tty else stdcopy.encode(Stream.STDOUT, text))
+        raw.write(text if raw_output else stdcopy.encode(Stream.STDOUT, text))
     finally:
         attachment.end()
     await raw.close()

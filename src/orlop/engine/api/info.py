@@ -22,10 +22,10 @@ type Version = tuple[int, int]
 INDEX_SERVER = "https://index.docker.io/v1/"
 """What `docker login` without a name logs into."""
 
-LOG_DRIVERS = ("local",)
+LOG_DRIVERS = ("json-file", "local", "none", "syslog")
 NETWORK_DRIVERS = ("host", "null")
 USER_NETWORK_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null")
-VOLUME_DRIVERS: tuple[str, ...] = ()
+VOLUME_DRIVERS = ("local",)
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _NO_COMMIT = {"ID": "N/A", "Expected": "N/A"}

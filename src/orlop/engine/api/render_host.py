@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from orlop.engine.container import Container
     from orlop.wire.compose_model import Mount
 
+DEFAULT_LOG_DRIVER = "json-file"
+"""What a container that asked for none is said to have: SDKs read logs of drivers they know."""
+
 _NULL = ("VolumesFrom", "Links", "DeviceRequests", "MemorySwappiness", "OomKillDisable")
 _ZERO = (
     *("CpuRealtimePeriod", "CpuRealtimeRuntime", "CpuCount", "CpuPercent"),
@@ -86,7 +89,7 @@ def _general(container: Container) -> dict[str, Any]:
     if not config.log_driver and not options:
         options = {"max-size": str(size_bytes), "max-file": str(files)}
     return {
-        "LogConfig": {"Type": config.log_driver or "local", "Config": options},
+        "LogConfig": {"Type": config.log_driver or DEFAULT_LOG_DRIVER, "Config": options},
         "RestartPolicy": {
             "Name": config.restart.mode.value,
             "MaximumRetryCount": config.restart.max_retries,

@@ -51,7 +51,7 @@ def parse_log(log: Object) -> LogRequest:
         prefix = ""
         for key in known:
             if key not in _FILE_OPTIONS:
-                name = driver or "local"
+                name = driver or "json-file"
                 raise InvalidArgument(f"unknown log opt '{key[:40]}' for {name} log driver")
     if known.get("mode", "") not in ("", "blocking", "non-blocking"):
         raise InvalidArgument(f"logger: logging mode not supported: {known['mode'][:40]}")

@@ -82,7 +82,7 @@ async def _logs(container: Container, exchange: Exchange) -> None:
     query = parse_log_query(exchange)
     if container.config.log_driver == "none":
         raise NotImplementedYet("configured logging driver does not support reading")
-    await exchange.begin_stream(stream_type(container.config.tty))
+    await exchange.begin_stream(stream_type(container.config.tty, exchange.api_version))
     details = b""
     if exchange.flag("details"):
         from orlop.engine.log_attributes import details as details_of
@@ -96,9 +96,12 @@ async def _logs(container: Container, exchange: Exchange) -> None:
             container.record.state.is_up or container.record.state is State.RESTARTING
         )
 
+    framer = None if container.config.tty else stdcopy.LineFramer()
     async for block in LogReader(container.log, query).blocks(ended):
         data = stamper.stamp(block) if stamps else block.payload
-        await exchange.write(data if container.config.tty else stdcopy.encode(block.stream, data))
+        await exchange.write(data if framer is None else framer.feed(block.stream, data))
+    if framer is not None:
+        await exchange.write(framer.flush())
     await exchange.end()
 
 
@@ -163,7 +166,9 @@ def _empty_stats(container: Container) -> dict[str, Any]:
 async def _attach(container: Container, exchange: Exchange) -> None:
     _refuse_attach(container)
     detach_keys.parse(exchange.text("detachKeys"))
-    raw = await exchange.hijack(stream_type(container.config.tty))
+    raw = await exchange.hijack(stream_type(container.config.tty, exchange.api_version))
+    if exchange.flag("logs"):
+        await raw.settle()
     await _run_attach(container, exchange, raw, framed=not container.config.tty)
 
 

@@ -55,7 +55,7 @@ def parse_options(query: Mapping[str, Sequence[str]]) -> BuildOptions:
     """
 
     def text(key: str) -> str:
-        return query.get(key, [""])[-1]
+        return query.get(key, [""])[0]
 
     def flag(key: str, *, default: bool = False) -> bool:
         return text(key) in _TRUE if key in query else default
