@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
 import pytest
 
 from orlop.engine import names, top
@@ -10,11 +13,15 @@ from orlop.engine.api.errors import status_of
 from orlop.engine.api.filters import match_labels, parse_filters
 from orlop.engine.api.request_mounts import parse_bind
 from orlop.engine.api.router import check_version, match_path
+from orlop.engine.api.table import LATE
 from orlop.engine.api.times import ZERO, human_duration, parse_time, to_text
 from orlop.engine.runtime import StartError, failure
 from orlop.lib import errors
 from orlop.wire.compose_model import MountKind, Propagation, RestartMode, Seccomp
 from orlop.wire.docker.fields import Object
+
+if TYPE_CHECKING:
+    from orlop.engine.engine import Engine
 
 
 def test_what_the_docker_cli_sends_for_a_plain_run() -> None:
@@ -248,3 +255,13 @@ def test_every_kind_of_error_has_its_status() -> None:
     assert status_of(errors.Conflict("x")) == 409
     assert status_of(errors.NotImplementedYet("x")) == 501
     assert status_of(errors.OrlopError("x")) == 500
+
+
+def test_every_route_that_is_made_late_is_found_by_its_first_or_last_segment() -> None:
+    """A route that no key leads to would not be there until another one was asked for."""
+    engine = cast("Engine", SimpleNamespace(host=SimpleNamespace(networks=None)))
+    for segment, make in LATE.items():
+        for route in make(engine):
+            parts = route.pattern.strip("/").split("/")
+            keys = {key for key in (parts[0], parts[-1]) if key in LATE}
+            assert keys, f"{route.pattern}, which {segment} makes, has no key"

@@ -34,9 +34,6 @@ def routes(engine: Engine) -> list[Route]:
     async def build(exchange: Exchange) -> None:
         await _build(builds_of(engine), exchange)
 
-    if engine.layered is not None:
-        engine.tasks.start(builds_of(engine).clean_up(), "cleaning up after builds")
-
     async def prune(exchange: Exchange) -> None:
         await _prune(builds_of(engine), exchange)
 
@@ -47,6 +44,11 @@ def routes(engine: Engine) -> list[Route]:
         Route("POST", "/session", _no_session),
         Route("POST", "/grpc", _no_session),
     ]
+
+
+def clean_up(engine: Engine) -> None:
+    """Remove what builds left that an earlier engine did not finish, in the background."""
+    engine.tasks.start(builds_of(engine).clean_up(), "cleaning up after builds")
 
 
 def builds_of(engine: Engine) -> Builds:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from orlop.engine.api.exchange import Exchange
 
@@ -42,9 +42,22 @@ class Route:
 class Router:
     """Finds the route of a request; of two that fit, one without parts to fill, then the first."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        late: Mapping[str, Callable[[], Iterable[Route]]] | None = None,
+    ) -> None:
+        """*late* has what makes further routes, by the first or last segment of their paths.
+
+        It is called when a request with such a path comes: an engine that nobody asks for images
+        does not carry the code for them.
+        """
         self._exact: dict[tuple[str, str], Route] = {}
         self._patterns: list[tuple[list[str], Route]] = []
+        self._late = dict(late or {})
+        self._add(routes)
+
+    def _add(self, routes: Iterable[Route]) -> None:
         for route in routes:
             if "{" in route.pattern:
                 self._patterns.append((route.pattern.strip("/").split("/"), route))
@@ -62,10 +75,17 @@ class Router:
         if match is not None:
             exchange.api_version = check_version(int(match[1]), int(match[2]))
             path = path[match.end() :]
+        self._load(path)
         route = self._exact.get((exchange.method, path))
         if route is None:
             route = self._find(exchange, path)
         await route.handler(exchange)
+
+    def _load(self, path: str) -> None:
+        parts = path.strip("/").split("/")
+        for segment in (parts[0], parts[-1]):
+            if (make := self._late.pop(segment, None)) is not None:
+                self._add(make())
 
     def _find(self, exchange: Exchange, path: str) -> Route:
         parts = path.strip("/").split("/")
