@@ -15,6 +15,7 @@ import fcntl
 import grp
 import logging
 import os
+import resource
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -47,6 +48,7 @@ def main(argv: list[str]) -> int:
                 from orlop.engine import check
 
                 return check.main(options)
+            raise_descriptor_limit()
             asyncio.run(serve(options), debug="ORLOP_ENGINE_DEBUG" in os.environ)
         finally:
             os.close(with_lock)
@@ -56,6 +58,15 @@ def main(argv: list[str]) -> int:
             print(f"  (try: {error.hint})", file=sys.stderr)
         return FAILED_STATUS
     return 0
+
+
+def raise_descriptor_limit() -> None:
+    """To what this process may have: a container takes two to six, and most shells give 1024.
+
+    Containers have limits of their own, whatever the engine's.
+    """
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def lock_data(options: Options) -> int:

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from orlop import __version__
 from orlop.engine.registry.settings import Registries
-from orlop.engine.settings import DEFAULT_BRIDGE, DEFAULT_TABLE, EngineSettings, NetworkSettings
+from orlop.engine.settings import (
+    DEFAULT_BRIDGE,
+    DEFAULT_NFT,
+    DEFAULT_TABLE,
+    EngineSettings,
+    NetworkSettings,
+)
 
 DEFAULT_DATA = Path("/var/lib/orlop/user")
 DEFAULT_RUN = Path("/run/orlop/user")
@@ -79,6 +85,7 @@ def parse(argv: list[str]) -> Options:
     add("--seccomp-profile", type=Path, default=DEFAULT_SECCOMP_PROFILE, metavar="FILE")
     add("--bridge", default=DEFAULT_BRIDGE, metavar="NAME", help="of the default network")
     add("--subnet", default="", metavar="CIDR", help="of the default network")
+    add("--nft", type=Path, default=DEFAULT_NFT, metavar="PROGRAM", help="of nftables")
     add("--no-networks", action="store_true", help="host and none only; needs no nft")
     add("--registry-mirror", action="append", default=[], metavar="URL", help="before Docker Hub")
     add("--insecure-registry", action="append", default=[], metavar="HOST", help="TLS unchecked")
@@ -91,6 +98,7 @@ def parse(argv: list[str]) -> Options:
     networks = NetworkSettings(
         bridge=found.bridge,
         subnet=found.subnet,
+        nft=found.nft,
         # Two engines on one host, each with its own bridge, have a table each.
         table=DEFAULT_TABLE if found.bridge == DEFAULT_BRIDGE else found.bridge,
     )

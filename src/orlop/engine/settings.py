@@ -12,6 +12,7 @@ DEFAULT_PIDS_LIMIT = 512
 
 DEFAULT_BRIDGE = "orlop0"
 DEFAULT_TABLE = "orlop"
+DEFAULT_NFT = Path("/usr/sbin/nft")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class NetworkSettings:
     """Of the default network; 0: 1500."""
     table: str = DEFAULT_TABLE
     """The nftables table, of family inet, that is the engine's own."""
-    nft: Path = Path("/usr/sbin/nft")
+    nft: Path = DEFAULT_NFT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

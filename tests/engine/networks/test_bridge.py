@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.engine.containers.engine_host import UserEngine
 from tests.engine.networks.lab import HOST4, HOST6, OUTSIDE4, SLEEP, ip
 
 if TYPE_CHECKING:
-    from tests.engine.networks.lab import Lab
+    from tests.engine.containers.engine_host import UserEngine
+from tests.engine.networks.lab import Lab
 
 
 def publish(port: str, *host_ports: str, host_ip: str = "") -> dict[str, Any]:
@@ -198,3 +203,26 @@ def test_container_mode_shares_everything(lab: Lab) -> None:
     hosts = [lab.engine.execute(name, ["cat", "/etc/hosts"])[1] for name in ("first", "second")]
     assert hosts[0] == hosts[1]
     assert b"172.17.0.2" in hosts[0]
+
+
+@pytest.mark.parametrize("option", ["--nft=/nonexistent", "--no-networks"])
+def test_an_engine_without_networks_still_runs_containers(images: Path, option: str) -> None:
+    directory = Path(tempfile.mkdtemp(prefix="ue-"))
+    engine = UserEngine(directory, images, (option,))
+    try:
+        engine.start()
+        engine.run("alone", ["true"], HostConfig={"NetworkMode": "none"})
+        assert engine.wait("alone") == 0
+        if option == "--no-networks":
+            assert "orlop0" not in ip("link", "show")
+            return
+        engine.create("web", SLEEP, HostConfig={"NetworkMode": "bridge"})
+        status, answer = engine.request("POST", "/containers/web/start")
+        assert status == 503
+        assert "/nonexistent" in answer["message"]
+        warnings = engine.request("GET", "/info")[1]["Warnings"]
+        assert any("container networks cannot be used" in text for text in warnings)
+    finally:
+        engine.stop()
+        shutil.rmtree(directory)
+        subprocess.run(["ip", "link", "delete", "orlop0"], check=False, capture_output=True)

@@ -243,6 +243,13 @@ def test_an_interface_that_somebody_deleted_is_made_again(lab: Lab) -> None:
     assert status == 500
     assert "no interface eth77 on this host" in answer["message"]
     assert lab.engine.request("GET", "/networks/lan")[0] == 404
+    named = {"com.docker.network.bridge.name": "cable0"}
+    status, answer = lab.engine.request(
+        "POST", "/networks/create", {"Name": "x1", "Options": named}
+    )
+    assert status == 500
+    assert "existing interface cable0 is not a bridge" in answer["message"]
+    assert "cable0" in ip("link"), "it is not ours to delete"
     options = {"com.docker.network.endpoint.ifname": "wan"}
     lab.run("named", "mine", fields=endpoint("mine", DriverOpts=options))
     assert "wan" in lab.inside("named").run("ip", "link")

@@ -126,6 +126,8 @@ def plan_network(
                 f"cannot create network {id_} ({interface}): conflicts with network "
                 f"{other.id} ({interface}): networks have same bridge name"
             )
+        if driver is not Driver.BRIDGE and other.interface == interface:
+            raise Forbidden(f"network {other.id} is already using parent interface {interface}")
     return Network(
         id=id_,
         name=request.name,
@@ -140,6 +142,7 @@ def plan_network(
         options=request.options,
         labels=request.labels,
         interface=interface,
+        owns_interface=False,
     )
 
 

@@ -100,6 +100,9 @@ class Kernel:
             self._routes.send(link.new_bridge(network.interface, mac=mac, mtu=network.mtu))
             found = self.find(network.interface)
             assert found is not None
+        if found.kind != "bridge":
+            reason = f"existing interface {network.interface} is not a bridge"
+            raise NetlinkError(errno.EEXIST, reason)
         wanted = [
             (packed(pool.gateway), int(pool.subnet.rpartition("/")[2]))
             for pool in network.pools

@@ -125,4 +125,6 @@ def test_vlan_parents() -> None:
         assert catalogue.parse_vlan(name) is None
     network = plan(NetworkRequest(name="v", driver="ipvlan", options=(("parent", "eth0.50"),)))
     assert (network.interface, network.internal) == ("eth0.50", False)
+    with pytest.raises(Forbidden, match="already using parent interface"):
+        plan(NetworkRequest(name="w", driver="ipvlan", options=(("parent", "eth0.50"),)), network)
     assert plan(NetworkRequest(name="v", driver="macvlan")).internal
