@@ -7,6 +7,7 @@ classic one, so that clients do not try.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ async def _build(builds: Builds, exchange: Exchange) -> None:
         builds.directory() as directory,
         _context(builds, exchange, options, directory) as context,
     ):
-        planned = builds.plan(options, context)
+        planned = await asyncio.to_thread(builds.plan, options, context)
         await exchange.begin_stream("application/json")
         output = Output(exchange, quiet=options.quiet)
         auth = exchange.headers.get("x-registry-config", "")

@@ -44,23 +44,32 @@ class PieceSource:
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
-        self._buffer = b""
+        self._piece = b""
+        self._taken = 0
+        """How much of the piece has been read: cutting it each time would copy the rest."""
         self.position = 0
 
     def read(self, size: int) -> bytes:
-        parts: list[bytes] = []
-        left = size
-        while left:
-            if not self._buffer:
-                self._buffer = next(self._pieces, b"")
-                if not self._buffer:
-                    break
-            part = self._buffer[:left]
-            self._buffer = self._buffer[len(part) :]
-            parts.append(part)
-            left -= len(part)
-        data = b"".join(parts)
+        data = self._some(size)
+        if len(data) < size:
+            parts = [data]
+            left = size - len(data)
+            while left and (data := self._some(left)):
+                parts.append(data)
+                left -= len(data)
+            data = b"".join(parts)
         self.position += len(data)
+        return data
+
+    def _some(self, size: int) -> bytes:
+        """Up to *size* bytes of the present piece; empty only at the end."""
+        while self._taken == len(self._piece):
+            piece = next(self._pieces, None)
+            if piece is None:
+                return b""
+            self._piece, self._taken = piece, 0
+        data = self._piece[self._taken : self._taken + size]
+        self._taken += len(data)
         return data
 
     def skip(self, size: int) -> None:
@@ -85,12 +94,11 @@ class PieceSource:
 
     def peek(self, size: int) -> bytes:
         """The next *size* bytes, which stay."""
-        while len(self._buffer) < size:
-            more = next(self._pieces, b"")
-            if not more:
-                break
-            self._buffer += more
-        return self._buffer[:size]
+        data = self._piece[self._taken :]
+        while len(data) < size and (more := next(self._pieces, b"")):
+            data += more
+        self._piece, self._taken = data, 0
+        return data[:size]
 
 
 def open_archive(chunks: Iterable[bytes]) -> PieceSource | None:

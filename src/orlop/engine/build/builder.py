@@ -178,7 +178,7 @@ class Build:
 
     async def use_cache(self, state: StageState, key: str, config: ImageConfig) -> bool:
         """Whether the step was done before: *state* is after it then."""
-        if self.options.no_cache:
+        if self.options.no_cache or state.is_new:
             return False
         image_id = self.cache.find(key, self._is_whole)
         if image_id is None:
@@ -216,6 +216,7 @@ class Build:
             raise OrlopError(f"cannot write to the image store: {error.strerror}") from error
         self.cache.add(key, record.id, state.image_id, text)
         self._advance(state, record, config)
+        state.is_new = True
 
     def _advance(self, state: StageState, record: ImageRecord, config: ImageConfig) -> None:
         after = step_images.from_record(record)

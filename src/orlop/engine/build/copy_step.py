@@ -64,7 +64,10 @@ async def _copy(build: Build, state: StageState, instruction: model.Copy, index:
 async def _layer(
     build: Build, state: StageState, job: CopyJob, source: CopySource, instruction: model.Copy
 ) -> None:
-    async with copying(build.store, state.layers, source, job, build.directory) as found:
+    session = build.session if state.is_new or build.options.no_cache else None
+    async with copying(
+        build.store, state.layers, source, job, build.directory, session=session
+    ) as found:
         key = build.key(state, ["copy", json_codec.encode(job), found.digest])
         if await build.use_cache(state, key, state.config):
             return

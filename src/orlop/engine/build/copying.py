@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from orlop.engine.build.copy_job import CopyJob
     from orlop.engine.build.workspace import Context
-    from orlop.engine.store.ingest import Ingest
+    from orlop.engine.store.ingest import AddedLayer, Ingest
     from orlop.engine.store.layered import LayeredImages
 
 COPY_TIMEOUT_S = 6 * 3600.0
@@ -56,6 +56,7 @@ class Copying:
     _input: int
     _output: int
     _messages: AsyncIterator[dict[str, Any]]
+    _adding: asyncio.Future[AddedLayer] | None
 
     async def store(self, session: Ingest) -> str:
         """Have the layer written and stored; its diff id.
@@ -63,7 +64,7 @@ class Copying:
         Raises:
             OrlopError: it could not be.
         """
-        adding = asyncio.ensure_future(session.add_layer(self._output))
+        adding = self._adding or asyncio.ensure_future(session.add_layer(self._output))
         try:
             await write_all(self._input, b"\n")
             done = [message async for message in self._messages]
@@ -78,9 +79,17 @@ class Copying:
 
 @contextlib.asynccontextmanager
 async def copying(
-    store: LayeredImages, below: Sequence[str], source: CopySource, job: CopyJob, directory: Path
+    store: LayeredImages,
+    below: Sequence[str],
+    source: CopySource,
+    job: CopyJob,
+    directory: Path,
+    *,
+    session: Ingest | None = None,
 ) -> AsyncIterator[Copying]:
     """Look at what *job* asks for, on top of the layers *below*; then `Copying.store`, or not.
+
+    With *session* it is certain that it will be stored: the other worker starts at once.
 
     Raises:
         OrlopError: a source is missing, or the destination does not fit.
@@ -111,6 +120,10 @@ async def copying(
         )
         # From now on the worker's end alone says when the layer is complete.
         own.close(writing)
+        adding = None
+        if session is not None:
+            adding = asyncio.ensure_future(session.add_layer(reading))
+            stack.push_async_callback(_end, adding)
         text = {
             "job": json_codec.encode(job),
             "has_below": below_root is not None,
@@ -124,7 +137,12 @@ async def copying(
         except StopAsyncIteration:
             raise Internal("a build worker gave no answer") from None
         digest, needed = str(first["digest"]), bool(first["needed"])
-        yield Copying(digest, needed, job_writing, reading, messages)
+        yield Copying(digest, needed, job_writing, reading, messages, adding)
+
+
+async def _end(task: asyncio.Future[AddedLayer]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @contextlib.contextmanager

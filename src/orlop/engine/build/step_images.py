@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from orlop.engine.api.times import to_text
 from orlop.engine.images import sha256_hex
 from orlop.engine.store.records import ImageRecord
+from orlop.lib.errors import InvalidArgument
 from orlop.wire.dockerfile import image_config
 from orlop.wire.dockerfile.image_config import DEFAULT_PATH, ImageConfig
+from orlop.wire.image_config import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +42,8 @@ class StageState:
     history: tuple[Mapping[str, Any], ...] = ()
     author: str = ""
     command_is_set: bool = False
+    is_new: bool = False
+    """The last step was not in the cache: nothing after it can be."""
 
 
 def scratch(architecture: str, system: str, variant: str) -> StageState:
@@ -108,9 +112,13 @@ async def store_image(
     No worker looks at it: nothing in it was not checked before.
 
     Raises:
-        OSError: no space.
+        OSError: no space. InvalidArgument: it is larger than one may be.
     """
     data = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise InvalidArgument(
+            f"the configuration of the image is larger than {MAX_DOCUMENT_BYTES} bytes"
+        )
     image_id = f"sha256:{sha256_hex(data)}"
     session.pin(image_id)
     await asyncio.to_thread(store.directory.write_blob, data, image_id)

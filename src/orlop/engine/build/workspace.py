@@ -51,6 +51,9 @@ async def take_context(
         InvalidArgument: it is no archive, or the Dockerfile in it is missing or wrong.
         ResourceExhausted: it does not fit.
     """
+    # Here, as the worker takes names from this module too.
+    import asyncio
+
     job = {"dockerfile": dockerfile, "plain": plain, "max_bytes": free_bytes(directory)}
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -65,7 +68,8 @@ async def take_context(
             answer = await worker.result()
     finally:
         os.close(descriptor)
-    source = json_codec.decode(Source, answer.get("source"))
+    # Large ones take a while; not in the loop's time.
+    source = await asyncio.to_thread(json_codec.decode, Source, answer.get("source"))
     archive_fd = open_own(directory / CONTEXT_FILE)
     try:
         return Context(source, archive_fd, open_own(directory / INDEX_FILE))

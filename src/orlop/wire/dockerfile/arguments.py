@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orlop.lib.errors import InvalidArgument
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+MAX_CHARACTERS = 4 << 20
+"""Of the values of a whole build: one made of others may double with each line."""
 
 PROXIES = frozenset(
     name
@@ -45,6 +50,7 @@ class Arguments:
         self._stage: dict[str, str] = {}
         self._declared: set[str] = set()
         self._used: set[str] = set()
+        self._characters = 0
 
     def declare_global(self, name: str, default: str | None) -> None:
         """An ARG before the first FROM; *default* with variables already replaced."""
@@ -53,6 +59,7 @@ class Arguments:
             value = self._platform.get(name)
         self._used.add(name)
         if value is not None:
+            self._take(value)
             self._global[name] = value
 
     def global_values(self) -> dict[str, str]:
@@ -65,7 +72,12 @@ class Arguments:
         self._declared = set()
 
     def declare(self, name: str, default: str | None) -> None:
-        """An ARG of the present stage."""
+        """An ARG of the present stage.
+
+        Raises:
+            InvalidArgument: all values of the build together are too large.
+        """
+        self._take(default or "")
         self._declared.add(name)
         self._used.add(name)
         if name in self._given:
@@ -76,6 +88,11 @@ class Arguments:
             self._stage[name] = self._global[name]
         elif name in self._platform:
             self._stage[name] = self._platform[name]
+
+    def _take(self, value: str) -> None:
+        self._characters += len(value)
+        if self._characters > MAX_CHARACTERS:
+            raise InvalidArgument(f"the build arguments have more than {MAX_CHARACTERS} characters")
 
     def values(self) -> dict[str, str]:
         """What instructions of the present stage see, besides ENV, which comes first."""

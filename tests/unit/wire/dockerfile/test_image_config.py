@@ -174,6 +174,14 @@ def test_argument_scopes() -> None:
     assert arguments.unused() == ["odd"]
 
 
+def test_arguments_that_double_end_somewhere() -> None:
+    arguments = Arguments({}, {})
+    for number in range(21):
+        arguments.declare(f"a{number}", "x" * 2**number)
+    with pytest.raises(InvalidArgument, match="the build arguments have more than"):
+        arguments.declare("last", "x" * 2**22)
+
+
 def test_changes_of_commit() -> None:
     config = apply_changes(
         ImageConfig(environment=(("a", "1"),)), ["ENV b=$a", "CMD x", 'ENTRYPOINT ["e"]']
