@@ -10,7 +10,7 @@ from orlop.vm.machine import Machine
 
 RUNNING = "running"
 AGENT = "agent"
-ALWAYS = frozenset({"agent", "console", "devices", "network", "power", "syslog", "time"})
+ALWAYS = frozenset({"agent", "console", "devices", "engine", "network", "power", "syslog", "time"})
 """Services that run on every machine of the tests; `ssh` runs where there is a key."""
 
 

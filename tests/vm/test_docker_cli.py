@@ -1,4 +1,4 @@
-"""Docker's own client against the machine's engine, through the tunnel of `./orlop run`."""
+"""Docker's own client against PID 1's engine, through the tunnel of `./orlop run`."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ import pytest
 
 from orlop.lib.process import environment, run
 from orlop.vm import ssh
-from orlop.vm.directory import DOCKER_SOCKET
+from orlop.vm.directory import DOCKER_SOCKET, SYSTEM_SOCKET
 from orlop.vm.machine import Machine
 from tests.vm import guest
 
@@ -19,23 +19,24 @@ TUNNEL_TIMEOUT_S = 60
 
 
 @contextlib.contextmanager
-def api_tunnel(machine: Machine) -> Iterator[Path]:
-    """The machine's API socket on this host, for as long as the context lasts."""
-    socket = machine.directory / DOCKER_SOCKET
-    tunnel = subprocess.Popen(
-        ssh.forward_command(machine.directory, machine.ssh_port()), env=environment()
-    )
+def api_tunnel(machine: Machine, name: str = SYSTEM_SOCKET) -> Iterator[Path]:
+    """One of the machine's API sockets on this host, for as long as the context lasts."""
+    socket = machine.directory / name
+    command = ssh.forward_command(machine.directory, machine.ssh_port())
+    tunnel = subprocess.Popen(command, env=environment())
     try:
         deadline = time.monotonic() + TUNNEL_TIMEOUT_S
         while not socket.exists():
-            assert tunnel.poll() is None, "the tunnel ended"
             assert time.monotonic() < deadline, "no tunnel"
+            if tunnel.poll() is not None:  # the machine's SSH does not listen yet
+                tunnel = subprocess.Popen(command, env=environment())
             time.sleep(0.1)
         yield socket
     finally:
         tunnel.terminate()
         tunnel.wait()
-        socket.unlink(missing_ok=True)
+        for left in (DOCKER_SOCKET, SYSTEM_SOCKET):
+            (machine.directory / left).unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")

@@ -210,6 +210,7 @@ def from_service(
         pid=service.pid_mode,
         ipc=service.ipc_mode,
         uts=service.uts_mode,
+        cgroupns=service.cgroupns_mode,
         read_only=service.read_only,
         no_new_privileges=service.no_new_privileges,
         cap_add=service.cap_add,

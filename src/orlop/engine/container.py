@@ -144,6 +144,13 @@ class Container:
             await self.flush()
         self.publish("stop")
 
+    async def end(self) -> None:
+        """As `stop`, because the machine ends: its restart policy holds for the next start."""
+        if self._is_active():
+            number, grace_s = self._stop_signal(), self.config.stop_grace_period_s
+            await self._owner.ask(lambda: self._begin_stop(number, grace_s, by_hand=False))
+            await self.wait_until(lambda: not self.record.state.is_up)
+
     async def kill(self, number: int) -> None:
         """Send a signal; after SIGKILL, wait for the end.
 
@@ -402,6 +409,8 @@ class Container:
         await self._launch()
 
     async def _launch(self) -> None:
+        if self.host.ending:
+            raise Unavailable("the engine is ending all containers")
         self._may_hold = True
         try:
             image = self.image()
@@ -553,11 +562,14 @@ class Container:
                 self._set_state(State.RESTARTING)
                 self._owner.later(self._backoff.delay_after(0.0), self._restart_now)
 
-    async def _begin_stop(self, number: int, grace_s: float) -> None:
-        self.record.manually_stopped = True
+    async def _begin_stop(self, number: int, grace_s: float, *, by_hand: bool = True) -> None:
+        if by_hand:
+            self.record.manually_stopped = True
+        self._no_restart = True
         if self.record.state is State.RESTARTING:
             self._owner.cancel_timer()
-            self._set_state(State.EXITED)
+            if by_hand:
+                self._set_state(State.EXITED)
             return
         if self._confinement.child is None or not self.record.state.is_up:
             return

@@ -56,6 +56,8 @@ class Host:
     """None: the engine has `host` and `none` only."""
     controllers: frozenset[str] = frozenset()
     capabilities: tuple[str, ...] = field(default_factory=capabilities.read_available)
+    ending: bool = False
+    """The machine goes down: nothing is started any more."""
     warnings: list[str] = field(default_factory=list)
     starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_ONCE))
     """Of containers that the engine starts by itself when it starts."""

@@ -4,7 +4,8 @@
     orlop engine check [--data DIR] [--repair]
 
 Serves the Docker API until SIGTERM or SIGINT. Containers go on when the engine ends, however it
-ends, and the next one with the same directories takes them over. SIGUSR1 writes into the log what
+ends, and the next one with the same directories takes them over. SIGPWR, before the machine goes
+down, ends all containers as their restart policies do not mind. SIGUSR1 writes into the log what
 every task waits for.
 """
 
@@ -106,6 +107,7 @@ async def serve(options: Options) -> None:
     loop.add_signal_handler(signal.SIGUSR1, dump_tasks)
     engine = Engine(options.settings())
     await engine.start()
+    loop.add_signal_handler(signal.SIGPWR, end_all, engine)
     try:
         await open_socket(engine, options)
         log.info("serving on %s", options.socket)
@@ -156,6 +158,13 @@ def group_id(name: str) -> int:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         raise OrlopError(f"there is no group {name}") from None
+
+
+def end_all(engine: Engine) -> None:
+    """The machine goes down. The engine stays, to write down how its containers ended."""
+    from orlop.engine.ending import end_containers
+
+    engine.tasks.start(end_containers(engine), "end of all containers")
 
 
 def dump_tasks() -> None:

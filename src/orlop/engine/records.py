@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SYNC_DELAY_S = 0.5
+SYNC_DELAY_S = 0.1
 """How long a change of state may wait for others to be synced with it."""
 
 _MEMORY_FILE_SYSTEMS = frozenset({0x01021994, 0x858458F6})

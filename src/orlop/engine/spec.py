@@ -12,12 +12,13 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from orlop.engine import capabilities
 from orlop.engine.spec_mounts import INIT_TARGET, plan_mounts
 from orlop.engine.spec_resources import plan_resources
 from orlop.lib.errors import InvalidArgument
+from orlop.wire.compose_model import Propagation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -230,8 +231,8 @@ def plan_bundle(
     }
     if facts.seccomp is not None:
         linux["seccomp"] = facts.seccomp
-    if any(mount.propagation.value != "rprivate" for mount in config.mounts):
-        linux["rootfsPropagation"] = "slave"
+    if propagation := _root_propagation(config):
+        linux["rootfsPropagation"] = propagation
     bundle: oci.Config = {
         "ociVersion": OCI_VERSION,
         "process": plan_process(config, image, facts, request),
@@ -256,6 +257,14 @@ def _sysctls(config: ContainerConfig) -> dict[str, str]:
     if not config.requested or config.network == "host" or ":" in config.network:
         return dict(config.sysctls)
     return {**NETWORK_SYSCTLS, **dict(config.sysctls)}
+
+
+def _root_propagation(config: ContainerConfig) -> Literal["slave", "shared"] | None:
+    """What the mounts of *config* need of the root: one that is shared needs it to be, too."""
+    wanted = {mount.propagation for mount in config.mounts}
+    if Propagation.SHARED in wanted:
+        return "shared"
+    return "slave" if Propagation.SLAVE in wanted else None
 
 
 def _paths(

@@ -40,6 +40,9 @@ def worker_argv(name: str, *arguments: str) -> list[str]:
     path = ":".join(entry for entry in sys.path if entry)
     interpreter = sys.executable or sys.orig_argv[0]
     options = ["-I", "-S", "-B", *optimize]
+    if os.path.exists(os.path.join(sys.path[0], "__main__.pyc")):
+        # The machine's image: all modules are in one folder, which is itself the program.
+        return [interpreter, *options, sys.path[0], "worker", name, *arguments]
     return [interpreter, *options, "-c", _BOOT, path, "worker", name, *arguments]
 
 

@@ -17,7 +17,8 @@ FORBIDDEN: Mapping[str, str] = {
     "*/apt": "a package manager",
     "*/apt-get": "a package manager",
     "*/dpkg*": "a package manager",
-    "*/pip*": "a package manager",
+    "*/bin/pip*": "a package manager",
+    "*/pip/*": "a package manager",
     "*/ensurepip/*": "a package manager",
     "*/systemd*": "systemd",
     "*/systemctl": "systemd",
@@ -75,6 +76,10 @@ def _forbidden(tree: Tree) -> Iterator[tuple[str, str]]:
                 yield path, f"{meaning} has no place here"
 
 
+OPENED_BY_NAME = ("libzstd.so.1",)
+"""Libraries that a program of ours opens with ctypes: `engine.store.compression`."""
+
+
 def _links(tree: Tree) -> Iterator[tuple[str, str]]:
     for path, node in tree.nodes.items():
         if isinstance(node, Symlink):
@@ -96,5 +101,6 @@ def _libraries(tree: Tree, blobs: BlobSet, elf: ElfCache) -> Iterator[tuple[str,
                 yield path, f"links {soname}, which is not there"
     for path, _ in tree.files():
         folder, name = posixpath.split(path)
-        if folder in LIBRARY_FOLDERS and ".so" in name and name not in linked:
+        is_used = name in linked or name.startswith(OPENED_BY_NAME)
+        if folder in LIBRARY_FOLDERS and ".so" in name and not is_used:
             yield path, "a library that nothing links"

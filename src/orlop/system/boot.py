@@ -33,6 +33,7 @@ from orlop.system import (
     service_files,
     state,
     supervisor,
+    user_realm,
     watchdog,
 )
 from orlop.system.boot_channel import PORT_NAME, find_port, uptime_s
@@ -150,6 +151,7 @@ class Boot:
             return
         machine.stage("engine")
         await reading
+        await self._attempt("prepare the user's engine", self._prepare_user_realm())
         await self._attempt("start the services", self._start_services())
         await cold_plug
         self._become_ready()
@@ -251,6 +253,9 @@ class Boot:
         self.machine.stage("emergency")
         text = f"\norlop: {why}\nThis is an emergency shell. `kill -INT 1` reboots.\n"
         self.tasks.start(emergency.keep_shell(self.children, text), "emergency shell")
+
+    async def _prepare_user_realm(self) -> None:
+        user_realm.prepare()
 
     async def _start_services(self) -> None:
         found = definitions.collect(self.configuration)
@@ -445,6 +450,7 @@ class Boot:
         if not await self._start_engine(resumed):
             return
         await self._attempt("read the configuration", self._read_configuration())
+        await self._attempt("prepare the user's engine", self._prepare_user_realm())
         await self._attempt("start the services", self._start_services())
         machine.stages = [StageTime(*stage) for stage in resumed.stages]
         machine.phase = Phase.RECOVERY if machine.parameters.recovery else Phase.READY

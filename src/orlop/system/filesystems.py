@@ -78,6 +78,8 @@ DIRECTORIES: tuple[Directory, ...] = (
     Directory("/run/orlop/etc"),
     Directory("/run/orlop/config", 0o700),
     Directory("/run/orlop/engine", 0o700),
+    Directory("/run/orlop/docker"),
+    Directory("/run/orlop/user", 0o711),
     Directory("/run/orlop/syslog"),
 )
 

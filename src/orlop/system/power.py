@@ -2,7 +2,7 @@
 
 The order, with the longest each part may take:
 
-1.  containers of the user: SIGTERM, then SIGKILL                                      10 s
+1.  containers of the user: by their engine, then SIGTERM, then SIGKILL            15 + 5 s
 2.  system services in reverse order of dependency, in parallel, each with its own
     `stop_grace_period`, then SIGKILL                    `orlop.shutdown.timeout`, 90 s
 3.  SIGKILL to every process that is left                                               5 s
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-USER_GRACE_S = 10.0
+USER_ENGINE = "engine"
+USER_ENGINE_S = 15.0
+"""For the user's engine to end its containers, each in its own grace time, 10 s unless set."""
+USER_GRACE_S = 5.0
 KILL_TIMEOUT_S = 5.0
 LOOK_AGAIN_S = 0.1
 """How often it is looked whether processes are gone: asyncio cannot wait for POLLPRI."""
@@ -121,6 +124,8 @@ class Power:
         """The user's containers first: their logs and networks are still there."""
         if self._force.is_set() or not cgroup.is_populated(cgroups.USER):
             return
+        if self.services is not None and await self.services.signal(USER_ENGINE, "SIGPWR"):
+            await self._until_gone(lambda: not cgroup.is_populated(cgroups.USER), USER_ENGINE_S)
         for pid in cgroup.processes(cgroups.USER):
             _signal(pid, signal.SIGTERM)
         await self._until_gone(lambda: not cgroup.is_populated(cgroups.USER), USER_GRACE_S)

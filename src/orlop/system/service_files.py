@@ -1,7 +1,7 @@
 """What the system gives a service besides its image: sockets, its configuration, names.
 
-The `x-orlop` keys `syslog`, `power`, `api` and `config` become mounts here. The files are in /run:
-written by PID 1, small, and made again whenever they are needed and not there.
+The `x-orlop` keys `syslog`, `power`, `api`, `user_api` and `config` become mounts here. The files
+are in /run: written by PID 1, small, and made again whenever they are needed and not there.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 RUN = "/run/orlop"
 ETC = f"{RUN}/etc"
 API_SOCKET = f"{RUN}/system.sock"
+USER_API_DIRECTORY = f"{RUN}/docker"
+"""Where the user's engine makes its socket: the directory, because each engine makes a new one."""
+USER_DIRECTORY = f"{RUN}/user"
 POWER_SOCKET = f"{RUN}/power.sock"
 SYSLOG_DIRECTORY = f"{RUN}/syslog"
 SYSLOG_LINK = f"{RUN}/dev-log"
@@ -37,6 +40,8 @@ def extra_mounts(definition: ServiceDefinition) -> tuple[Mount, ...]:
         wanted.append(_bind(POWER_SOCKET))
     if definition.api:
         wanted.append(_bind(API_SOCKET))
+    if definition.user_api:
+        wanted.append(_bind(USER_API_DIRECTORY))
     if definition.config is not ConfigDelivery.NONE:
         wanted.append(Mount(MountKind.BIND, "/run/config.json", config_path(definition.name), True))
     taken = {mount.target for mount in definition.mounts}

@@ -231,6 +231,15 @@ class Services:
             pass
         await self._start_once(self._find(name))
 
+    async def signal(self, name: str, signal: str) -> bool:
+        """Send *signal* to service *name*; False if it does not run or does not exist."""
+        try:
+            await self._engine.kill_container(name, signal)
+        except OrlopError as error:
+            log.debug("no %s for service %s: %s", signal, name, error)
+            return False
+        return True
+
     async def configuration_changed(self, changed: Iterable[str]) -> None:
         """Act on new configuration files of services *changed*; start what may start by now."""
         for name in changed:

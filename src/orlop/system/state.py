@@ -51,6 +51,8 @@ DIRECTORIES = (
     Directory("/var/lib/orlop/conf.d", 0o700),
     Directory("/var/lib/orlop/services", 0o700),
     Directory("/var/lib/orlop/engine", 0o700),
+    Directory("/var/lib/orlop/root", 0o700),
+    Directory("/var/lib/orlop/user", 0o711),
     Directory("/var/log"),
     Directory("/var/tmp", 0o1777),
 )

@@ -7,7 +7,7 @@
         qemu.pid qemu.log  qmp.sock agent.sock
         console.sock console.log  boot.log
         key key.pub     the SSH key made for this machine
-        config.yml uefi-vars.fd docker.sock
+        config.yml uefi-vars.fd docker.sock system.sock
 
 Whether a machine runs is decided by the lock alone: the kernel drops it with the last process
 that holds it, however that ended, and no process id can be mistaken for another.
@@ -38,6 +38,7 @@ STATE_FILE = "state.json"
 QEMU_LOG = "qemu.log"
 KEY = "key"
 DOCKER_SOCKET = "docker.sock"
+SYSTEM_SOCKET = "system.sock"
 
 SSH_GUEST_PORT = 22
 _NAMES_TRIED = 100

@@ -24,7 +24,7 @@ from pathlib import Path
 from orlop.lib.errors import OrlopError
 from orlop.lib.process import environment
 from orlop.vm import boot_log, ssh
-from orlop.vm.directory import DOCKER_SOCKET, SSH_GUEST_PORT, MachineDirectory
+from orlop.vm.directory import DOCKER_SOCKET, SSH_GUEST_PORT, SYSTEM_SOCKET, MachineDirectory
 from orlop.vm.process import QemuProcess, parse_forwards
 from orlop.vm.qmp import Qmp
 from orlop.vm.spec import Protocol
@@ -139,7 +139,8 @@ class Keeper:
         if self._tunnel is not None:
             self._tunnel.terminate()
             self._tunnel.wait()
-        (self._directory.path / DOCKER_SOCKET).unlink(missing_ok=True)
+        for name in (DOCKER_SOCKET, SYSTEM_SOCKET):
+            (self._directory.path / name).unlink(missing_ok=True)
 
 
 def wake_on_signals() -> int:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orlop.lib.process import run
-from orlop.vm.directory import DOCKER_SOCKET, KEY
+from orlop.vm.directory import DOCKER_SOCKET, KEY, SYSTEM_SOCKET
 
 USER = "root"
-GUEST_API_SOCKET = "/run/orlop/system.sock"
+GUEST_USER_SOCKET = "/run/orlop/docker/docker.sock"
+GUEST_SYSTEM_SOCKET = "/run/orlop/system.sock"
 
 _OPTIONS = {
     "StrictHostKeyChecking": "no",
@@ -43,9 +44,14 @@ def command(directory: Path, port: int, words: Sequence[str] = ()) -> list[str]:
 
 
 def forward_command(directory: Path, port: int) -> list[str]:
-    """The command line that brings the guest's engine API to `docker.sock` in *directory*."""
-    tunnel = f"{directory / DOCKER_SOCKET}:{GUEST_API_SOCKET}"
-    return [*_client(directory, port, _FORWARD_OPTIONS), "-N", "-L", tunnel, f"{USER}@127.0.0.1"]
+    """The command line that brings the guest's APIs to sockets in *directory*.
+
+    `docker.sock` is the user's engine, `system.sock` PID 1.
+    """
+    words = [*_client(directory, port, _FORWARD_OPTIONS), "-N"]
+    for here, there in ((DOCKER_SOCKET, GUEST_USER_SOCKET), (SYSTEM_SOCKET, GUEST_SYSTEM_SOCKET)):
+        words += ["-L", f"{directory / here}:{there}"]
+    return [*words, f"{USER}@127.0.0.1"]
 
 
 def short_command(directory: Path, port: int) -> str:

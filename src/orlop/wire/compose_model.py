@@ -230,6 +230,7 @@ class ServiceDefinition:
     pid_mode: str = "private"
     ipc_mode: str = "private"
     uts_mode: str = "private"
+    cgroupns_mode: str = "private"
     hostname: str | None = None
     read_only: bool = False
     cap_add: tuple[str, ...] = ()
@@ -262,6 +263,7 @@ class ServiceDefinition:
     syslog: bool = True
     power: bool = False
     api: bool = False
+    user_api: bool = False
     config: ConfigDelivery = ConfigDelivery.NONE
     cgroup_writable: bool = False
     seccomp: Seccomp = Seccomp.DEFAULT
@@ -294,7 +296,12 @@ def to_json(service: ServiceDefinition) -> dict[str, Json]:
         "stdin_open": service.stdin_open,
         "x-orlop": _extension_to_json(service),
     }
-    modes = (("pid", service.pid_mode), ("ipc", service.ipc_mode), ("uts", service.uts_mode))
+    modes = (
+        ("pid", service.pid_mode),
+        ("ipc", service.ipc_mode),
+        ("uts", service.uts_mode),
+        ("cgroup", service.cgroupns_mode),
+    )
     data.update((key, mode) for key, mode in modes if mode != "private")
     if service.entrypoint is not None:
         data["entrypoint"] = list(service.entrypoint)
@@ -349,6 +356,7 @@ def _extension_to_json(service: ServiceDefinition) -> dict[str, Json]:
         "syslog": service.syslog,
         "power": service.power,
         "api": service.api,
+        "user_api": service.user_api,
         "config": service.config.value,
         "cgroup_writable": service.cgroup_writable,
         "seccomp": service.seccomp.value,

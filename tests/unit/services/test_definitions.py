@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orlop.__main__ import WORKERS
 from orlop.image.contents import read_contents
+from orlop.wire.compose import CAPABILITIES as ALL_CAPABILITIES
 from orlop.wire.compose import SysAccess, parse_service, parse_services, to_json
 from orlop.wire.compose_model import RestartMode, Seccomp, ServiceDefinition
 
@@ -17,6 +19,9 @@ CAPABILITIES = {
     "agent": SHELL,
     "console": SHELL,
     "devices": "CHOWN FOWNER SYS_MODULE",
+    "engine": " ".join(
+        {*ALL_CAPABILITIES} - {"MAC_ADMIN", "MAC_OVERRIDE", "SYS_BOOT", "SYS_MODULE"}
+    ),
     "network": "NET_ADMIN NET_BIND_SERVICE NET_RAW",
     "power": "",
     "ssh": SHELL + " NET_BIND_SERVICE",
@@ -24,6 +29,9 @@ CAPABILITIES = {
     "time": "SYS_TIME",
 }
 """Each capability here is one that the service uses; docs/services.md says for what."""
+
+MAKES_CONTAINERS = frozenset({"engine"})
+"""It can do whatever its containers may be allowed to; docs/services.md says why."""
 
 
 def definition(directory: Path) -> ServiceDefinition:
@@ -37,16 +45,21 @@ def test_all_are_here() -> None:
 
 
 @pytest.mark.parametrize("directory", DIRECTORIES, ids=NAMES)
-def test_least(directory: Path) -> None:
+def test_definition(directory: Path) -> None:
     service = definition(directory)
     assert service.name == service.image == directory.name
     assert sorted(service.cap_add) == sorted(CAPABILITIES[directory.name].split())
     assert service.read_only
+    assert service.pids_limit is not None
+    assert service.restart.mode is RestartMode.ALWAYS
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in MAKES_CONTAINERS])
+def test_least(name: str) -> None:
+    service = definition(Path("os/services", name))
     assert service.no_new_privileges
     assert service.seccomp is Seccomp.DEFAULT
     assert service.memory_limit_bytes is not None
-    assert service.pids_limit is not None
-    assert service.restart.mode is RestartMode.ALWAYS
     assert service.host_sys is not SysAccess.READ_WRITE
     assert not service.host_proc
     assert not service.cgroup_writable
@@ -63,7 +76,8 @@ def test_contents_parse_and_name_what_exists(directory: Path) -> None:
     contents = read_contents(directory / "image.toml")
     for build in contents.build:
         assert Path(f"os/build/{build}.toml").is_file()
-    for module in contents.python:
+    own = [module for module in contents.python if module.startswith("orlop.")]
+    for module in own:
         path = Path("src", *module.split("."))
         assert path.with_suffix(".py").is_file()
 
@@ -79,3 +93,9 @@ def test_user_is_in_the_image(directory: Path) -> None:
 
 def test_who_runs_without_root() -> None:
     assert [d.name for d in DIRECTORIES if definition(d).user != "0:0"] == ["syslog", "time"]
+
+
+def test_engine_has_every_worker_there_is() -> None:
+    contents = read_contents(Path("os/services/engine/image.toml"))
+    workers = {module for name, module in WORKERS.items() if name != "config"}
+    assert workers <= set(contents.python)

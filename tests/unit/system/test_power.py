@@ -104,7 +104,8 @@ def test_services_are_given_up_after_the_limit() -> None:
 
 
 def test_documented_bounds() -> None:
-    assert power.USER_GRACE_S + Parameters().shutdown_s + power.KILL_TIMEOUT_S == 105
+    user_s = power.USER_ENGINE_S + power.USER_GRACE_S
+    assert user_s + Parameters().shutdown_s + power.KILL_TIMEOUT_S == 115
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`./orlop run` before anything is started: configuration, disks, ports, the accelerator."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,11 @@ def test_ports_that_qemu_chose() -> None:
 
 def test_ssh_command_lines() -> None:
     words = ssh.forward_command(Path("/m"), 2222)
-    assert words[words.index("-L") + 1] == "/m/docker.sock:/run/orlop/system.sock"
+    tunnels = [after for word, after in itertools.pairwise(words) if word == "-L"]
+    assert tunnels == [
+        "/m/docker.sock:/run/orlop/docker/docker.sock",
+        "/m/system.sock:/run/orlop/system.sock",
+    ]
     assert ssh.command(Path("/m"), 2222, ["orlop", "ps"])[-2:] == ["orlop", "ps"]
     assert "-p 2222" in ssh.short_command(Path("/m"), 2222)
 

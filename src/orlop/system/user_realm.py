@@ -1,0 +1,33 @@
+"""What PID 1 prepares for the user's engine, and keeps over the engine's deaths.
+
+The engine is a container and has a mount namespace of its own, which ends with it. What it mounts
+for its containers must not: another engine has to find the roots of those that run. So they are
+made below a mount of PID 1's that is shared with the engine's namespace, and appear here too.
+"""
+
+from __future__ import annotations
+
+import os
+
+from orlop.lib.mount import MountFlag, mount, read_mounts
+from orlop.system import service_files
+
+VAR_RUN = "/var/run"
+
+
+def prepare(directory: str = service_files.USER_DIRECTORY, var_run: str = VAR_RUN) -> None:
+    """Make *directory* a shared mount, and *var_run* the link to /run that programs expect.
+
+    May run twice, and does after a re-execution of PID 1.
+
+    Raises:
+        OSError: as mount(2).
+    """
+    os.makedirs(directory, mode=0o711, exist_ok=True)
+    if not any(os.fspath(entry.target) == directory for entry in read_mounts()):
+        mount(directory, directory, None, MountFlag.BIND)
+    mount(None, directory, None, MountFlag.SHARED)
+    try:
+        os.symlink("../run", var_run)
+    except FileExistsError:
+        pass
