@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from orlop.engine.registry.settings import Registries
 
+PACKAGED_AUTHORITIES = "/usr/share/ca-certificates/mozilla"
+"""Where Debian's package has them, one a file; the usual bundle is made when it is installed."""
+
 _UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
 _EXPIRED = frozenset({9, 10})
 _WRONG_NAME = frozenset({62, 64})
@@ -33,7 +36,7 @@ class Contexts:
 
     def __init__(self, registries: Registries, hosts: Iterable[str]) -> None:
         """Read what is on disk for *hosts* (`name[:port]`)."""
-        self._authorities = registries.authorities
+        self._authorities = read_authorities(registries.authorities, PACKAGED_AUTHORITIES)
         self._contexts: dict[str, ssl.SSLContext | InvalidArgument] = {}
         for host in hosts:
             if os.path.basename(host) == host:
@@ -66,14 +69,27 @@ class Contexts:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         else:
-            try:
-                context.load_verify_locations(cafile=self._authorities)
-            except OSError:
-                # Without the system's authorities only registries with their own are reachable.
-                pass
+            if self._authorities:
+                context.load_verify_locations(cadata=self._authorities)
             if directory is not None:
                 _load_directory(context, directory)
         return context
+
+
+def read_authorities(*places: str) -> str:
+    """The certificates in the first of *places* that there is: a file, or a directory of `*.crt`.
+
+    Empty if there is none: then only registries with authorities of their own are reachable.
+    """
+    for place in map(Path, places):
+        try:
+            files = sorted(place.glob("*.crt")) if place.is_dir() else [place]
+            text = "".join(file.read_text("ascii", "ignore") for file in files)
+        except OSError:
+            continue
+        if "-----BEGIN CERTIFICATE-----" in text:
+            return text
+    return ""
 
 
 def _load_directory(context: ssl.SSLContext, directory: Path) -> None:

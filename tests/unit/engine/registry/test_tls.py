@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orlop.engine.registry.settings import Registries
-from orlop.engine.registry.tls import Contexts, describe
+from orlop.engine.registry.tls import Contexts, describe, read_authorities
 from orlop.lib.errors import InvalidArgument
 
 HOST = "registry.example:5000"
@@ -42,6 +42,19 @@ def test_checked_unless_told_otherwise(tmp_path: Path) -> None:
     assert found.check_hostname
     assert found.verify_mode == ssl.CERT_REQUIRED
     assert found.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_authorities_are_a_bundle_or_a_directory(tmp_path: Path) -> None:
+    one = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    bundle, directory = tmp_path / "bundle.crt", tmp_path / "directory"
+    bundle.write_text(one)
+    directory.mkdir()
+    for name in ("a.crt", "b.crt", "c.txt"):
+        (directory / name).write_text(one)
+
+    assert read_authorities(str(bundle), str(directory)) == one
+    assert read_authorities(str(tmp_path / "none"), str(directory)) == one * 2
+    assert read_authorities(str(tmp_path / "none")) == ""
 
 
 def test_words() -> None:
