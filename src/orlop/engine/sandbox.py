@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orlop.lib.linux import LIBC, check
+from orlop.lib.syscall_filter import apply_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,3 +77,4 @@ def drop_privileges(
         hard = resource.getrlimit(limit)[1]
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (bound, bound))
+    apply_filter(network=network)

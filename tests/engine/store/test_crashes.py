@@ -152,3 +152,18 @@ def test_the_check_finds_damage_and_sets_it_aside(engine: StoreEngine) -> None:
     engine.kill()
     assert engine.check() == (0, "nothing is wrong\n")
     engine.start()
+
+
+def test_an_image_whose_record_is_damaged_loses_no_layer(engine: StoreEngine) -> None:
+    (record,) = (engine.store / "images").iterdir()
+    good = record.read_bytes()
+    record.write_bytes(good[:-5])
+    engine.kill()
+    engine.start()
+    assert engine.request("GET", "/images/json") == (200, [])
+
+    engine.kill()
+    record.write_bytes(good)
+    engine.start()
+
+    assert check_whole(engine) == ["busybox:latest"]

@@ -64,6 +64,8 @@ class StoreDirectory:
         self.staging = path / "staging"
         self.trash = path / "trash"
         self._references = path / "references.json"
+        self.unreadable_images = 0
+        """Records that `read_images` could not read: what they need is not known then."""
 
     def prepare(self) -> None:
         """Make what is missing.
@@ -101,6 +103,7 @@ class StoreDirectory:
             try:
                 yield image_from(read_json(path))
             except (OSError, OrlopError) as error:
+                self.unreadable_images += 1
                 log.error("image %s is damaged: %s", path.name[:12], error)
 
     def read_references(self) -> References:

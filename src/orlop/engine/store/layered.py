@@ -328,6 +328,8 @@ class LayeredImages:
         return needed
 
     def _discard_blobs(self) -> None:
+        if self.directory.unreadable_images:
+            return
         needed = self._needed()
         for path in self.directory.blobs.iterdir():
             if f"sha256:{path.name}" not in needed:
@@ -335,6 +337,9 @@ class LayeredImages:
                     self.directory.discard(path)
 
     def _sweep_files(self) -> None:
+        if self.directory.unreadable_images:
+            log.warning("the record of an image is damaged: layers that nothing needs are kept")
+            return
         needed = self._needed()
         for path in self.directory.layers.iterdir():
             if f"sha256:{path.name}" not in needed:
