@@ -99,11 +99,19 @@ class Lab:
         address: str,
         port: int,
         own_port: int = 0,
+        timeout_s: float = 3.0,
     ) -> str:
         """What the server at *address* calls the asker; empty: no answer."""
-        argv = [sys.executable, str(PEER), "ask", kind, address, str(port), str(own_port)]
+        argv = [sys.executable, str(PEER), "ask", kind, address, str(port)]
+        argv += [str(own_port), str(timeout_s)]
         command = argv if where is None else where.command(*argv)
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    def is_cut_off(
+        self, where: NetworkNamespace | None, kind: str, address: str, port: int
+    ) -> bool:
+        """Whether the server there gives no answer; not for one that is only slow."""
+        return self.ask(where, kind, address, port, timeout_s=0.5) == ""
 
 
 def _nodad(address: str) -> tuple[str, ...]:

@@ -1,4 +1,6 @@
-"""`peer.py serve KIND PORT`, `peer.py ask KIND ADDRESS PORT OWN_PORT`: tells who asks his address.
+"""A peer: `peer.py serve KIND PORT`, `peer.py ask KIND ADDRESS PORT OWN_PORT SECONDS`.
+
+Who asks learns his own address.
 
 KIND is `tcp` or `udp`, or `dns` for a name server to which every name is 203.0.113.7. Servers take
 both IP versions. An answer that does not come soon does not come.
@@ -6,8 +8,6 @@ both IP versions. An answer that does not come soon does not come.
 
 import socket
 import sys
-
-TIMEOUT_S = 2.0
 
 
 def serve(kind: str, port: int) -> None:
@@ -42,10 +42,10 @@ def serve_names(port: int) -> None:
         server.sendto(head + question + record * records, peer)
 
 
-def ask(kind: str, address: str, port: int, own_port: int) -> None:
+def ask(kind: str, address: str, port: int, own_port: int, timeout_s: float) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as sock:
-        sock.settimeout(TIMEOUT_S)
+        sock.settimeout(timeout_s)
         if own_port:
             sock.bind(("", own_port))
         sock.connect((address, port))
@@ -60,4 +60,4 @@ if __name__ == "__main__":
     elif sys.argv[1] == "serve":
         serve(sys.argv[2], int(sys.argv[3]))
     else:
-        ask(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+        ask(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]), float(sys.argv[6]))

@@ -16,7 +16,10 @@ _GONE = "or the cgroup is not mounted."
 
 def find_warnings(config: ContainerConfig, host: Object, controllers: frozenset[str]) -> list[str]:
     """Warnings about limits without a controller, and about options that mean nothing here."""
-    return [*limit_warnings(config.resources, controllers), *_about_options(host)]
+    warnings = [*limit_warnings(config.resources, controllers), *_about_options(host)]
+    if config.network == "host" and config.networking.ports:
+        warnings.append("Published ports are discarded when using host network mode")
+    return warnings
 
 
 def limit_warnings(limits: Resources, controllers: frozenset[str]) -> list[str]:
