@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.root, pytest.mark.engine]
 
 
-def docker(builder: Builder, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def docker(
+    builder: Builder, *words: str, text: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
     if shutil.which("docker") is None:
         pytest.skip("the docker command is not installed")
     return subprocess.run(
@@ -30,6 +32,7 @@ def docker(builder: Builder, *words: str, **environment: str) -> subprocess.Comp
             "DOCKER_CONFIG": str(builder.engine.directory),
             **environment,
         },
+        input=text,
         capture_output=True,
         text=True,
         timeout=120,
@@ -83,6 +86,25 @@ def test_docker_builder_prune(builder: Builder, project: Path) -> None:
     done = docker(builder, "builder", "prune", "--all", "--force")
     assert done.returncode == 0, done.stderr
     assert "Total reclaimed space" in done.stdout
+
+
+def test_dockerfiles_from_elsewhere(builder: Builder, project: Path, tmp_path_factory: Any) -> None:
+    other = tmp_path_factory.mktemp("other") / "Other"
+    other.write_text("FROM busybox\nCOPY a.txt /\nLABEL from=file\n")
+    done = docker(builder, "build", "-q", "-f", str(other), str(project))
+    assert done.returncode == 0, done.stderr
+    image = done.stdout.strip()
+    assert builder.inspect(image)["Config"]["Labels"] == {"from": "file"}
+    done = docker(builder, "build", "-q", "-", text="FROM busybox\nLABEL from=stdin\n")
+    assert builder.inspect(done.stdout.strip())["Config"]["Labels"] == {"from": "stdin"}
+
+
+def test_programs_that_are_not_there(builder: Builder) -> None:
+    built = builder.build('FROM busybox\nRUN ["/no/such", "x"]\n', networkmode="none")
+    assert "/no/such" in built.error
+    built = builder.build("FROM scratch\nCOPY a /a\nRUN x\n", {"a": ""}, networkmode="none")
+    assert "/bin/sh" in built.error
+    assert builder.engine.request("GET", "/containers/json?all=1")[1] == []
 
 
 def test_compose_builds(builder: Builder, project: Path) -> None:

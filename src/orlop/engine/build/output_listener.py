@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from orlop.engine.streams import Fanout
     from orlop.wire.stdcopy import Stream
 
-MAX_WAITING_BYTES = 1 << 20
+MAX_WAITING_BYTES = 8 << 20
 """Above it the command is held back until the client has taken some."""
 
 
