@@ -44,6 +44,10 @@ def test_names(lab: Lab) -> None:
         assert lookup(lab, "other", name) == web, name
     assert lookup(lab, "web", "other") == other
     assert lookup(lab, "third", "database") == web
+    # Compose says links twice, of which those of the default bridge mean nothing here.
+    linked = endpoint("back", Links=["web:database"])
+    lab.run("fourth", "back", Links=["web:database"], fields=linked)
+    assert lookup(lab, "fourth", "database") == web
     assert lookup(lab, "other", "database") == "203.0.113.7", "from the name server outside"
     reverse = lab.engine.execute("other", ["busybox", "nslookup", web])[1]
     assert b"web.back" in reverse

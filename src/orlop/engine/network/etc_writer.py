@@ -79,6 +79,11 @@ class EtcWriter:
         )
 
     def _linked(self, record: Record) -> list[tuple[str, str]]:
+        """Links of the default bridge. In other networks the name server knows them."""
+        own = self._core.sandboxes.get(record.id)
+        bridge_id = self._core.find("bridge").id
+        if own is None or own.endpoint_in(bridge_id) is None:
+            return []
         found = []
         for link in record.config.networking.links:
             ref, _, alias = link.partition(":")
@@ -86,7 +91,7 @@ class EtcWriter:
             sandbox = self._core.sandboxes.get(other.record.id)
             endpoint = None
             if sandbox is not None and other.record.state.is_up:
-                endpoint = sandbox.endpoint_in(self._core.find("bridge").id)
+                endpoint = sandbox.endpoint_in(bridge_id)
             if endpoint is None:
                 raise Conflict(
                     f"Cannot link to a non running container: /{other.name} AS "
