@@ -28,6 +28,7 @@ WORKERS = {
     "registry": "orlop.engine.registry.worker",
     "store": "orlop.engine.store.worker",
     "archive": "orlop.engine.archive_worker",
+    "tls": "orlop.engine.tls_worker",
     "tree": "orlop.engine.store.tree_worker",
 }
 

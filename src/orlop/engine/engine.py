@@ -46,6 +46,7 @@ from orlop.lib.children import OUTPUT_LIMIT_BYTES, Children
 from orlop.lib.errors import Conflict, DeadlineExceeded, InvalidArgument, OrlopError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
@@ -174,6 +175,10 @@ class Engine:
         inherited = self._inherited_sockets.pop(os.fspath(socket_path), -1)
         await server.start(mode=mode, inherited_fd=inherited)
         self._servers.append(server)
+
+    async def accept(self, connection: socket.socket) -> None:
+        """Answer the API on *connection* as on the socket served first."""
+        await self._servers[0].accept(connection)
 
     async def close(self) -> None:
         """Stop serving and watching. Containers go on; a later engine finds them."""

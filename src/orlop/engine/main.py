@@ -26,6 +26,7 @@ from orlop.lib.errors import OrlopError
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
+    from orlop.engine.tls_listener import TlsListener
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +109,11 @@ async def serve(options: Options) -> None:
     engine = Engine(options.settings())
     await engine.start()
     loop.add_signal_handler(signal.SIGPWR, end_all, engine)
+    listener = None
     try:
         await open_socket(engine, options)
         log.info("serving on %s", options.socket)
+        listener = await open_tcp(engine, options)
         while not ending.is_set():
             try:
                 async with asyncio.timeout(SOCKET_CHECK_S):
@@ -118,6 +121,8 @@ async def serve(options: Options) -> None:
             except TimeoutError:
                 await keep_socket(engine, options)
     finally:
+        if listener is not None:
+            listener.close()
         await engine.close()
 
 
@@ -133,6 +138,21 @@ async def open_socket(engine: Engine, options: Options) -> None:
             os.chown(options.socket, 0, group_id(options.group))
     except OSError as error:
         raise OrlopError(f"cannot listen on {options.socket}: {error.strerror}") from error
+
+
+async def open_tcp(engine: Engine, options: Options) -> TlsListener | None:
+    """Listen on TCP if that is wanted.
+
+    Raises:
+        OrlopError: it cannot be done.
+    """
+    if options.tls is None:
+        return None
+    from orlop.engine.tls_listener import TlsListener
+
+    listener = TlsListener(engine, options.tcp, options.tls)
+    log.info("serving TLS on port %d", await listener.start())
+    return listener
 
 
 async def keep_socket(engine: Engine, options: Options) -> None:

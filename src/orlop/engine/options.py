@@ -15,6 +15,7 @@ from orlop.engine.settings import (
     EngineSettings,
     NetworkSettings,
 )
+from orlop.engine.tls_listener import TlsFiles
 
 DEFAULT_DATA = Path("/var/lib/orlop/user")
 DEFAULT_RUN = Path("/run/orlop/user")
@@ -40,6 +41,8 @@ class Options:
     seccomp_profile: Path = DEFAULT_SECCOMP_PROFILE
     networks: NetworkSettings | None = None
     group: str = ""
+    tcp: str = ""
+    tls: TlsFiles | None = None
     registries: Registries = Registries()  # noqa: RUF009 - frozen
     log_level: str = "info"
     check: bool = False
@@ -79,6 +82,10 @@ def parse(argv: list[str]) -> Options:
     add("--run", type=Path, default=DEFAULT_RUN, metavar="DIR", help="what a reboot may lose")
     add("--socket", type=Path, default=DEFAULT_SOCKET, metavar="PATH", help="where the API is")
     add("--group", default="", help="group that may use the socket, besides root")
+    add("--tcp", default="", metavar="ADDRESS:PORT", help="the API for clients with certificates")
+    add("--tls-ca", default="", metavar="FILE", help="who signs the clients' certificates")
+    add("--tls-cert", default="", metavar="FILE", help="the server's certificate")
+    add("--tls-key", default="", metavar="FILE", help="and its key")
     add("--cgroup", default=DEFAULT_CGROUP, metavar="NAME", help="cgroup for all containers")
     add("--images", type=Path, metavar="DIR", help="images as directories, NAME/rootfs")
     add("--runtime", type=Path, default=DEFAULT_RUNTIME, metavar="PROGRAM", help="crun")
@@ -95,6 +102,9 @@ def parse(argv: list[str]) -> Options:
     found = parser.parse_args(argv)
     if found.repair and found.action != "check":
         parser.error("--repair belongs to check")
+    given = [bool(word) for word in (found.tcp, found.tls_ca, found.tls_cert, found.tls_key)]
+    if any(given) and not all(given):
+        parser.error("--tcp needs --tls-ca, --tls-cert and --tls-key: never without TLS")
     networks = NetworkSettings(
         bridge=found.bridge,
         subnet=found.subnet,
@@ -112,6 +122,8 @@ def parse(argv: list[str]) -> Options:
         runtime=found.runtime,
         seccomp_profile=found.seccomp_profile,
         group=found.group,
+        tcp=found.tcp,
+        tls=TlsFiles(found.tls_ca, found.tls_cert, found.tls_key) if found.tcp else None,
         registries=Registries(
             mirrors=tuple(found.registry_mirror),
             insecure=tuple(found.insecure_registry),

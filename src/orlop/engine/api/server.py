@@ -80,6 +80,10 @@ class ApiServer:
         await asyncio.sleep(0)
         self._hangups.close()
 
+    async def accept(self, connection: socket.socket) -> None:
+        """Serve *connection*, a stream that somebody else has accepted."""
+        await asyncio.get_running_loop().connect_accepted_socket(self._make_connection, connection)
+
     def _make_connection(self) -> Connection:
         return Connection(self._answer, self._opened, self._closed, self._headers, self._hangups)
 
