@@ -22,9 +22,19 @@ if TYPE_CHECKING:
 def in_memory(images: Path) -> Iterator[StoreEngine]:
     if not os.path.exists(loop.CONTROL):
         pytest.skip("this kernel has no loop devices")
+    yield from run_on("tmpfs", images)
+
+
+@pytest.fixture
+def on_ramfs(images: Path) -> Iterator[StoreEngine]:
+    yield from run_on("ramfs", images)
+
+
+def run_on(fstype: str, images: Path) -> Iterator[StoreEngine]:
+    """An engine whose data is on a file system in memory."""
     directory = Path(tempfile.mkdtemp(prefix="sm-"))
     (directory / "data").mkdir()
-    mount.mount("tmpfs", directory / "data", "tmpfs")
+    mount.mount(fstype, directory / "data", fstype)
     process = StoreEngine(directory, images)
     try:
         process.start()
@@ -46,6 +56,14 @@ def test_layers_on_tmpfs_are_mounted_through_loop_devices(in_memory: StoreEngine
     assert in_memory.request("DELETE", "/containers/web")[0] == 204
     assert in_memory.request("DELETE", "/images/busybox")[0] == 200
     in_memory.wait_until(lambda: not loops_on(in_memory.directory))
+
+
+def test_a_ramfs_has_no_size_but_room(on_ramfs: StoreEngine) -> None:
+    assert "Loaded image" in on_ramfs.load(docker_archive([busybox_layer()], ["busybox:latest"]))
+
+    on_ramfs.run("web", ["true"])
+
+    assert on_ramfs.wait("web") == 0
 
 
 def loops_on(directory: Path) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orlop.engine import json_codec
+from orlop.engine.store.ingest import room_bytes
 from orlop.engine.worker_process import start_worker
 from orlop.lib.errors import Internal
 from orlop.wire.dockerfile.source import Source
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orlop.lib.children import Children
-
-RESERVE_BYTES = 64 << 20
-"""Disk left alone, so that a large context does not stop running containers."""
 
 CONTEXT_TIMEOUT_S = 6 * 3600.0
 """As long as the slowest sender may take."""
@@ -80,8 +78,7 @@ async def take_context(
 
 def free_bytes(directory: Path) -> int:
     """What may be written on the disk of *directory*."""
-    room = os.statvfs(directory)
-    return max(room.f_bavail * room.f_frsize - RESERVE_BYTES, 0)
+    return room_bytes(directory)
 
 
 def open_own(path: Path) -> int:

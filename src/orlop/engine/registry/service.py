@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from orlop.engine.registry import job as jobs
 from orlop.engine.registry.job import Job
 from orlop.engine.registry.settings import Registries
-from orlop.engine.store.ingest import RESERVE_BYTES
+from orlop.engine.store.ingest import room_bytes
 from orlop.engine.worker_process import start_worker, write_all
 from orlop.lib.errors import Internal
 from orlop.wire.registry.reference import Reference
@@ -57,14 +57,13 @@ class RegistryService:
             OrlopError: in dockerd's words. NotFound: no such image, or no access to it.
         """
         async with self._store.ingest() as ingest, ingest.staging() as directory:
-            room = os.statvfs(directory)
             task = Job(
                 action="pull",
                 reference=reference,
                 platform=wanted_platform,
                 machine=platform.machine(),
                 auth=auth,
-                max_layer_bytes=max(room.f_bavail * room.f_frsize - RESERVE_BYTES, 0),
+                max_layer_bytes=room_bytes(directory),
             )
             taking = _Taking(self._store, ingest, directory, show)
             try:

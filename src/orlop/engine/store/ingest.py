@@ -303,8 +303,7 @@ async def run_store_worker(
     Raises:
         OrlopError: what it says.
     """
-    room = os.statvfs(directory)
-    max_bytes = max(room.f_bavail * room.f_frsize - RESERVE_BYTES, 0)
+    max_bytes = room_bytes(directory)
     if isinstance(source, int):
         source = ByteInput(source)
     text = json.dumps({**job, "max_bytes": max_bytes, **_framing(source)})
@@ -325,6 +324,24 @@ async def run_store_worker(
         os.close(descriptor)
         if buffered >= 0:
             os.close(buffered)
+
+
+def room_bytes(directory: Path) -> int:
+    """What may still be written there, but for a reserve.
+
+    That is of free memory where the file system has no size of its own, as ramfs.
+    """
+    room = os.statvfs(directory)
+    free = room.f_bavail * room.f_frsize if room.f_blocks else _free_memory_bytes()
+    return max(free - RESERVE_BYTES, 0)
+
+
+def _free_memory_bytes() -> int:
+    with open("/proc/meminfo", "rb") as stream:
+        for line in stream:
+            if line.startswith(b"MemAvailable:"):
+                return int(line.split()[1]) << 10
+    return 0
 
 
 def _framing(source: ByteInput | None) -> dict[str, object]:

@@ -58,6 +58,8 @@ class LayeredImages:
         self.digests: dict[str, str] = {}
         self.tagged_ns: dict[str, int] = {}
         self.pins: Counter[str] = Counter()
+        self._views: dict[str, tuple[ImageRecord, dict[str, str], Image]] = {}
+        """Of images as others see them; *tags* is another object after each change of a name."""
 
     # The engine calls these.
 
@@ -175,9 +177,12 @@ class LayeredImages:
         return tuple(map(_familiar, tags)), tuple(map(_familiar, digests))
 
     def view(self, record: ImageRecord) -> Image:
-        """*record* as the rest of the engine sees it."""
+        """*record* as the rest of the engine sees it; made once until it or a name changes."""
+        known = self._views.get(record.id)
+        if known is not None and known[0] is record and known[1] is self.tags:
+            return known[2]
         tags, digests = self.names_of(record.id)
-        return to_image(
+        image = to_image(
             record,
             lower=self.mounts.lower(record.layers),
             tags=tags,
@@ -185,6 +190,8 @@ class LayeredImages:
             size_bytes=self.size_of(record),
             tagged_ns=self.tagged_ns.get(record.id, 0),
         )
+        self._views[record.id] = (record, self.tags, image)
+        return image
 
     def size_of(self, record: ImageRecord) -> int:
         """Bytes in the files of all its layers, as docker counts."""
@@ -277,6 +284,7 @@ class LayeredImages:
             return []
         await asyncio.to_thread(self.directory.remove_image, record)
         self.images.pop(record.id, None)
+        self._views.pop(record.id, None)
         self.tagged_ns.pop(record.id, None)
         return await self.collect()
 
