@@ -228,3 +228,20 @@ def test_much_output_and_several_builds_at_once(builder: Builder) -> None:
     for number, built in enumerate(results):
         assert built.text.count("0123456789\n") == 300_000
         assert builder.output(built.image_id, "cat /n") == f"{number}\n"
+
+
+def test_a_prune_meanwhile_does_not_matter(builder: Builder) -> None:
+    engine = builder.engine
+    client = _begin(
+        builder, "FROM busybox\nENV a=1\nRUN echo begun; cat /proc/uptime >/u\nRUN ls /u\n"
+    )
+    for _ in range(20):
+        assert engine.request("POST", "/images/prune")[0] == 200
+    received = b""
+    while data := client.recv(65536):
+        received += data
+        engine.request("POST", "/images/prune")
+        if b"Successfully built" in received or b"errorDetail" in received:
+            break
+    client.close()
+    assert b"Successfully built" in received, received

@@ -83,7 +83,14 @@ class Build:
             )
         if not state.image_id:
             raise InvalidArgument("No image was generated. Is your Dockerfile empty?")
+        await self.keep(state)
         return state.image_id
+
+    async def keep(self, state: StageState) -> None:
+        """Have the image of *state* be there, even if somebody has pruned it meanwhile."""
+        if state.record is not None and state.image_id not in self.store.images:
+            async with self.store.lock:
+                await self.store.add_image(state.record, ())
 
     async def _announce(self, text: str) -> None:
         self.step += 1
@@ -221,6 +228,7 @@ class Build:
     def _advance(self, state: StageState, record: ImageRecord, config: ImageConfig) -> None:
         after = step_images.from_record(record)
         state.image_id, state.layers, state.history = after.image_id, after.layers, after.history
+        state.record = record
         state.config = config
 
 

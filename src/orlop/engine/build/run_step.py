@@ -61,6 +61,7 @@ async def run(build: Build, state: StageState, instruction: model.Run, index: in
 
             return await commit_upper(build, state, container, mounts.targets)
 
+        await build.keep(state)
         layer = await running.run(build.engine, request, build.output, commit)
     words = [f"|{len(known)}"] if known else []
     words += [f"{name}={value}" for name, value in sorted(known.items())]

@@ -42,6 +42,7 @@ class StageState:
     history: tuple[Mapping[str, Any], ...] = ()
     author: str = ""
     command_is_set: bool = False
+    record: ImageRecord | None = None
     is_new: bool = False
     """The last step was not in the cache: nothing after it can be."""
 
@@ -64,6 +65,7 @@ def from_record(record: ImageRecord) -> StageState:
         config=image_config.from_json(record.section()),
         base={key: record.config[key] for key in _KEPT if key in record.config},
         history=entries[:MAX_HISTORY],
+        record=record,
     )
 
 

@@ -23,6 +23,7 @@ from orlop.engine.store import ingest
 from orlop.engine.store.directory import References, StoreDirectory
 from orlop.engine.store.image_view import to_image
 from orlop.engine.store.mounts import DamagedIndex, LayerMounts
+from orlop.lib import atomic_file
 from orlop.lib.errors import Internal, InvalidArgument, NotFound, OrlopError
 from orlop.wire.registry.reference import Reference, is_digest, parse_reference
 
@@ -335,11 +336,14 @@ class LayeredImages:
                 needed.update(blob.digest for blob in record.manifest.layers)
         return needed
 
-    def _discard_blobs(self) -> None:
+    def _discard_blobs(self, *, starting: bool = False) -> None:
+        """What no image needs; what is still being written only when nobody can be writing."""
         if self.directory.unreadable_images:
             return
         needed = self._needed()
         for path in self.directory.blobs.iterdir():
+            if not starting and path.name.startswith(atomic_file.TEMPORARY_PREFIX):
+                continue
             if f"sha256:{path.name}" not in needed:
                 with contextlib.suppress(OSError):
                     self.directory.discard(path)
@@ -353,7 +357,7 @@ class LayeredImages:
             if f"sha256:{path.name}" not in needed:
                 self.directory.discard(path)
                 self.layers.pop(f"sha256:{path.name}", None)
-        self._discard_blobs()
+        self._discard_blobs(starting=True)
 
 
 def _is_id(text: str) -> bool:
