@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 BUSYBOX = Path("/usr/bin/busybox")
@@ -16,13 +17,13 @@ FILE_BYTES = 64 << 10
 DATE = 1_700_000_000
 
 
-def make_rootfs(folder: Path) -> Path:
+def make_rootfs(folder: Path, applets: Sequence[str] = APPLETS) -> Path:
     """The root of the containers: busybox, and where things are mounted."""
     root = folder / "rootfs"
     for name in ("bin", "dev", "etc", "proc", "sys", "tmp", "run"):
         (root / name).mkdir(parents=True)
     shutil.copy(BUSYBOX, root / "bin/busybox")
-    for applet in APPLETS:
+    for applet in applets:
         (root / "bin" / applet).symlink_to("busybox")
     (root / "etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\n")
@@ -52,9 +53,9 @@ def make_archive(path: Path, tag: str, layers: list[bytes]) -> None:
         _add(archive, "manifest.json", json.dumps(manifest).encode())
 
 
-def small_layer(work: Path) -> bytes:
+def small_layer(work: Path, applets: Sequence[str] = APPLETS) -> bytes:
     """Busybox, as a layer."""
-    root = make_rootfs(work)
+    root = make_rootfs(work, applets)
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         archive.add(root, arcname=".", filter=_owned_by_root)
