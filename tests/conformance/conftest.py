@@ -1,4 +1,4 @@
-"""Fixtures of the conformance tests: one `orlop engine` for all, with busybox loaded into its store.
+"""Fixtures of the conformance tests: one `orlop engine` for all, with busybox in its store.
 
 Everything happens in namespaces of the test process (`engine_host.enter_namespaces`).
 """

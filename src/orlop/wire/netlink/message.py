@@ -76,11 +76,17 @@ class Message:
     payload: bytes
 
 
+MAX_ERRNO = 4095
+"""Of include/linux/err.h: what the kernel answers is not above it."""
+
+
 class NetlinkError(OSError):
     """The kernel refused: errno, with the kernel's own words where it gave some."""
 
     def __init__(self, number: int, explanation: str = "") -> None:
-        super().__init__(number, os.strerror(number))
+        super().__init__(
+            number, os.strerror(number) if 0 < number <= MAX_ERRNO else f"error {number}"
+        )
         self.explanation = explanation
 
     def __str__(self) -> str:
