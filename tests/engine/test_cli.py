@@ -35,8 +35,9 @@ shift 2
 exec {python} -c '{start}' "$@"
 """
 START = (
-    "import sys; sys.path.insert(0, {source!r}); from orlop.cli import client, main;"
-    " client.SOCKET_PATH = {socket!r}; sys.exit(main.main(sys.argv[1:]))"
+    "import os, sys; sys.path.insert(0, {source!r}); from orlop.cli import client, main;"
+    " client.SOCKET_PATH = {socket!r}; os.environ['DOCKER_HOST'] = 'unix://' + {socket!r};"
+    " sys.exit(main.main(sys.argv[1:]))"
 )
 
 

@@ -57,31 +57,35 @@ class Pair:
 
     def __init__(self, socket: Path, directory: Path) -> None:
         self._socket = socket
-        self._directory = directory
+        self.directory = directory
 
     def environment(self, side: str) -> dict[str, str]:
-        configuration = self._directory / f"config-{side}"
+        configuration = self.directory / f"config-{side}"
         configuration.mkdir(exist_ok=True)
         return {
             "PATH": os.environ["PATH"],
-            "HOME": str(self._directory),
+            "HOME": str(self.directory),
             "DOCKER_HOST": f"unix://{self._socket}",
             "DOCKER_CONFIG": str(configuration),
             "FROM_HERE": "here",
         }
 
-    def run(self, side: str, words: str, stdin: str = "") -> Said:
+    def raw(self, side: str, words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run one of them; *words* as a shell splits them."""
-        text = words.replace("{me}", PREFIXES[side]).replace("{dir}", str(self._directory))
-        done = subprocess.run(
+        text = words.replace("{me}", PREFIXES[side]).replace("{dir}", str(self.directory))
+        return subprocess.run(
             [*COMMANDS[side], *shlex.split(text)],
             env=self.environment(side),
-            cwd=self._directory,
-            input=stdin.encode(),
+            cwd=self.directory,
+            input=stdin.replace(b"{me}", PREFIXES[side].encode()),
             capture_output=True,
             timeout=LIMIT_S,
             check=False,
         )
+
+    def run(self, side: str, words: str, stdin: str | bytes = "") -> Said:
+        """The same, and what it said in neutral words."""
+        done = self.raw(side, words, stdin.encode() if isinstance(stdin, str) else stdin)
         return Said(
             done.returncode,
             self._neutral(side, done.stdout.decode(errors="replace")),
@@ -89,22 +93,24 @@ class Pair:
         )
 
     def _neutral(self, side: str, text: str) -> str:
-        text = _DEPRECATED.sub("", text.replace(PREFIXES[side], "{me}"))
+        text = _DEPRECATED.sub("", text)
+        for prefix in PREFIXES.values():
+            text = text.replace(prefix, "{me}")
         text = text.replace(f"config-{side}", "config")
         for pattern, replacement in _REPLACED:
             text = pattern.sub(replacement, text)
         return text
 
-    def assert_same(self, words: str, stdin: str = "") -> None:
-        """Both say the same and end the same."""
+    def assert_same(self, words: str, stdin: str | bytes = "", hide: str = "\0") -> None:
+        """Both say the same, but for what *hide* fits, and end the same."""
         theirs, ours = (self.run(side, words, stdin) for side in COMMANDS)
-        wanted, found = comparable(theirs), comparable(ours)
+        wanted, found = comparable(theirs, hide), comparable(ours, hide)
         assert found == wanted, f"docker {words}\n{shown(wanted)}\nbut ours\n{shown(found)}"
 
 
-def comparable(said: Said) -> Said:
+def comparable(said: Said, hide: str = "\0") -> Said:
     """*said* without what may differ: widths that follow times, our help's own sentences."""
-    stdout, stderr = said.stdout, said.stderr
+    stdout, stderr = re.sub(hide, "", said.stdout), said.stderr
     if "<span>" in stdout or "<time>" in stdout:
         stdout = re.sub(r" {2,}", "  ", stdout)
     if "\nUsage:  docker" in stderr:

@@ -74,7 +74,7 @@ def run(session: Session, values: Values) -> int:
         os.unlink(id_file)
     context = build_context.of(values.words[0], values.text("file"))
     captured: list[str] | None = [] if quiet else None
-    stream = _counted(context.parts, captured)
+    parts = _compressed(context.parts) if values.flag("compress") else context.parts
     headers = {"Content-Type": "application/x-tar", **credentials.all_header(session)}
     image = ""
 
@@ -89,9 +89,9 @@ def run(session: Session, values: Values) -> int:
             "POST",
             "/build" + parameters(values, context.dockerfile),
             headers=headers,
-            stream=_compressed(stream) if values.flag("compress") else stream,
+            stream=_counted(parts, captured),
         )
-        progress.show(response, on_aux=on_aux, capture=said)
+        progress.show(response, on_aux=on_aux, capture=said, with_code=True)
     except OrlopError:
         sys.stderr.write("".join([*(captured or ()), *(said or ())]))
         raise

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from orlop.cli.client import Response
     from orlop.cli.docker.flags import Values
     from orlop.cli.docker.session import Session
 
@@ -94,6 +95,13 @@ def _fetch(session: Session, values: Values, name: str, path: str, target: str) 
             rebase = os.path.basename(path.rstrip("/"))
             path = os.path.join(os.path.dirname(path.rstrip("/")), found.link)
     response = session.request("GET", _target(name, path=path))
+    try:
+        return _unpack(values, response, path, target, rebase)
+    finally:
+        response.close()
+
+
+def _unpack(values: Values, response: Response, path: str, target: str, rebase: str) -> int:
     stat = copying.read_stat(response.headers)
     counter = Counter(response.parts())
     if target == "-":

@@ -118,14 +118,19 @@ def _verbose(usage: Object) -> None:
     listing(rows, images.FIELDS, "", columns)
     print("\nContainers space usage:\n")
     columns = ("ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status", "Names")
-    _table(as_objects(usage.get("Containers")), ps.FIELDS, columns)
+    containers = [{**each, "SizeRootFs": 0} for each in as_objects(usage.get("Containers"))]
+    _table(containers, ps.FIELDS, columns)
     print("\nLocal Volumes space usage:\n")
     _table(as_objects(usage.get("Volumes")), volume_ls.FIELDS, ("Name", "Links", "Size"))
-    cache = as_objects(usage.get("BuildCache"))
+    cache = sorted(as_objects(usage.get("BuildCache")), key=_by_use)
     size = sum(_number(each, "Size") for each in cache if not each.get("Shared"))
     print(f"\nBuild cache usage: {human.decimal_size(size)}\n")
     columns = ("ID", "CacheType", "Size", "CreatedSince", "LastUsedSince", "UsageCount", "Shared")
     _table(cache, CACHE_FIELDS, columns)
+
+
+def _by_use(entry: Object) -> tuple[str, str]:
+    return str(entry.get("LastUsedAt") or ""), str(entry.get("ID"))
 
 
 def _table(found: list[Object], fields: Fields, columns: Sequence[str]) -> None:
@@ -139,6 +144,11 @@ def _since(row: Row, key: str) -> str:
     return "" if moment is None else human.ago(moment)
 
 
+def _cache_id(row: Row) -> str:
+    mark = "*" if row.data.get("InUse") else ""
+    return str(row.data.get("ID", ""))[: human.SHORT_ID] + mark
+
+
 FIELDS = {
     "Type": ("TYPE", lambda row: str(row.data["type"])),
     "TotalCount": ("TOTAL", lambda row: str(row.data["total"])),
@@ -147,7 +157,7 @@ FIELDS = {
     "Reclaimable": ("RECLAIMABLE", lambda row: str(row.data["reclaimable"])),
 }
 CACHE_FIELDS = {
-    "ID": ("CACHE ID", lambda row: str(row.data.get("ID", ""))[: human.SHORT_ID]),
+    "ID": ("CACHE ID", _cache_id),
     "CacheType": ("CACHE TYPE", lambda row: str(row.data.get("Type", ""))),
     "Size": ("SIZE", lambda row: human.decimal_size(_number(row.data, "Size"), 3)),
     "CreatedSince": ("CREATED", lambda row: _since(row, "CreatedAt")),

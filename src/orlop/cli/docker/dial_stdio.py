@@ -5,9 +5,7 @@ A pipe between the SSH connection and the engine's socket.
 
 from __future__ import annotations
 
-import os
-
-from orlop.cli import client
+from orlop.cli.client import connect
 from orlop.cli.docker.command import Command
 from orlop.cli.relay import relay, write_all
 
@@ -18,16 +16,12 @@ if TYPE_CHECKING:
 
 
 def run(session: Session, values: Values) -> int:
-    path = session.client.path
-    if session.is_default and not os.path.exists(path):
-        # A machine without an engine of the user's: the system's own is what there is to look at.
-        path = client.SOCKET_PATH
-    return dial_stdio(path)
+    return dial_stdio(session.client.path)
 
 
 def dial_stdio(path: str, stdin: int = 0, stdout: int = 1) -> int:
     """Connect *stdin* and *stdout* with the engine's socket until the engine has ended."""
-    connection = client.connect(path)
+    connection = connect(path)
     try:
         relay(connection, stdin, stdout, lambda data: write_all(stdout, data))
     finally:

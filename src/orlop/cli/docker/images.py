@@ -93,12 +93,12 @@ def _or_unknown(row: Row, key: str) -> str:
 
 def _bytes_or_unknown(row: Row, key: str) -> str:
     number = _number(row, key)
-    return "N/A" if number == -1 else human.decimal_size(number, 3)
+    return "N/A" if number == -1 else human.decimal_size(number)
 
 
 def _unique(row: Row) -> str:
     size, shared = _number(row, "Size"), _number(row, "SharedSize")
-    return "N/A" if -1 in (size, shared) else human.decimal_size(size - shared, 3)
+    return "N/A" if -1 in (size, shared) else human.decimal_size(size - shared)
 
 
 def _since(row: Row) -> str:
@@ -114,7 +114,7 @@ FIELDS = {
     "CreatedSince": ("CREATED", _since),
     "CreatedAt": ("CREATED AT", lambda row: human.local_time(_number(row, "Created"))),
     "Size": ("SIZE", lambda row: human.decimal_size(_number(row, "Size"), 3)),
-    "VirtualSize": ("SIZE", lambda row: human.decimal_size(_number(row, "Size"), 3)),
+    "VirtualSize": ("SIZE", lambda row: human.decimal_size(_number(row, "Size"))),
     "Containers": ("CONTAINERS", lambda row: _or_unknown(row, "Containers")),
     "SharedSize": ("SHARED SIZE", lambda row: _bytes_or_unknown(row, "SharedSize")),
     "UniqueSize": ("UNIQUE SIZE", _unique),

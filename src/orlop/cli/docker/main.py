@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        return INTERRUPTED_STATUS
+        return _interrupted()
     except BrokenPipeError:
         # As a program ends whose output nobody reads, without a second error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -63,6 +63,15 @@ def main(argv: Sequence[str]) -> int:
         return _say(
             f"docker: {type(error).__name__}: {error}: this is a fault of Orlop", BUG_STATUS
         )
+
+
+def _interrupted() -> int:
+    """End by the signal, so that a shell's loop around this command ends too."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    return INTERRUPTED_STATUS
 
 
 def _say(message: str, status: int) -> int:
@@ -99,12 +108,11 @@ def _session(values: Values) -> Session:
     hosts = values.many("host")
     if len(hosts) > 1:
         raise Failure("Please specify only one -H")
-    chosen = (hosts or [os.environ.get("DOCKER_HOST", "")])[0]
-    host = chosen or SOCKET
+    host = (hosts or [os.environ.get("DOCKER_HOST", "")])[0] or SOCKET
     if "://" not in host and host.startswith("/"):
         host = f"unix://{host}"
     home = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
-    return Session(host, values.text("config") or home, is_default=not chosen)
+    return Session(host, values.text("config") or home)
 
 
 def _group(group: str, rest: list[str]) -> int:

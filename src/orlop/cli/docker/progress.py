@@ -33,15 +33,18 @@ def show(
     descriptor: int = 1,
     on_aux: Callable[[Object], None] | None = None,
     capture: list[str] | None = None,
+    *,
+    with_code: bool = False,
 ) -> None:
     """Draw the messages of *response* on *descriptor* as they come.
 
-    *on_aux* gets what is for programs; with *capture* the text is collected there instead.
+    *on_aux* gets what is for programs; with *capture* the text is collected there instead; with
+    *with_code* the engine's code for a failure is the exit status.
 
     Raises:
         Failure: the engine says that it has failed.
     """
-    screen = Screen(descriptor, is_terminal=capture is None and os.isatty(descriptor))
+    screen = Screen(descriptor, is_terminal=os.isatty(descriptor))
     for line in lines_of(response):
         try:
             message = decode(line)
@@ -60,16 +63,17 @@ def show(
             capture.append(text)
         error_detail = message.get("errorDetail") or message.get("error")
         if error_detail:
-            raise _failure(error_detail)
+            raise _failure(error_detail, with_code=with_code)
 
 
-def _failure(detail: object) -> Failure:
+def _failure(detail: object, *, with_code: bool) -> Failure:
     if not isinstance(detail, dict):
         return Failure(str(detail))
     if detail.get("code") == 401:
         return Failure("authentication is required")
     code = detail.get("code")
-    return Failure(str(detail.get("message", "")), code if isinstance(code, int) and code else 1)
+    status = code if with_code and isinstance(code, int) and code else 1
+    return Failure(str(detail.get("message", "")), status)
 
 
 class Screen:
@@ -138,9 +142,11 @@ def _bar(progress: Object) -> str:
 
 
 def _columns() -> int:
-    from orlop.cli.terminal import size
-
-    return size()[0]
+    """How wide the terminal is; wide enough for all where there is none."""
+    try:
+        return os.get_terminal_size(1).columns
+    except OSError:
+        return 2 * BAR_COLUMNS
 
 
 def _number(value: Object, key: str) -> int:

@@ -36,7 +36,7 @@ def run(session: Session, values: Values) -> int:
     if not form and not values.flag("quiet"):
         form = session.config_text("psFormat")
     # A template that shows sizes asks for them.
-    size = values.flag("size") or ".Size" in form
+    size = values.flag("size") or ".Size" in form or "json.}" in form.replace(" ", "")
     last = values.number("last", -1)
     if values.flag("latest") and last == -1:
         last = 1

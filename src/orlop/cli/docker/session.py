@@ -23,14 +23,10 @@ type Object = dict[str, object]
 
 
 class Session:
-    """Requests to the engine at *host* (`unix://PATH`); *config_directory* holds config.json.
+    """Requests to the engine at *host* (`unix://PATH`); *config_directory* holds config.json."""
 
-    *is_default* is whether nobody chose the host.
-    """
-
-    def __init__(self, host: str, config_directory: str, *, is_default: bool = False) -> None:
+    def __init__(self, host: str, config_directory: str) -> None:
         self.host = host
-        self.is_default = is_default
         self.config_directory = config_directory
         self.api_version = os.environ.get("DOCKER_API_VERSION", "").lstrip("v") or API_VERSION
         self._config: Object | None = None
