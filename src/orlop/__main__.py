@@ -29,6 +29,7 @@ WORKERS = {
     "store": "orlop.engine.store.worker",
     "archive": "orlop.engine.archive_worker",
     "tls": "orlop.engine.tls_worker",
+    "userns": "orlop.engine.userns_worker",
     "tree": "orlop.engine.store.tree_worker",
 }
 

@@ -102,6 +102,9 @@ async def transfer(
                 fds[0] = stdin_fd
             if root_fd >= 0:
                 fds[3] = root_fd
+            userns_fd = await container.userns_fd()
+            if userns_fd >= 0:
+                fds[4] = userns_fd
             try:
                 child = await _spawn(container, text, fds)
             finally:
@@ -156,8 +159,8 @@ async def _entered(container: Container) -> AsyncIterator[tuple[dict[str, Any], 
         container.drop_root()
 
 
-async def _mounts(container: Container, holder: str) -> list[tuple[str, str, str, bool]]:
-    """Source, part of it, target and whether read-only, of what a start would mount."""
+async def _mounts(container: Container, holder: str) -> list[tuple[str, str, str, bool, bool]]:
+    """Source, part of it, target, whether read-only and a volume, of what a start would mount."""
     found = []
     ordered = sorted(container.config.mounts, key=lambda mount: mount.target.count("/"))
     for mount in ordered:
@@ -167,7 +170,8 @@ async def _mounts(container: Container, holder: str) -> list[tuple[str, str, str
             source = mount.source
         else:
             continue
-        found.append((source, mount.subpath, mount.target, mount.read_only))
+        is_volume = mount.kind is MountKind.VOLUME
+        found.append((source, mount.subpath, mount.target, mount.read_only, is_volume))
     return found
 
 

@@ -1,7 +1,7 @@
 """The worker behind `docker cp`: `worker archive REQUEST`, with REQUEST a JSON object.
 
     {"op": "stat" | "get" | "put", "path": PATH, "root": DIRECTORY or "",
-     "mounts": [[SOURCE, SUBPATH, TARGET, READ_ONLY], ...], "read_only": BOOL,
+     "mounts": [[SOURCE, SUBPATH, TARGET, READ_ONLY, IS_VOLUME], ...], "read_only": BOOL,
      "owner": [UID, GID] or null, "keep_kind": BOOL}
 
 Without *root* descriptor 3 is the root of a container that runs, its mounts included. Else the
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine import tar_reader, tar_writer
 from orlop.lib import mount
-from orlop.lib.file_worker import confine
+from orlop.lib.file_worker import confine, enter_userns, is_userns
 from orlop.lib.linux import open_in_root
 from orlop.lib.mount import MountFlag
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 ROOT_FD = 3
+USERNS_FD = 4
+"""The container's user namespace, if it has one of its own: owners are as they are there."""
+
 _GO_KINDS = {
     stat.S_IFDIR: 1 << 31,
     stat.S_IFLNK: 1 << 27,
@@ -56,7 +59,10 @@ def main(argv: list[str]) -> int:
     """Do what is asked; 1 when it was refused or failed."""
     request = json.loads(argv[0])
     try:
-        enter_root(request)
+        owners = is_userns(USERNS_FD)
+        enter_root(request, shifted=owners)
+        if owners:
+            enter_userns(USERNS_FD)
         confine()
         os.umask(0)
         if request["op"] == "put":
@@ -100,8 +106,8 @@ def _describe(error: OSError) -> str:
     return f"{error.filename or 'archive'}: {error.strerror}"
 
 
-def enter_root(request: dict[str, Any]) -> None:
-    """Change the root to the container's.
+def enter_root(request: dict[str, Any], *, shifted: bool = False) -> None:
+    """Change the root to the container's; *shifted*: volumes get the owners of its namespace.
 
     Raises:
         OSError: it cannot be entered.
@@ -114,15 +120,18 @@ def enter_root(request: dict[str, Any]) -> None:
     root = request["root"]
     os.unshare(os.CLONE_NEWNS)
     mount.mount(None, "/", None, MountFlag.REC | MountFlag.PRIVATE)
-    for source, subpath, target, read_only in request["mounts"]:
-        bind(root, source, subpath, target, read_only=read_only)
+    for source, subpath, target, read_only, is_volume in request["mounts"]:
+        owners = USERNS_FD if shifted and is_volume else -1
+        bind(root, source, subpath, target, read_only=read_only, userns_fd=owners)
     if request["read_only"]:
         mount.mount(None, root, None, MountFlag.REMOUNT | MountFlag.BIND | MountFlag.RDONLY)
     os.chroot(root)
     os.chdir("/")
 
 
-def bind(root: str, source: str, subpath: str, target: str, *, read_only: bool) -> None:
+def bind(
+    root: str, source: str, subpath: str, target: str, *, read_only: bool, userns_fd: int = -1
+) -> None:
     """Mount *source* at *target* as seen from *root*, whatever links are in either.
 
     Raises:
@@ -132,8 +141,11 @@ def bind(root: str, source: str, subpath: str, target: str, *, read_only: bool) 
     try:
         place = ensure_target(root, target, is_directory=stat.S_ISDIR(os.fstat(inside).st_mode))
         try:
-            flags = MountFlag.BIND | MountFlag.REC
-            mount.mount(f"/proc/self/fd/{inside}", f"/proc/self/fd/{place}", None, flags)
+            from_, to = f"/proc/self/fd/{inside}", f"/proc/self/fd/{place}"
+            if userns_fd >= 0:
+                mount.bind_idmapped(from_, to, userns_fd)
+            else:
+                mount.mount(from_, to, None, MountFlag.BIND | MountFlag.REC)
         finally:
             os.close(place)
         if read_only:

@@ -160,6 +160,8 @@ class ContainerConfig:
     """Run the command under a small init that reaps and forwards signals."""
     userns: str = ""
     """`host`: no user namespace although the engine remaps."""
+    uid_map: tuple[int, ...] = ()
+    """First number and count on the host of the users and groups in it; empty: the same."""
     cgroup_parent: str = ""
     annotations: tuple[tuple[str, str], ...] = ()
     requested: str = ""

@@ -14,7 +14,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from orlop.engine import exec_session, health, launch, spec, volume_fill, volume_mounts
+from orlop.engine import exec_session, health, launch, spec, userns, volume_fill, volume_mounts
 from orlop.engine.confinement import Confinement, read_boot_id, read_start_ticks
 from orlop.engine.container_io import ContainerIO, close_theirs
 from orlop.engine.layout import Layout
@@ -196,6 +196,17 @@ class Container:
         """
         await self._owner.ask(self._hold_root)
 
+    async def userns_fd(self) -> int:
+        """A user namespace with the container's numbers; -1 if they are the host's.
+
+        Raises:
+            Internal: the kernel does not let us.
+        """
+        first_and_count = self.config.uid_map
+        return await self.host.user_namespaces.get(
+            (first_and_count[0], first_and_count[1]) if first_and_count else None
+        )
+
     def drop_root(self) -> None:
         """Undo `hold_root`, soon."""
         self._owner.tell(self._drop_root)
@@ -354,7 +365,7 @@ class Container:
             image = self.image()
             self._may_hold = True
             await self.host.images.mount(image, self.record.id)
-            launch.mount_root(self.layout, image)
+            launch.mount_root(self.layout, image, self.config, await self.userns_fd())
         self._root_holds += 1
 
     async def _drop_root(self) -> None:
@@ -416,9 +427,12 @@ class Container:
             image = self.image()
             if self.host.networks is not None:
                 await self.host.networks.sandboxes.attach(self.record, self.layout)
+                namespace = self.host.networks.sandboxes.namespace_of(self.record.id)
+                if self.config.uid_map and namespace >= 0:
+                    await asyncio.to_thread(userns.open_low_ports, namespace)
             await self.host.images.mount(image, self.record.id)
             volumes = await volume_mounts.attach(
-                self.host, self.layout, self.config, self.record.id
+                self.host, self.layout, self.config, self.record.id, await self.userns_fd()
             )
             # In a thread: on a busy disk each of its system calls may take milliseconds.
             await asyncio.to_thread(
@@ -429,9 +443,12 @@ class Container:
                 image,
                 volumes,
                 root_is_mounted=self._root_holds > 0,
+                userns_fd=await self.userns_fd(),
             )
             unfilled = volume_fill.wanted(self.host, self.config, creating=False)
-            await volume_fill.fill(self.host, unfilled, self.layout.rootfs, self.record.id)
+            await volume_fill.fill(
+                self.host, unfilled, self.layout.rootfs, self.record.id, await self.userns_fd()
+            )
             child = await self._run(image)
         except OrlopError as error:
             await self._launch_failed(error)

@@ -5,6 +5,7 @@ modes, times, extended attributes, hard links, holes and device nodes, and gives
 owner and mode of PATH. No link is followed. The tree is an image's, so it may be anything: depth is
 bounded, and the process keeps no privilege but over files. Exit status 0 also when PATH is no
 directory: then there is nothing to copy. What went wrong is one line on standard error.
+Standard input may be a user namespace: then owners are as they are there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import stat
 import sys
 
-from orlop.lib.file_worker import confine
+from orlop.lib.file_worker import confine, enter_userns, is_userns
 from orlop.lib.linux import LIBC, open_in_root
 
 MAX_DEPTH = 400
@@ -38,6 +39,8 @@ def main(argv: list[str]) -> int:
                 return 0
             raise
         target_fd = os.open(destination, _DIRECTORY)
+        if is_userns(0):
+            enter_userns(0)
         confine()
         _Copy().directory(source_fd, target_fd, 0)
         LIBC.syncfs(target_fd)

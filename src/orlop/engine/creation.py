@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING
 
-from orlop.engine import capabilities, joining, spec, volume_fill, volume_mounts
+from orlop.engine import capabilities, joining, spec, userns, volume_fill, volume_mounts
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.compose_model import MountKind
 
@@ -29,6 +30,9 @@ def plan(engine: Engine, config: ContainerConfig, image: Image) -> ContainerConf
     _check_bind_sources(config)
     if config.volumes_from or image.volumes:
         config = volume_mounts.plan_mounts(config, image, lambda ref: engine.find(ref).config)
+    uid_map = userns.choose_map(engine.settings, config)
+    if uid_map is not None:
+        config = dataclasses.replace(config, uid_map=uid_map)
     return joining.fix_names(config, engine.find)
 
 
@@ -71,7 +75,8 @@ async def fill_volumes(engine: Engine, container: Container) -> None:
     holder = f"{container.record.id} filling"
     await container.hold_root()
     try:
-        await volume_fill.fill(engine.host, mounts, container.layout.rootfs, holder)
+        root, userns_fd = container.layout.rootfs, await container.userns_fd()
+        await volume_fill.fill(engine.host, mounts, root, holder, userns_fd)
     finally:
         await engine.host.volumes.detach(holder)
         container.drop_root()

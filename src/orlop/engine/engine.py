@@ -41,6 +41,7 @@ from orlop.engine.runtime import Runtime
 from orlop.engine.settings import EngineSettings
 from orlop.engine.state import ContainerInfo, Health, State, WaitCondition
 from orlop.engine.tasks import TaskSet
+from orlop.engine.userns import UserNamespaces
 from orlop.engine.volumes import Volumes
 from orlop.lib.children import OUTPUT_LIMIT_BYTES, Children
 from orlop.lib.errors import Conflict, DeadlineExceeded, InvalidArgument, OrlopError
@@ -99,6 +100,7 @@ class Engine:
                 users=lambda name: creation.users_of(self, name),
             ),
             find=self.find,
+            user_namespaces=UserNamespaces(self.children),
         )
         self._by_id: dict[str, Container] = {}
         self._id_by_name: dict[str, str] = {}
@@ -193,6 +195,7 @@ class Engine:
         if self.layered is not None:
             await self.layered.close()
         await self.host.close_networks()
+        self.host.user_namespaces.close()
         await self.host.run_trash.close()
         await self.host.data_trash.close()
         self.children.close()

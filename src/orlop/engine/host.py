@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from orlop.engine.runtime import Runtime
     from orlop.engine.settings import EngineSettings
     from orlop.engine.tasks import TaskSet
+    from orlop.engine.userns import UserNamespaces
     from orlop.engine.volumes import Volumes
     from orlop.lib.children import Children
     from orlop.wire import oci
@@ -50,6 +51,7 @@ class Host:
     data_trash: Trash
     tasks: TaskSet
     volumes: Volumes
+    user_namespaces: UserNamespaces
     find: Callable[[str], Container]
     """A container by name or id."""
     networks: Networks | None = None

@@ -63,6 +63,15 @@ def find_joined(
                 )
             shm_dir = other.layout.shm
         joined.append((kind, f"/proc/{other.record.pid}/ns/{kind}"))
+        if config.uid_map:
+            if other.config.uid_map != config.uid_map:
+                raise InvalidArgument(
+                    f"cannot join {kind.upper()} of container {other.record.id}: "
+                    "its users have other numbers"
+                )
+            # Who shares a namespace shares the one that it belongs to.
+            users = ("user", f"/proc/{other.record.pid}/ns/user")
+            joined += [users] if users not in joined else []
     return tuple(joined), shm_dir
 
 

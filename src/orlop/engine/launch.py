@@ -40,6 +40,7 @@ def prepare(
     volumes: tuple[tuple[str, str], ...] = (),
     *,
     root_is_mounted: bool = False,
+    userns_fd: int = -1,
 ) -> None:
     """Mount the root file system and write the bundle. *volumes*: see `HostFacts`.
 
@@ -51,7 +52,7 @@ def prepare(
         layout.run.mkdir(parents=True, exist_ok=True, mode=0o711)
         layout.data.mkdir(parents=True, exist_ok=True, mode=0o710)
         if not root_is_mounted:
-            mount_root(layout, image)
+            mount_root(layout, image, config, userns_fd)
         _make_bind_sources(config)
         joining.mount_shm(config, layout)
         facts = gather_facts(host, layout, record, image, volumes=volumes)
@@ -65,12 +66,17 @@ def prepare(
         raise ResourceExhausted(f"cannot prepare container {config.name}: {error}") from error
 
 
-def mount_root(layout: Layout, image: Image) -> None:
+def mount_root(layout: Layout, image: Image, config: ContainerConfig, userns_fd: int = -1) -> None:
     """Mount the root file system of a container made from *image*.
+
+    *userns_fd* is a user namespace with the container's numbers, if it has others than the host.
 
     Raises:
         OrlopError: with the kernel's reason.
     """
+    if config.uid_map:
+        rootfs.mount_rootfs(layout, image.lower, userns_fd=userns_fd, owner=config.uid_map[0])
+        return
     rootfs.mount_rootfs(layout, image.lower)
 
 

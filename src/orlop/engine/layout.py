@@ -47,6 +47,11 @@ class Layout:
         return self.settings.run_dir / "subpaths" / f"{self.id}-{index}"
 
     @property
+    def shifted(self) -> Path:
+        """Where image directories with shifted owners are mounted."""
+        return self.settings.run_dir / "shifted" / self.id
+
+    @property
     def shm(self) -> Path:
         """Where a /dev/shm that other containers may share is mounted."""
         return self.run / "shm"

@@ -43,6 +43,7 @@ class Options:
     group: str = ""
     tcp: str = ""
     tls: TlsFiles | None = None
+    userns_remap: tuple[int, int] | None = None
     registries: Registries = Registries()  # noqa: RUF009 - frozen
     log_level: str = "info"
     check: bool = False
@@ -60,9 +61,19 @@ class Options:
             seccomp_profile=self.seccomp_profile,
             durable=True,
             networks=self.networks,
+            userns_remap=self.userns_remap,
             registries=self.registries,
             version=__version__,
         )
+
+
+def _parse_remap(text: str) -> tuple[int, int]:
+    first, separator, count = text.partition(":")
+    if not separator or not first.isdecimal() or not count.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST:COUNT")
+    if not 0 < int(first) < 1 << 31 or not 0 < int(count) < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text!r}: numbers are between 1 and 2147483647")
+    return int(first), int(count)
 
 
 def parse(argv: list[str]) -> Options:
@@ -98,6 +109,12 @@ def parse(argv: list[str]) -> Options:
     add("--insecure-registry", action="append", default=[], metavar="HOST", help="TLS unchecked")
     add("--certs-dir", type=Path, default=DEFAULT_CERTS, metavar="DIR", help="HOST/*.crt to trust")
     add("--search-registry", default="", metavar="HOST", help="registry that is searched")
+    add(
+        "--userns-remap",
+        type=_parse_remap,
+        metavar="FIRST:COUNT",
+        help="root in a container is user FIRST of the host, and so on",
+    )
     add("--log-level", default="info", choices=LOG_LEVELS)
     found = parser.parse_args(argv)
     if found.repair and found.action != "check":
@@ -124,6 +141,7 @@ def parse(argv: list[str]) -> Options:
         group=found.group,
         tcp=found.tcp,
         tls=TlsFiles(found.tls_ca, found.tls_cert, found.tls_key) if found.tcp else None,
+        userns_remap=found.userns_remap,
         registries=Registries(
             mirrors=tuple(found.registry_mirror),
             insecure=tuple(found.insecure_registry),

@@ -15,7 +15,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from orlop.engine import volume_mounts
+from orlop.engine import rootfs, volume_mounts
 from orlop.lib import cgroup, mount
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def remove_strays(host: Host, ids: frozenset[str], cgroups: frozenset[str]) -> N
             with contextlib.suppress(OSError):
                 host.run_trash.put(path)
     volume_mounts.remove_strays(settings.run_dir, ids)
+    rootfs.remove_strays(settings.run_dir, ids)
     if not host.records.durable:
         return
     for path in _entries(settings.cgroup_root):

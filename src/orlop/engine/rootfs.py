@@ -65,8 +65,13 @@ def mount_overlay(
     mount.mount_with("overlay", target, parameters)
 
 
-def mount_rootfs(layout: Layout, lower: Sequence[Path]) -> None:
+def mount_rootfs(
+    layout: Layout, lower: Sequence[Path], *, userns_fd: int = -1, owner: int = 0
+) -> None:
     """Mount the overlay at `layout.rootfs`; one that is there from before is replaced.
+
+    With *userns_fd* the lower directories are mounted with owners shifted as there, and the upper
+    one belongs to *owner*.
 
     Raises:
         Internal: with the kernel's reason.
@@ -75,14 +80,64 @@ def mount_rootfs(layout: Layout, lower: Sequence[Path]) -> None:
         for directory in (layout.rootfs, layout.upper, layout.work):
             directory.mkdir(parents=True, exist_ok=True, mode=0o755)
         mount.detach(layout.rootfs)
+        if userns_fd >= 0:
+            lower = _shift(layout, lower, userns_fd)
+            os.chown(layout.upper, owner, owner)
         mount_overlay(layout.rootfs, lower, layout.upper, layout.work)
     except OSError as error:
         raise Internal(f"cannot mount the root file system: {error}") from error
+
+
+def _shift(layout: Layout, lower: Sequence[Path], userns_fd: int) -> list[Path]:
+    """The directories *lower* again, with shifted owners."""
+    _unshift(layout)
+    shifted = []
+    for index, path in enumerate(lower):
+        target = layout.shifted / str(index)
+        target.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mount.bind_idmapped(path, target, userns_fd)
+        shifted.append(target)
+    return shifted
+
+
+def _unshift(layout: Layout) -> None:
+    unmount_below(layout.shifted)
+
+
+def unmount_below(directory: Path) -> None:
+    """Take away the mounts in *directory*, what they were on, and itself; absent is fine.
+
+    Raises:
+        OSError: one stays.
+    """
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return
+    for name in names:
+        mount.detach(directory / name)
+        (directory / name).rmdir()
+    directory.rmdir()
+
+
+def remove_strays(run_dir: Path, ids: frozenset[str]) -> None:
+    """Undo what a killed engine mounted for containers other than *ids*."""
+    try:
+        names = os.listdir(run_dir / "shifted")
+    except OSError:
+        return
+    for name in names:
+        if name not in ids:
+            try:
+                unmount_below(run_dir / "shifted" / name)
+            except OSError as error:
+                log.warning("cannot unmount in %s: %s, ignoring", run_dir / "shifted", error)
 
 
 def unmount_rootfs(layout: Layout) -> None:
     """Take the overlay away. Never raises: a mount that stays is in nobody's way but logged."""
     try:
         mount.detach(layout.rootfs)
+        _unshift(layout)
     except OSError as error:
         log.warning("cannot unmount %s: %s, ignoring", layout.rootfs, error)

@@ -56,6 +56,8 @@ class EngineSettings:
     registries: Registries = field(default_factory=Registries)
     log_limits: LogLimits = field(default_factory=LogLimits)
     pids_limit: int = DEFAULT_PIDS_LIMIT
+    userns_remap: tuple[int, int] | None = None
+    """First number and count of the host's users that those of containers are; None: the same."""
     networks: NetworkSettings | None = None
     """None: `host` and `none` only, and nothing of the host's network is touched."""
     version: str = "0.0.0"

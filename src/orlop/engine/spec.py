@@ -231,6 +231,10 @@ def plan_bundle(
     }
     if facts.seccomp is not None:
         linux["seccomp"] = facts.seccomp
+    if config.uid_map and "user" not in dict(facts.namespaces):
+        first, count = config.uid_map
+        mapping: oci.IdMapping = {"containerID": 0, "hostID": first, "size": count}
+        linux["uidMappings"] = linux["gidMappings"] = [mapping]
     if propagation := _root_propagation(config):
         linux["rootfsPropagation"] = propagation
     bundle: oci.Config = {
@@ -256,6 +260,11 @@ def _sysctls(config: ContainerConfig) -> dict[str, str]:
     """
     if not config.requested or config.network == "host" or ":" in config.network:
         return dict(config.sysctls)
+    if config.uid_map:
+        # Group numbers do not reach that far there, and a namespace that we made is not its own.
+        ports = "net.ipv4.ip_unprivileged_port_start"
+        usual = {ports: NETWORK_SYSCTLS[ports]} if config.network == "none" else {}
+        return {**usual, **dict(config.sysctls)}
     return {**NETWORK_SYSCTLS, **dict(config.sysctls)}
 
 
@@ -280,6 +289,10 @@ def _namespaces(config: ContainerConfig, facts: HostFacts) -> list[oci.Namespace
     kinds += [("uts", config.uts), ("cgroup", config.cgroupns)]
     chosen: list[oci.Namespace] = [{"type": "mount"}]
     joined = dict(facts.namespaces)
+    if "user" in joined:
+        chosen.append({"type": "user", "path": joined["user"]})
+    elif config.uid_map:
+        chosen.append({"type": "user"})
     for kind, mode in kinds:
         if kind in joined:
             chosen.append({"type": kind, "path": joined[kind]})

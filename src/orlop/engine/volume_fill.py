@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from orlop.engine import volume_mounts
 from orlop.engine.worker_process import worker_argv
 from orlop.lib.errors import Internal
 from orlop.wire.compose_model import MountKind
@@ -46,20 +47,26 @@ def _has_entries(host: Host, name: str) -> bool:
         return next(entries, None) is not None
 
 
-async def fill(host: Host, mounts: Sequence[Mount], root: Path, holder: str) -> None:
+async def fill(
+    host: Host, mounts: Sequence[Mount], root: Path, holder: str, userns_fd: int = -1
+) -> None:
     """Fill the volumes of *mounts* from *root*; *holder* has them attached meanwhile.
+
+    *root* has its owners shifted as in the user namespace *userns_fd*, if there is one.
 
     Raises:
         Internal: something could not be copied; what was is thrown away at the next start.
     """
     for mount in mounts:
-        target = await host.volumes.attach(mount.source, holder)
+        await host.volumes.attach(mount.source, holder)
         if not host.volumes.get(mount.source).filling:
             if _has_entries(host, mount.source):
                 continue
             await host.volumes.set_filling(mount.source, filling=True)
-        command = worker_argv("copy", os.fspath(root), mount.target, os.fspath(target))
-        status, output = await host.children.run(command, timeout_s=TIMEOUT_S)
+        with volume_mounts.shifted(host, mount.source, holder[:64], userns_fd) as target:
+            command = worker_argv("copy", os.fspath(root), mount.target, target)
+            fd = userns_fd if userns_fd >= 0 else None
+            status, output = await host.children.run(command, stdin_fd=fd, timeout_s=TIMEOUT_S)
         if not status.ok:
             reason = output.decode(errors="replace").strip()[-500:] or "the copy failed"
             raise Internal(f"cannot fill volume {mount.source} from the image: {reason}")

@@ -8,6 +8,7 @@ image has at their place. At a start they become directories to bind.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from orlop.lib.linux import open_in_root
 from orlop.wire.compose_model import Mount, MountKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from orlop.engine.config import ContainerConfig
@@ -118,9 +119,15 @@ def names_of(config: ContainerConfig) -> list[str]:
 
 
 async def attach(
-    host: Host, layout: Layout, config: ContainerConfig, container_id: str
+    host: Host,
+    layout: Layout,
+    config: ContainerConfig,
+    container_id: str,
+    userns_fd: int = -1,
 ) -> tuple[tuple[str, str], ...]:
     """Make the container's volumes available; target and directory of each.
+
+    With *userns_fd* owners are shifted as in that user namespace.
 
     Raises:
         OrlopError: one cannot be had; `release` undoes what was done.
@@ -130,8 +137,8 @@ async def attach(
         if mount.kind is not MountKind.VOLUME:
             continue
         path = os.fspath(await host.volumes.attach(mount.source, container_id))
-        if mount.subpath:
-            path = _bind_subpath(layout, path, mount.subpath, index)
+        if mount.subpath or userns_fd >= 0:
+            path = _bind_part(host, layout.subpath(index), path, mount.subpath, userns_fd)
         found.append((mount.target, path))
         host.volumes.publish_mount(
             "mount",
@@ -149,7 +156,7 @@ async def attach(
 async def release(host: Host, layout: Layout, config: ContainerConfig, container_id: str) -> None:
     """Undo `attach`. Never raises."""
     for index, mount in enumerate(config.mounts):
-        if mount.kind is MountKind.VOLUME and mount.subpath:
+        if mount.kind is MountKind.VOLUME and (mount.subpath or config.uid_map):
             try:
                 _remove_place(layout.subpath(index))
             except OSError as error:
@@ -184,29 +191,56 @@ def remove_strays(run_dir: Path, ids: frozenset[str]) -> None:
                 _remove_place(run_dir / "subpaths" / name)
 
 
-def _bind_subpath(layout: Layout, root: str, subpath: str, index: int) -> str:
-    """Mount the part of a volume where the runtime can find it by a path that nobody changes.
+def _bind_part(host: Host, target: Path, root: str, subpath: str, userns_fd: int) -> str:
+    """Mount a volume, or a part of it, at a place that only the engine changes.
 
-    Resolved once, inside the volume: a container that swaps a directory for a link to elsewhere
-    gains nothing.
+    The part is looked up once, inside the volume: a container that swaps a directory for a link to
+    elsewhere gains nothing.
     """
-    target = layout.subpath(index)
     try:
-        descriptor = open_in_root(root, subpath, os.O_PATH)
+        descriptor = open_in_root(root, subpath or "/", os.O_PATH)
     except OSError as error:
         reason = f"cannot access path {root}/{subpath}: {error.strerror}"
         raise InvalidArgument(reason) from error
+    source = f"/proc/self/fd/{descriptor}"
     try:
         target.parent.mkdir(exist_ok=True, mode=0o700)
         _remove_place(target)
-        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
-            target.mkdir(exist_ok=True, mode=0o700)
+        if os.path.isdir(source):
+            target.mkdir(mode=0o700)
         else:
             target.touch(mode=0o600)
+        if userns_fd >= 0:
+            try:
+                mounting.bind_idmapped(source, target, userns_fd)
+                return os.fspath(target)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                host.warn(f"{root}: this file system cannot shift owners, they are as stored")
         flags = mounting.MountFlag.BIND | mounting.MountFlag.REC
-        mounting.mount(f"/proc/self/fd/{descriptor}", target, None, flags)
+        mounting.mount(source, target, None, flags)
     except OSError as error:
-        raise Internal(f"cannot mount {subpath} of volume {root}: {error}") from error
+        raise Internal(f"cannot mount {subpath or 'volume'} of {root}: {error}") from error
     finally:
         os.close(descriptor)
     return os.fspath(target)
+
+
+@contextlib.contextmanager
+def shifted(host: Host, name: str, container_id: str, userns_fd: int) -> Iterator[str]:
+    """The directory of volume *name*, with owners as the container sees them, meanwhile.
+
+    Raises:
+        OrlopError: it cannot be mounted.
+    """
+    root = os.fspath(host.volumes.path(name))
+    if userns_fd < 0:
+        yield root
+        return
+    place = host.settings.run_dir / "subpaths" / f"{container_id}-{os.urandom(4).hex()}"
+    try:
+        yield _bind_part(host, place, root, "", userns_fd)
+    finally:
+        with contextlib.suppress(OSError):
+            _remove_place(place)

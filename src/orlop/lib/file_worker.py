@@ -42,6 +42,28 @@ CAP_SYS_ADMIN = 21
 """What it takes to read attributes in the name space `trusted.`."""
 
 
+def is_userns(descriptor: int) -> bool:
+    """Whether *descriptor* is open and a user namespace."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}").startswith("user:")
+    except FileNotFoundError:
+        return False
+
+
+def enter_userns(descriptor: int) -> None:
+    """Become root of the user namespace open as *descriptor*.
+
+    From then on owners of files are as they are in there. Comes before `confine`.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    os.setns(descriptor, os.CLONE_NEWUSER)
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
 def confine(*more: int) -> None:
     """Keep the capabilities for files and *more* only, for good. A chroot and mounts come before.
 

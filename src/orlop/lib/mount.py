@@ -113,6 +113,69 @@ def detach(target: PathLike) -> bool:
         found = True
 
 
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_MOVE_MOUNT_T_SYMLINKS = 0x10
+_MOUNT_ATTR_IDMAP = 0x100000
+
+
+class _MountAttr(ctypes.Structure):
+    """struct mount_attr of mount_setattr(2)."""
+
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+def bind_idmapped(source: PathLike, target: PathLike, userns_fd: int) -> None:
+    """Bind *source* at *target* with owners shifted as in the user namespace *userns_fd*.
+
+    Raises:
+        OSError: EINVAL when the file system of *source* cannot do that.
+    """
+    descriptor = check(
+        LIBC.syscall(
+            ctypes.c_long(_SYS_OPEN_TREE),
+            ctypes.c_int(_AT_FDCWD),
+            ctypes.c_char_p(os.fsencode(source)),
+            ctypes.c_uint(_OPEN_TREE_CLONE | os.O_CLOEXEC),
+        ),
+        source,
+    )
+    try:
+        attributes = _MountAttr(_MOUNT_ATTR_IDMAP, 0, 0, userns_fd)
+        check(
+            LIBC.syscall(
+                ctypes.c_long(_SYS_MOUNT_SETATTR),
+                ctypes.c_int(descriptor),
+                ctypes.c_char_p(b""),
+                ctypes.c_uint(_AT_EMPTY_PATH),
+                ctypes.byref(attributes),
+                ctypes.c_size_t(ctypes.sizeof(attributes)),
+            ),
+            source,
+        )
+        check(
+            LIBC.syscall(
+                ctypes.c_long(_SYS_MOVE_MOUNT),
+                ctypes.c_int(descriptor),
+                ctypes.c_char_p(b""),
+                ctypes.c_int(_AT_FDCWD),
+                ctypes.c_char_p(os.fsencode(target)),
+                ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_SYMLINKS),
+            ),
+            target,
+        )
+    finally:
+        os.close(descriptor)
+
+
 @dataclass(frozen=True, slots=True)
 class MountEntry:
     """One line of mountinfo, what we need of it."""

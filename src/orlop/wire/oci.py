@@ -151,6 +151,12 @@ class Seccomp(TypedDict):
     syscalls: list[Syscall]
 
 
+class IdMapping(TypedDict):
+    containerID: int
+    hostID: int
+    size: int
+
+
 class Linux(TypedDict):
     namespaces: list[Namespace]
     devices: list[Device]
@@ -159,6 +165,8 @@ class Linux(TypedDict):
     sysctl: dict[str, str]
     maskedPaths: list[str]
     readonlyPaths: list[str]
+    uidMappings: NotRequired[list[IdMapping]]
+    gidMappings: NotRequired[list[IdMapping]]
     rootfsPropagation: NotRequired[Literal["private", "slave", "shared"]]
     seccomp: NotRequired[Seccomp]
 

@@ -113,7 +113,7 @@ def render_info(engine: Engine, api_version: Version) -> dict[str, Any]:
         "ContainerdCommit": _NO_COMMIT,
         "RuncCommit": _NO_COMMIT,
         "InitCommit": _NO_COMMIT,
-        "SecurityOptions": _security(api_version),
+        "SecurityOptions": _security(engine, api_version),
         "CDISpecDirs": [],
         "Warnings": [*engine.host.warnings] or None,
     }
@@ -181,7 +181,8 @@ def _no_swarm() -> dict[str, Any]:
     }
 
 
-def _security(api_version: Version) -> list[str]:
+def _security(engine: Engine, api_version: Version) -> list[str]:
+    names = ["cgroupns", *(["userns"] if engine.settings.userns_remap else [])]
     if api_version < (1, 25):
-        return ["seccomp", "cgroupns"]
-    return ["name=seccomp,profile=builtin", "name=cgroupns"]
+        return ["seccomp", *names]
+    return ["name=seccomp,profile=builtin", *(f"name={name}" for name in names)]

@@ -117,6 +117,11 @@ class Sandboxes:
             os.close(sandbox.namespace)
             sandbox.namespace = NO_FD
 
+    def namespace_of(self, container_id: str) -> int:
+        """A descriptor of the namespace made for it; `NO_FD` if it has none of its own here."""
+        sandbox = self._core.sandboxes.get(container_id)
+        return NO_FD if sandbox is None else sandbox.namespace
+
     async def attach(self, record: Record, layout: Layout) -> None:
         """Make the container's namespace ready for its start.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orlop.engine.container import Container
-    from orlop.lib.children import Child, Children
+    from orlop.lib.children import Child
 
 TIMEOUT_S = 3600.0
 MAX_CHANGES = 1_000_000
@@ -31,7 +31,7 @@ async def export(container: Container) -> AsyncIterator[int]:
     """
     await container.hold_root()
     try:
-        async with _tar(container.host.children, "export", container.layout.rootfs) as output:
+        async with _tar(container, "export", container.layout.rootfs) as output:
             yield output
     finally:
         container.drop_root()
@@ -41,19 +41,19 @@ async def export(container: Container) -> AsyncIterator[int]:
 async def diff(container: Container) -> AsyncIterator[int]:
     """The same of what it has changed, as a layer."""
     container.layout.upper.mkdir(parents=True, exist_ok=True, mode=0o755)
-    async with _tar(container.host.children, "diff", container.layout.upper) as output:
+    async with _tar(container, "diff", container.layout.upper) as output:
         yield output
 
 
 @contextlib.asynccontextmanager
-async def _tar(children: Children, command: str, directory: Path) -> AsyncIterator[int]:
+async def _tar(container: Container, command: str, directory: Path) -> AsyncIterator[int]:
     reading, writing = os.pipe2(os.O_CLOEXEC)
     child: Child | None = None
     try:
         tree = _open(directory)
         try:
-            argv = worker_argv("tree", command)
-            child = await children.spawn_patiently(
+            argv = worker_argv("tree", command, *map(str, container.config.uid_map))
+            child = await container.host.children.spawn_patiently(
                 argv, fds={1: writing, 3: tree}, new_session=True
             )
         finally:
@@ -90,7 +90,12 @@ async def changes(container: Container) -> list[Mapping[str, object]]:
         try:
             fds = {3: tree, 4: below}
             async with start_worker(
-                children, "tree", "changes", fds=fds, timeout_s=TIMEOUT_S
+                children,
+                "tree",
+                "changes",
+                *map(str, container.config.uid_map),
+                fds=fds,
+                timeout_s=TIMEOUT_S,
             ) as worker:
                 async for change in worker.messages():
                     found.append(change)

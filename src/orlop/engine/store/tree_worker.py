@@ -4,6 +4,9 @@
     diff      the same of an overlay's upper directory, whiteouts as a layer has them
     changes   a JSON object for each change: upper directory 3 against the tree below it, 4
 
+Two more arguments, if there are any, are the first number and the count of the host's users that
+those of the container are.
+
 The answer is on descriptor 1. The trees are whatever a container made of them: no link is followed,
 depth costs nothing, sockets are left out, and the process keeps no right but those over files. What
 dockerd writes is written: names without a leading slash, whole seconds, capabilities and attributes
@@ -51,12 +54,29 @@ STUBS = frozenset({"dev", "proc", "sys", "etc/hostname", "etc/hosts", "etc/resol
 as long as it is empty."""
 
 
+class _Owners:
+    """Numbers of users and groups in the container's namespace, for a tree with the host's."""
+
+    first = 0
+    count = 1 << 32
+
+    def inside(self, number: int) -> int:
+        """What *number* is there; one that is nobody's stays."""
+        return number - self.first if 0 <= number - self.first < self.count else number
+
+
+owners = _Owners()
+
+
 def main(argv: list[str]) -> int:
     """Run one command; 1 when something could not be read or written."""
     try:
         # Opaque directories are told by an attribute of overlayfs's own.
         confine(CAP_SYS_ADMIN)
-        match argv:
+        command, *numbers = argv
+        if numbers:
+            owners.first, owners.count = map(int, numbers)
+        match [command]:
             case ["export"]:
                 _Writer(layer=False).write()
             case ["diff"]:
@@ -191,8 +211,8 @@ class _Writer:
             name=raw + (b"/" if kind is Kind.DIRECTORY else b""),
             kind=kind,
             mode=stat.S_IMODE(status.st_mode),
-            uid=status.st_uid,
-            gid=status.st_gid,
+            uid=owners.inside(status.st_uid),
+            gid=owners.inside(status.st_gid),
             size=size,
             mtime_ns=status.st_mtime_ns // 1_000_000_000 * 1_000_000_000,
             link=link,
@@ -307,7 +327,8 @@ def _made_by_start(
         return is_stub(directory, name, path, status)
     if path != "etc" or not stat.S_ISDIR(status.st_mode) or not stat.S_ISDIR(before.st_mode):
         return False
-    same = (status.st_mode, status.st_uid, status.st_gid)
+    uid, gid = owners.inside(status.st_uid), owners.inside(status.st_gid)
+    same = (status.st_mode, uid, gid)
     if same != (before.st_mode, before.st_uid, before.st_gid):
         return False
     return all(f"{name}/{child}" in STUBS for child in _below(directory, name))

@@ -1,0 +1,15 @@
+"""The worker whose user namespace the engine borrows: `worker userns`. Says so, and waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+def main(argv: list[str]) -> int:
+    """Never returns by itself: the engine ends it."""
+    del argv
+    os.unshare(os.CLONE_NEWUSER)
+    os.write(1, b".")
+    signal.pause()
+    return 0
