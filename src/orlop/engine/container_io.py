@@ -61,7 +61,7 @@ class ContainerIO:
         try:
             for stream in (Stream.STDOUT, Stream.STDERR):
                 ours, theirs[stream] = open_output_fifo(self._layout.run / stream.name.lower())
-                self._pumps.append(Pump(ours, stream, self._deliver))
+                self._pumps.append(Pump(ours, stream, self._deliver, is_kept=True))
             if stdin:
                 self._stdin_fd, theirs[0] = open_input_fifo(self._layout.run / "stdin")
         except OSError:

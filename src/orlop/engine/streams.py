@@ -14,12 +14,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import functools
 import logging
 import os
 import struct
 import termios
 from typing import TYPE_CHECKING, Protocol
 
+from orlop.lib.linux import tee
 from orlop.wire.stdcopy import Stream
 
 if TYPE_CHECKING:
@@ -102,12 +104,47 @@ class Fanout:
         listener.finish()
 
 
-class Pump:
-    """Reads one descriptor whenever there is something, and passes it on."""
+class Peek:
+    """Looks at what is in a pipe, and takes it out later: for whoever may be killed in between."""
 
-    def __init__(self, fd: int, stream: Stream, deliver: Callable[[Stream, bytes], bool]) -> None:
+    def __init__(self) -> None:
+        self._reading, self._writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+    def look(self, fd: int) -> bytes:
+        """What is first in pipe *fd*, which stays there. Raises: OSError, as a read would."""
+        return os.read(self._reading, READ_BYTES) if tee(fd, self._writing, READ_BYTES) else b""
+
+    def take(self, fd: int, size: int) -> None:
+        """Take *size* bytes that were looked at out of *fd*."""
+        while size > 0:
+            size -= os.splice(fd, self._null, size)
+
+
+@functools.cache
+def shared_peek() -> Peek:
+    """One for all pipes: it holds nothing between two calls."""
+    return Peek()
+
+
+class Pump:
+    """Reads one descriptor whenever there is something, and passes it on.
+
+    From a pipe of a container (*is_kept*) data is taken only when it has been delivered: an
+    engine that is killed in between leaves it to the next one, which at worst has it twice.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        stream: Stream,
+        deliver: Callable[[Stream, bytes], bool],
+        *,
+        is_kept: bool = False,
+    ) -> None:
         """Takes over *fd*, which must not block. *deliver* returns whether to go on."""
         self.fd = fd
+        self._peek = shared_peek() if is_kept else None
         self._stream = stream
         self._deliver = deliver
         self._reading = False
@@ -127,7 +164,7 @@ class Pump:
     def drain(self) -> None:
         """Pass on everything that is there now, listening to nobody's wish to wait."""
         while self.fd >= 0 and (data := self._read()):
-            self._deliver(self._stream, data)
+            self._pass_on(data)
 
     def close(self) -> None:
         self.pause()
@@ -143,13 +180,22 @@ class Pump:
             data = self._read()
             if not data:
                 return
-            if not self._deliver(self._stream, data):
+            if not self._pass_on(data):
                 self.pause()
                 return
 
+    def _pass_on(self, data: bytes) -> bool:
+        go_on = self._deliver(self._stream, data)
+        if self._peek is not None and self.fd >= 0:
+            self._peek.take(self.fd, len(data))
+        return go_on
+
     def _read(self) -> bytes:
         try:
-            data = os.read(self.fd, READ_BYTES)
+            if self._peek is not None:
+                data = self._peek.look(self.fd)
+            else:
+                data = os.read(self.fd, READ_BYTES)
         except BlockingIOError:
             return b""
         except OSError as error:

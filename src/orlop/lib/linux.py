@@ -135,3 +135,17 @@ def file_system_magic(path: str | os.PathLike[str]) -> int:
     buffer = ctypes.create_string_buffer(_STATFS_BYTES)
     check(LIBC.statfs(os.fsencode(path), buffer), path)
     return ctypes.c_ulong.from_buffer(buffer).value
+
+
+LIBC.tee.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint)
+LIBC.tee.restype = ctypes.c_ssize_t
+SPLICE_F_NONBLOCK = 2
+
+
+def tee(source: int, target: int, size_bytes: int) -> int:
+    """Copy what is in pipe *source* to pipe *target* without taking it out; how much.
+
+    Raises:
+        BlockingIOError: there is nothing, or no room. OSError: EINVAL if one is no pipe.
+    """
+    return check(LIBC.tee(source, target, size_bytes, SPLICE_F_NONBLOCK))
