@@ -69,6 +69,7 @@ class ProgressStream:
 class _Handlers:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._made: RegistryService | None = None
 
     def _service(self) -> tuple[RegistryService, LayeredImages]:
         store = self._engine.layered
@@ -76,10 +77,13 @@ class _Handlers:
             raise NotImplementedYet(
                 "this engine runs the images of the system, and cannot change them"
             )
-        from orlop.engine.registry.service import RegistryService
+        if self._made is None:
+            # One for all requests: it bounds how many workers there are at a time.
+            from orlop.engine.registry.service import RegistryService
 
-        settings = self._engine.settings
-        return RegistryService(self._engine.children, store, settings.registries), store
+            registries = self._engine.settings.registries
+            self._made = RegistryService(self._engine.children, store, registries)
+        return self._made, store
 
     async def create(self, exchange: Exchange) -> None:
         """Pull with `fromImage`, else import."""
