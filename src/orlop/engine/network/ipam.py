@@ -30,7 +30,6 @@ DEFAULT_POOLS = (
 )
 """Blocks and the prefix length of what is cut from them, in dockerd's order."""
 
-ULA_PREFIX_LENGTH = 48
 ULA_NETWORK_PREFIX_LENGTH = 64
 MAX_ULA_NETWORKS = 1 << 12
 
@@ -119,11 +118,6 @@ class Pool:
 
     def __contains__(self, address: Address) -> bool:
         return address.version == self.subnet.version and address in self.subnet
-
-    def first_host(self) -> str:
-        """The address a gateway has by default, which is not yet taken for it."""
-        offset, _count = self._span()
-        return str(_at(self.range, offset))
 
     def take_any(self) -> str:
         """An address that nobody has, and that was free for longest.

@@ -27,7 +27,6 @@ MAX_ATTEMPTS = 2000
 """Ports tried for a binding to a range or to any that is free."""
 
 _BACKLOG = 64
-_IPPROTO_SCTP = 132
 
 
 @dataclass(frozen=True, slots=True)

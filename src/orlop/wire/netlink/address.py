@@ -12,8 +12,8 @@ from orlop.wire.netlink import message
 from orlop.wire.netlink.message import Flag, Message, Request
 
 _INFO = struct.Struct("=BBBBI")
-NEW, DELETE, GET = 20, 21, 22
-"""RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR."""
+NEW, GET = 20, 22
+"""RTM_NEWADDR, RTM_GETADDR."""
 
 _NO_DAD = 0x02
 """IFA_F_NODAD: addresses are given out once; a second's wait for a duplicate is for nothing."""
@@ -51,10 +51,6 @@ def family_of(address: bytes) -> int:
 def new(wanted: InterfaceAddress) -> Request:
     """Give the address; one that is there already is left as it is."""
     return Request(NEW, Flag.ACK | Flag.CREATE | Flag.REPLACE, _payload(wanted))
-
-
-def delete(unwanted: InterfaceAddress) -> Request:
-    return Request(DELETE, Flag.ACK, _payload(unwanted))
 
 
 def _payload(wanted: InterfaceAddress) -> bytes:

@@ -131,11 +131,6 @@ def get(name: str) -> Request:
     return Request(GET, Flag(0), _header() + _name(name))
 
 
-def get_all() -> Request:
-    """Ask for all interfaces."""
-    return Request(GET, Flag.DUMP, _header())
-
-
 def new_bridge(name: str, *, mac: bytes = b"", mtu: int = 0) -> Request:
     """Make a bridge, down."""
     payload = _header() + _name(name) + _common(mac, mtu) + _kind("bridge")
