@@ -245,3 +245,13 @@ def test_a_prune_meanwhile_does_not_matter(builder: Builder) -> None:
             break
     client.close()
     assert b"Successfully built" in received, received
+
+
+def test_images_of_a_build_are_pruned_together(builder: Builder) -> None:
+    built = builder.ok("FROM busybox\nENV a=1\nENV b=2\nRUN echo 1 >/r\n", networkmode="none")
+    status, answer = builder.engine.request("POST", "/images/prune")
+    assert status == 200
+    deleted = [item["Deleted"] for item in answer["ImagesDeleted"] if "Deleted" in item]
+    assert built.image_id in deleted
+    assert builder.engine.request("GET", f"/images/{built.image_id}/json")[0] == 404
+    assert builder.inspect("busybox")

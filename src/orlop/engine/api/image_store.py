@@ -278,8 +278,11 @@ async def _prune(engine: Engine, exchange: Exchange) -> None:
             continue
         if dangling_only and removing.children(image.id):
             continue
-        deletion: Deletion = await removing.delete_unused(store.images[image.id])
-        lines += deletion.lines
+        # An image that was built takes its parents with it, which come later in this list.
+        record = store.images.get(image.id)
+        if record is not None:
+            deletion: Deletion = await removing.delete_unused(record)
+            lines += deletion.lines
     reclaimed = sum(sizes[diff_id] for diff_id in before - set(store.layers))
     engine.events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
     await exchange.respond_json(200, {"ImagesDeleted": lines or None, "SpaceReclaimed": reclaimed})
