@@ -95,6 +95,7 @@ class Engine:
             tasks=self.tasks,
             volumes=Volumes(
                 settings.data_dir / "volumes",
+                settings.run_dir / "volumes",
                 events=self.events,
                 trash=data_trash,
                 users=lambda name: creation.users_of(self, name),

@@ -43,7 +43,7 @@ def wanted(host: Host, config: ContainerConfig, *, creating: bool) -> list[Mount
 
 
 def _has_entries(host: Host, name: str) -> bool:
-    with os.scandir(host.volumes.path(name)) as entries:
+    with os.scandir(host.volumes.content(name)) as entries:
         return next(entries, None) is not None
 
 

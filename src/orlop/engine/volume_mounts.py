@@ -234,7 +234,7 @@ def shifted(host: Host, name: str, container_id: str, userns_fd: int) -> Iterato
     Raises:
         OrlopError: it cannot be mounted.
     """
-    root = os.fspath(host.volumes.path(name))
+    root = os.fspath(host.volumes.content(name))
     if userns_fd < 0:
         yield root
         return

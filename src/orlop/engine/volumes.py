@@ -1,12 +1,13 @@
 """Volumes: directories that outlive containers, kept in `DATA/volumes/NAME`.
 
     DATA/volumes/NAME/volume.json   what is known about it
-    DATA/volumes/NAME/_data         its content, or where its own file system is mounted
+    DATA/volumes/NAME/_data         its content, unless options mount another
+    RUN/volumes/NAME                where they do
 
 A volume is made under another name and renamed, and removed by being renamed into the trash, so it
 is there whole or not at all. Who uses one is asked of the engine, never stored: there is nothing to
-go stale. The only driver is `local`; its options mount something else at `_data` while a container
-that uses the volume is up.
+go stale. The only driver is `local`; its options mount something else while a
+container that uses the volume is up.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class Volumes:
     def __init__(
         self,
         directory: Path,
+        mounts_dir: Path,
         *,
         events: EventHub,
         trash: Trash,
@@ -93,6 +95,7 @@ class Volumes:
     ) -> None:
         """*users* tells the ids of the containers that have the volume of a name."""
         self._directory = directory
+        self._mounts_dir = mounts_dir
         self._events = events
         self._trash = trash
         self.users = users
@@ -132,8 +135,18 @@ class Volumes:
             raise NotFound(f"get {name[:200]}: no such volume") from None
 
     def path(self, name: str) -> Path:
-        """Where its content is."""
+        """Where its content is, as Docker shows it."""
         return self._directory / name / DATA
+
+    def content(self, name: str) -> Path:
+        """Where its content is while it is attached.
+
+        What options mount is in the run directory, where mounts outlive a killed engine.
+
+        Raises:
+            NotFound: there is no such volume.
+        """
+        return self._mounts_dir / name if self.get(name).options else self.path(name)
 
     async def create(
         self,
@@ -221,10 +234,11 @@ class Volumes:
         Raises:
             NotFound: there is no such volume. Internal: it cannot be mounted.
         """
-        volume, path = self.get(name), self.path(name)
+        volume, path = self.get(name), self.content(name)
         async with self._lock:
             holders = self._mounted.setdefault(name, set())
-            if volume.options and not holders and not await asyncio.to_thread(_is_mounted, path):
+            if volume.options and not await asyncio.to_thread(_is_mounted, path):
+                path.mkdir(parents=True, exist_ok=True, mode=0o700)
                 from orlop.engine import volume_driver
 
                 await volume_driver.mount_options(dict(volume.options), path)
@@ -276,7 +290,10 @@ class Volumes:
 
     def _unmount(self, name: str) -> None:
         if self.get(name).options:
-            mount.detach(self.path(name))
+            place = self.content(name)
+            mount.detach(place)
+            with contextlib.suppress(FileNotFoundError):
+                place.rmdir()
 
     def _check_unmounted(self, name: str) -> None:
         """Before a deletion: what somebody mounted in a volume is not the volume's.

@@ -190,11 +190,17 @@ def test_driver_options_mount_while_in_use(engine: EngineProcess) -> None:
     engine.run("rr", ["sleep", "1000"], HostConfig={"Binds": ["ram:/r"]})
     code, output = engine.execute("rr", ["sh", "-c", "grep ' /r ' /proc/mounts"])
     assert (code, b"size=2048k,uid=1000" in output) == (0, True)
+    engine.execute("rr", ["touch", "/r/shared"])
     engine.kill()
     engine.start()
+    # Another container gets the same file system, not another one or the directory below it.
+    engine.run("ss", ["ls", "/s"], HostConfig={"Binds": ["ram:/s"]})
+    engine.wait("ss")
+    assert engine.logs("ss") == b"shared\n"
+    assert not list(volume.iterdir())
     engine.request("POST", "/containers/rr/kill")
     engine.wait("rr")
-    engine.wait_until(lambda: str(volume) not in Path("/proc/self/mountinfo").read_text())
+    engine.wait_until(lambda: "/run/volumes/" not in Path("/proc/self/mountinfo").read_text())
 
     for wrong, text in (
         ({"o": "ro"}, 'missing required option: "device"'),
