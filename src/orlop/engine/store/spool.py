@@ -7,6 +7,7 @@ after the other.
 
 from __future__ import annotations
 
+import importlib
 import os
 import queue
 import threading
@@ -30,12 +31,13 @@ _SYNC_FILE_RANGE_WRITE = 2
 def sha256() -> Any:
     """A hash object: OpenSSL's, three times as fast, where a worker has it."""
     try:
-        from _hashlib import openssl_sha256
+        # By its name, for the builder: the root of PID 1, which never runs this, needs no OpenSSL.
+        openssl = importlib.import_module("_hashlib")
     except ImportError:
         from _sha2 import sha256 as plain  # type: ignore[import-not-found,unused-ignore]
 
         return plain()
-    return openssl_sha256()
+    return openssl.openssl_sha256()
 
 
 class HashThread:
