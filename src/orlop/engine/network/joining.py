@@ -33,12 +33,17 @@ def wanted_endpoints(config: ContainerConfig) -> list[EndpointConfig]:
     mode = "bridge" if config.network in BRIDGE_MODES else config.network
     if config.networking.endpoints is None:
         return [EndpointConfig(network=mode, mac=config.networking.mac)]
-    asked = {endpoint.network: endpoint for endpoint in config.networking.endpoints}
+    asked = {endpoint.network: endpoint for endpoint in map(_by_name, config.networking.endpoints)}
     first = asked.pop(mode, None)
     if first is not None and config.networking.mac and not first.mac:
         first = replace(first, mac=config.networking.mac)
     rest = [asked[name] for name in sorted(asked)]
     return rest if first is None else [first, *rest]
+
+
+def _by_name(endpoint: EndpointConfig) -> EndpointConfig:
+    """Docker's CLI calls the network `default` here too if it was not told another."""
+    return replace(endpoint, network="bridge") if endpoint.network in BRIDGE_MODES else endpoint
 
 
 class NetworkPools:

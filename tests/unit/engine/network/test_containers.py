@@ -34,6 +34,8 @@ def test_networks_in_order() -> None:
 
     assert [item.network for item in joining.wanted_endpoints(wanted)] == ["front", "a", "b", "c"]
     assert [item.network for item in joining.wanted_endpoints(config("default"))] == ["bridge"]
+    as_cli = config("bridge", endpoints=(EndpointConfig(network="default", aliases=("x",)),))
+    assert joining.wanted_endpoints(as_cli) == [EndpointConfig(network="bridge", aliases=("x",))]
     assert joining.wanted_endpoints(config("front", endpoints=())) == []
     for mode in ("host", "none", "container:x"):
         assert joining.wanted_endpoints(config(mode)) == []
