@@ -105,9 +105,12 @@ def _measure(options: argparse.Namespace) -> int:
     _load_busybox(sides, work)
     for row in options.rows or ROWS:
         print(f"{row} …", file=sys.stderr)
-        for sample in ROWS[row](sides, amounts):
-            samples.append(sample)
-            print(report.line(sample, machine_name, commit_name), flush=True)
+        try:
+            for sample in ROWS[row](sides, amounts):
+                samples.append(sample)
+                print(report.line(sample, machine_name, commit_name), flush=True)
+        except (OSError, RuntimeError) as error:
+            print(f"{row} is not complete: {error}", file=sys.stderr)
     print(report.table(samples), file=sys.stderr)
     return 0
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-DEADLINE_S = 900.0
+DEADLINE_S = 180.0
 PIECE_BYTES = 1 << 20
 
 

@@ -252,7 +252,8 @@ def idle(sides: list[Contestant], options: Options) -> Samples:
 def responsive(sides: list[Contestant], options: Options) -> Samples:
     """How long `/_ping` takes at the 99th percentile while 50 containers start."""
     for side in sides:
-        if side.is_floor:
+        # podman's service (5.4) was seen to stop answering while eight clients start containers.
+        if side.is_floor or side.name == "podman":
             continue
         client = side.client()
         starter = subprocess.Popen(
