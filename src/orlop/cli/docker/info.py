@@ -48,7 +48,11 @@ def run(session: Session, values: Values) -> int:
         print(formatted(form, {**server, "ClientInfo": ours}, "system.dockerInfo"))
     else:
         lines = ["Client:", f" Version:    {ours['Version']}", " Context:    default", ""]
-        lines += ["Server:", *(f" {line}" for line in server_lines(server))] if server else []
+        lines += (
+            ["Server:", *(f" {line}" if line else "" for line in server_lines(server))]
+            if server
+            else []
+        )
         print("\n".join(lines))
         warnings = server.get("Warnings")
         for warning in warnings if isinstance(warnings, list) else ():

@@ -67,7 +67,9 @@ def run(session: Session, values: Values) -> int:
     else:
         text = "Client:\n" + "\n".join(_client_lines(ours))
         if server is not None:
-            text += "\n\nServer:\n" + "\n".join(_server_lines(server))
+            platform = str(as_object(server.get("Platform") or {}).get("Name") or "")
+            title = f"Server: {platform}".rstrip()
+            text += f"\n\n{title}\n" + "\n".join(_server_lines(server))
         print(align(text, min_width=MIN_WIDTH, padding=PADDING))
     if failure is not None:
         raise failure
