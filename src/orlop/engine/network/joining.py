@@ -43,7 +43,7 @@ def wanted_endpoints(config: ContainerConfig) -> list[EndpointConfig]:
 
 def _by_name(endpoint: EndpointConfig) -> EndpointConfig:
     """Docker's CLI calls the network `default` here too if it was not told another."""
-    return replace(endpoint, network="bridge") if endpoint.network in BRIDGE_MODES else endpoint
+    return replace(endpoint, network="bridge") if endpoint.network == "default" else endpoint
 
 
 class NetworkPools:
