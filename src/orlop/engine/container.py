@@ -146,19 +146,21 @@ class Container:
 
     async def end(self) -> None:
         """As `stop`, because the machine ends: its restart policy holds for the next start."""
-        if self._is_active():
-            number, grace_s = self._stop_signal(), self.config.stop_grace_period_s
-            await self._owner.ask(lambda: self._begin_stop(number, grace_s, by_hand=False))
-            await self.wait_until(lambda: not self.record.state.is_up)
+        number, grace_s = self._stop_signal(), self.config.stop_grace_period_s
+        # Also if it is not active: its owner may be about to start it.
+        await self._owner.ask(lambda: self._begin_stop(number, grace_s, by_hand=False))
+        await self.wait_until(lambda: not self.record.state.is_up)
 
-    async def kill(self, number: int) -> None:
+    async def kill(self, number: int, *, last: bool = True) -> None:
         """Send a signal; after SIGKILL, wait for the end.
+
+        As for Docker, no policy starts it again after that. Without *last*, the policy still does.
 
         Raises:
             Conflict: it does not run. Internal: SIGKILL did not end it.
         """
         before = self.exits
-        await self._owner.ask(lambda: self._kill(number))
+        await self._owner.ask(lambda: self._kill(number, last=last))
         if number == signal.SIGKILL:
             try:
                 async with asyncio.timeout(KILL_LIMIT_S):
@@ -613,12 +615,13 @@ class Container:
             self._confinement.kill()
             self.publish("kill", {"signal": "9"})
 
-    async def _kill(self, number: int) -> None:
+    async def _kill(self, number: int, *, last: bool) -> None:
         if not self.record.state.is_up or self._confinement.child is None:
             raise Conflict(f"Cannot kill container: {self.name}: container is not running")
-        if number in (9, self._stop_signal()):
-            self._no_restart = True
-        self.record.manually_stopped = True
+        if last:
+            if number in (9, self._stop_signal()):
+                self._no_restart = True
+            self.record.manually_stopped = True
         if number == 9:
             self._confinement.kill()
         else:

@@ -36,3 +36,5 @@ async def _end(container: Container) -> None:
         await container.end()
     except OrlopError as error:
         log.warning("cannot end container %s: %s", container.name, error)
+    except Exception:
+        log.exception("a fault of Orlop's own keeps container %s from ending", container.name)

@@ -345,13 +345,13 @@ class Engine:
         """Stop if running, then start."""
         await self.find(ref).restart(grace_s)
 
-    async def kill_container(self, ref: str, signal: str = "SIGKILL") -> None:
-        """Send *signal* (name or number) to the container's init.
+    async def kill_container(self, ref: str, signal: str = "SIGKILL", *, last: bool = True) -> None:
+        """Send *signal* (name or number) to its init; *last*: no policy starts it again then.
 
         Raises:
             Conflict: not running.
         """
-        await self.find(ref).kill(spec.parse_signal(signal))
+        await self.find(ref).kill(spec.parse_signal(signal), last=last)
 
     async def pause_container(self, ref: str) -> None:
         """Freeze every process of the container."""

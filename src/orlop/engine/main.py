@@ -107,8 +107,11 @@ async def serve(options: Options) -> None:
         loop.add_signal_handler(number, ending.set)
     loop.add_signal_handler(signal.SIGUSR1, dump_tasks)
     engine = Engine(options.settings())
+    power_fails = asyncio.Event()
+    # Before the start: the signal's default would end this process and leave the containers alone.
+    loop.add_signal_handler(signal.SIGPWR, begin_end, engine, power_fails)
     await engine.start()
-    loop.add_signal_handler(signal.SIGPWR, end_all, engine)
+    engine.tasks.start(end_all(engine, power_fails), "end of all containers")
     listener = None
     try:
         await open_socket(engine, options)
@@ -180,11 +183,18 @@ def group_id(name: str) -> int:
         raise OrlopError(f"there is no group {name}") from None
 
 
-def end_all(engine: Engine) -> None:
+def begin_end(engine: Engine, power_fails: asyncio.Event) -> None:
+    """From now on no container is started."""
+    engine.host.ending = True
+    power_fails.set()
+
+
+async def end_all(engine: Engine, power_fails: asyncio.Event) -> None:
     """The machine goes down. The engine stays, to write down how its containers ended."""
     from orlop.engine.ending import end_containers
 
-    engine.tasks.start(end_containers(engine), "end of all containers")
+    await power_fails.wait()
+    await end_containers(engine)
 
 
 def dump_tasks() -> None:

@@ -40,6 +40,7 @@ USER_ENGINE = "engine"
 USER_ENGINE_S = 15.0
 """For the user's engine to end its containers, each in its own grace time, 10 s unless set."""
 USER_GRACE_S = 5.0
+TELL_TIMEOUT_S = 2.0
 KILL_TIMEOUT_S = 5.0
 LOOK_AGAIN_S = 0.1
 """How often it is looked whether processes are gone: asyncio cannot wait for POLLPRI."""
@@ -122,14 +123,31 @@ class Power:
 
     async def _stop_user(self) -> None:
         """The user's containers first: their logs and networks are still there."""
-        if self._force.is_set() or not cgroup.is_populated(cgroups.USER):
+        if self._force.is_set():
             return
-        if self.services is not None and await self.services.signal(USER_ENGINE, "SIGPWR"):
-            await self._until_gone(lambda: not cgroup.is_populated(cgroups.USER), USER_ENGINE_S)
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + USER_ENGINE_S
+        # Also if nothing runs: from now on the engine does not start again what has ended.
+        told = await self._tell_user_engine()
+        if not cgroup.is_populated(cgroups.USER):
+            return
+        if told:
+            left_s = deadline_s - loop.time()
+            await self._until_gone(lambda: not cgroup.is_populated(cgroups.USER), left_s)
         for pid in cgroup.processes(cgroups.USER):
             _signal(pid, signal.SIGTERM)
         await self._until_gone(lambda: not cgroup.is_populated(cgroups.USER), USER_GRACE_S)
         cgroup.kill(cgroups.USER)
+
+    async def _tell_user_engine(self) -> bool:
+        """Ask the user's engine to end its containers; False if it does not run."""
+        if self.services is None:
+            return False
+        try:
+            async with asyncio.timeout(TELL_TIMEOUT_S):
+                return await self.services.signal(USER_ENGINE, "SIGPWR")
+        except TimeoutError:
+            return False  # PID 1's engine is about to start it, and this takes its time
 
     async def _stop_services(self) -> None:
         if self._force.is_set() or self.services is None:

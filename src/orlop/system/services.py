@@ -58,7 +58,9 @@ class ContainerEngine(Protocol):
     async def stop_container(
         self, ref: str, *, grace_s: float | None = None, signal: str | None = None
     ) -> None: ...
-    async def kill_container(self, ref: str, signal: str = "SIGKILL") -> None: ...
+    async def kill_container(
+        self, ref: str, signal: str = "SIGKILL", *, last: bool = True
+    ) -> None: ...
     async def wait(self, ref: str) -> int: ...
     async def wait_started(self, ref: str, *, healthy: bool = False) -> ContainerInfo: ...
 
@@ -232,7 +234,10 @@ class Services:
         await self._start_once(self._find(name))
 
     async def signal(self, name: str, signal: str) -> bool:
-        """Send *signal* to service *name*; False if it does not run or does not exist."""
+        """Send *signal* to service *name*; False if it does not run or does not exist.
+
+        It is not started again after that: the signal is to be its last.
+        """
         try:
             await self._engine.kill_container(name, signal)
         except OrlopError as error:
@@ -248,7 +253,7 @@ class Services:
                 continue
             try:
                 if service.definition.config is ConfigDelivery.RELOAD:
-                    await self._engine.kill_container(name, "SIGHUP")
+                    await self._engine.kill_container(name, "SIGHUP", last=False)
                 elif service.definition.config is ConfigDelivery.RESTART:
                     await self.restart(name)
             except OrlopError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import itertools
 import os
@@ -28,6 +29,34 @@ KILL_SEED = 4
 
 def policy(name: str) -> dict[str, object]:
     return {"RestartPolicy": {"Name": name}}
+
+
+def test_before_the_machine_ends_all_containers_are_ended_in_order(user_engine: UserEngine) -> None:
+    engine = user_engine
+
+    def has(name: str, state: str, logs: bytes) -> bool:
+        return engine.state(name) == state and engine.logs(name) == logs
+
+    script = "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.1; done"
+    for name in ("always", "unless-stopped", "no"):
+        engine.run(name, ["sh", "-c", script], HostConfig=policy(name))
+        engine.wait_until(functools.partial(has, name, "running", b"up\n"))
+    engine.run("flaky", ["sh", "-c", "exit 1"], HostConfig=policy("always"))
+    engine.run("paused", ["sh", "-c", script])
+    engine.wait_until(lambda: engine.logs("paused") == b"up\n")
+    assert engine.request("POST", "/containers/paused/pause")[0] == 204
+
+    os.kill(engine.pid, signal.SIGPWR)
+    engine.wait_until(lambda: not cgroup.is_populated(engine.cgroup_root))
+
+    for name in ("always", "unless-stopped", "no", "paused"):
+        engine.wait_until(functools.partial(has, name, "exited", b"up\nbye\n"))
+        assert engine.inspect(name)["State"]["ExitCode"] == 0
+    assert engine.request("POST", "/containers/no/start")[0] == 503
+    engine.kill()
+    engine.start()
+    engine.wait_until(lambda: engine.state("always") == engine.state("unless-stopped") == "running")
+    assert engine.state("no") == "exited"
 
 
 def test_power_cut_keeps_containers_and_applies_policies(user_engine: UserEngine) -> None:

@@ -84,8 +84,8 @@ class FakeEngine:
         self.calls.append(f"stop {ref}")
         self.change(ref, "die", state=State.EXITED, pid=0, exit_code=0)
 
-    async def kill_container(self, ref: str, signal: str = "SIGKILL") -> None:
-        self.calls.append(f"kill {ref} {signal}")
+    async def kill_container(self, ref: str, signal: str = "SIGKILL", *, last: bool = True) -> None:
+        self.calls.append(f"{'kill' if last else 'tell'} {ref} {signal}")
 
     async def wait(self, ref: str) -> int:
         return self.get(ref).exit_code

@@ -27,6 +27,14 @@ class FakeServices:
     def __init__(self, delay_s: float, error: Exception | None = None) -> None:
         self.delay_s, self.error = delay_s, error
         self.stopped = False
+        self.signals: list[str] = []
+        self.signal_hangs = False
+
+    async def signal(self, name: str, signal: str) -> bool:
+        self.signals.append(f"{signal} {name}")
+        if self.signal_hangs:
+            await asyncio.Event().wait()
+        return True
 
     async def stop_all(self, force: asyncio.Event) -> None:
         if self.error is not None:
@@ -101,6 +109,21 @@ def test_services_are_given_up_after_the_limit() -> None:
     services = FakeServices(1000)
     assert asyncio.run(end(services, shutdown_s=0)) == ["engine", "RESTART"]
     assert not services.stopped
+
+
+def test_the_users_engine_is_told_even_if_nothing_runs() -> None:
+    """A container that waits for its restart would be started again otherwise."""
+    services = FakeServices(0)
+    asyncio.run(end(services))
+    assert services.signals == ["SIGPWR engine"]
+
+
+def test_a_users_engine_that_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "TELL_TIMEOUT_S", 0.01)
+    services = FakeServices(0)
+    services.signal_hangs = True
+    assert asyncio.run(end(services)) == ["engine", "RESTART"]
+    assert services.stopped
 
 
 def test_documented_bounds() -> None:

@@ -211,7 +211,7 @@ def test_changed_configuration() -> None:
         async with asyncio.timeout(5):
             while bench.states()["c"] != "disabled" or bench.states()["ssh"] != "running":
                 await asyncio.sleep(0.001)
-        assert bench.engine.calls[:4] == ["kill a SIGHUP", "stop b", "create b", "start b"]
+        assert bench.engine.calls[:4] == ["tell a SIGHUP", "stop b", "create b", "start b"]
         assert "start ssh" in bench.engine.calls
         assert "stop c" in bench.engine.calls
         assert "stop a" not in bench.engine.calls
