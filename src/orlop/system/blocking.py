@@ -1,8 +1,8 @@
 """Runs a call that the kernel may never answer, beside the event loop and within a limit.
 
-mount(2), sync(2) or a read of a broken disk can take minutes or for ever; no signal ends them. PID
-1 has no threads but these: short-lived ones at boot and shutdown. One that is stuck is abandoned,
-and the machine goes on without what it was to bring.
+mount(2), sync(2) or a read of a broken disk can take minutes or for ever; no signal ends them. Each
+has a thread of its own, at boot and shutdown, and not one of the few that the engine's work is done
+in. One that is stuck is abandoned, and the machine goes on without what it was to bring.
 """
 
 from __future__ import annotations

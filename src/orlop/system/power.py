@@ -2,10 +2,11 @@
 
 The order, with the longest each part may take:
 
-1.  containers of the user: by their engine, then SIGTERM, then SIGKILL            15 + 5 s
+1.  containers of the user: by their engine, each in its own grace time  `orlop.shutdown.timeout`,
+    90 s; then SIGTERM, then SIGKILL                                                    5 s
 2.  system services in reverse order of dependency, in parallel, each with its own
-    `stop_grace_period`, then SIGKILL                    `orlop.shutdown.timeout`, 90 s
-3.  SIGKILL to every process that is left                                               5 s
+    `stop_grace_period`, then SIGKILL             what 1. has left of the 90 s, at least 15 s
+3.  SIGKILL to every process that is left, the end of the API                       5 + 5 s
 4.  sync, unmount, sync                                                            15 + 20 s
 5.  the memory overwrite request of the firmware is withdrawn: this end is an orderly one
 6.  the watchdog is closed (poweroff, halt) or left armed (reboot), then reboot(2)
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 USER_ENGINE = "engine"
-USER_ENGINE_S = 15.0
-"""For the user's engine to end its containers, each in its own grace time, 10 s unless set."""
+SERVICES_LEAST_S = 15.0
+"""For the services, when the user's containers have taken all the time that there is."""
 USER_GRACE_S = 5.0
 TELL_TIMEOUT_S = 2.0
 KILL_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 5.0
 LOOK_AGAIN_S = 0.1
 """How often it is looked whether processes are gone: asyncio cannot wait for POLLPRI."""
 
@@ -79,6 +81,8 @@ class Power:
         self._stop_engine = stop_engine
         self._end = end
         self._force = asyncio.Event()
+        self._containers_until_s = 0.0
+        """Loop time by which all containers should have ended."""
         self.services: Services | None = None
         self.watchdog: Watchdog | None = None
         self.requested: PowerAction | None = None
@@ -100,6 +104,8 @@ class Power:
         """Wait for a request and carry it out; returns only where `end` does (in a test)."""
         await self.request_made.wait()
         action = self.requested or PowerAction.POWEROFF
+        loop = asyncio.get_running_loop()
+        self._containers_until_s = loop.time() + self._machine.parameters.shutdown_s
         self._machine.channel.send("stopping", action=action.value)
         if self.watchdog is not None:
             self.watchdog.prepare_shutdown()
@@ -107,7 +113,7 @@ class Power:
             self._stop_user,
             self._stop_services,
             self._kill_rest,
-            self._stop_engine,
+            self._close_engine,
             self._release_disks,
         ):
             try:
@@ -125,15 +131,12 @@ class Power:
         """The user's containers first: their logs and networks are still there."""
         if self._force.is_set():
             return
-        loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + USER_ENGINE_S
         # Also if nothing runs: from now on the engine does not start again what has ended.
         told = await self._tell_user_engine()
         if not cgroup.is_populated(cgroups.USER):
             return
         if told:
-            left_s = deadline_s - loop.time()
-            await self._until_gone(lambda: not cgroup.is_populated(cgroups.USER), left_s)
+            await self._until_gone(lambda: not cgroup.is_populated(cgroups.USER), self._left_s())
         for pid in cgroup.processes(cgroups.USER):
             _signal(pid, signal.SIGTERM)
         await self._until_gone(lambda: not cgroup.is_populated(cgroups.USER), USER_GRACE_S)
@@ -152,8 +155,9 @@ class Power:
     async def _stop_services(self) -> None:
         if self._force.is_set() or self.services is None:
             return
+        least_s = min(SERVICES_LEAST_S, self._machine.parameters.shutdown_s)
         try:
-            async with asyncio.timeout(self._machine.parameters.shutdown_s):
+            async with asyncio.timeout(max(self._left_s(), least_s)):
                 await self.services.stop_all(self._force)
         except TimeoutError:
             running = [status.name for status in self.services.statuses() if status.pid]
@@ -168,6 +172,14 @@ class Power:
             _signal(-1, signal.SIGKILL)
         await self._until_gone(lambda: not _others_alive(), KILL_TIMEOUT_S, heed_force=False)
 
+    async def _close_engine(self) -> None:
+        """End the API. A thread of the engine's may hang in a disk that does not answer."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._stop_engine()
+        except TimeoutError:
+            log.warning("the engine does not end, going on without")
+
     async def _release_disks(self) -> None:
         if os.getpid() != 1:
             return
@@ -179,6 +191,9 @@ class Power:
             problems.append("not everything could be unmounted in time")
         for problem in filter(None, problems):
             log.warning("%s", problem)
+
+    def _left_s(self) -> float:
+        return self._containers_until_s - asyncio.get_running_loop().time()
 
     async def _until_gone(
         self, gone: Callable[[], bool], limit_s: float, *, heed_force: bool = True

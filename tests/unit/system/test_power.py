@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from orlop.lib import cgroup
 from orlop.lib.linux import RebootCommand
 from orlop.lib.mount import MountEntry
-from orlop.system import cgroups, firmware, power
+from orlop.system import cgroups, firmware, power, unmounting
 from orlop.system.machine import Machine
 from orlop.system.parameters import Parameters
 from orlop.system.power import Power, PowerAction
@@ -18,6 +19,8 @@ from orlop.system.power_socket import PowerSocket
 from orlop.system.unmounting import Unmount, plan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orlop.system.services import Services
 
 
@@ -29,14 +32,18 @@ class FakeServices:
         self.stopped = False
         self.signals: list[str] = []
         self.signal_hangs = False
+        self.on_signal: Callable[[], object] = lambda: None
+        self.populated_at_stop: bool | None = None
 
     async def signal(self, name: str, signal: str) -> bool:
         self.signals.append(f"{signal} {name}")
+        self.on_signal()
         if self.signal_hangs:
             await asyncio.Event().wait()
         return True
 
     async def stop_all(self, force: asyncio.Event) -> None:
+        self.populated_at_stop = cgroup.is_populated(cgroups.USER)
         if self.error is not None:
             raise self.error
         forced = asyncio.ensure_future(force.wait())
@@ -56,13 +63,20 @@ def no_cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def end(
-    services: FakeServices | None, *, shutdown_s: int = 5, force: bool = False, again_s: float = 0
+    services: FakeServices | None,
+    *,
+    shutdown_s: int = 5,
+    force: bool = False,
+    again_s: float = 0,
+    engine_hangs: bool = False,
 ) -> list[str]:
     """Run a whole shutdown and return what happened."""
     happened: list[str] = []
     machine = Machine(Parameters(shutdown_s=shutdown_s))
 
     async def stop_engine() -> None:
+        if engine_hangs:
+            await asyncio.Event().wait()
         happened.append("engine")
 
     def finish(command: RebootCommand) -> None:
@@ -127,8 +141,50 @@ def test_a_users_engine_that_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_documented_bounds() -> None:
-    user_s = power.USER_ENGINE_S + power.USER_GRACE_S
-    assert user_s + Parameters().shutdown_s + power.KILL_TIMEOUT_S == 115
+    containers_s = Parameters().shutdown_s + power.USER_GRACE_S + power.SERVICES_LEAST_S
+    disks_s = unmounting.SYNC_TIMEOUT_S + unmounting.TOTAL_TIMEOUT_S
+    assert containers_s + power.KILL_TIMEOUT_S + power.CLOSE_TIMEOUT_S + disks_s == 155
+
+
+def test_an_engine_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread hangs in a disk: the machine goes down all the same."""
+    monkeypatch.setattr(power, "CLOSE_TIMEOUT_S", 0.01)
+    services = FakeServices(0)
+    assert asyncio.run(end(services, engine_hangs=True)) == ["RESTART"]
+
+
+@pytest.fixture
+def populated() -> Path:
+    """A process of the user's that never ends."""
+    cgroups.USER.mkdir()
+    (cgroups.USER / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    (cgroups.USER / "cgroup.kill").write_text("")
+    return cgroups.USER
+
+
+def test_the_users_containers_have_the_time_that_all_have(
+    populated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine ends them in 0.2 s: nobody is killed, and the services have their turn."""
+    monkeypatch.setattr(power, "LOOK_AGAIN_S", 0.01)
+    services = FakeServices(0)
+    services.on_signal = lambda: asyncio.get_running_loop().call_later(
+        0.2, (populated / "cgroup.events").write_text, "populated 0\nfrozen 0\n"
+    )
+    asyncio.run(end(services, shutdown_s=60))
+    assert services.stopped
+    assert services.populated_at_stop is False
+
+
+def test_containers_that_do_not_end_leave_time_for_the_services(
+    populated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("USER_GRACE_S", "KILL_TIMEOUT_S", "LOOK_AGAIN_S"):
+        monkeypatch.setattr(power, name, 0.01)
+    services = FakeServices(0.1)
+    asyncio.run(end(services, shutdown_s=1))
+    assert services.stopped
+    assert (populated / "cgroup.kill").read_text() == "1"
 
 
 @pytest.mark.parametrize(
