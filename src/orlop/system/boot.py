@@ -286,17 +286,17 @@ class Boot:
         machine = self.machine
         if machine.parameters.recovery:
             machine.phase = Phase.RECOVERY
-            if self.services.status("console").state is not ServiceState.RUNNING:
+            states = {status.name: status.state for status in self.services.statuses()}
+            if states.get("console") is not ServiceState.RUNNING:
                 self._enter_emergency("The console's container cannot start.")
         else:
             machine.phase = Phase.READY
         machine.stage("ready")
-        states = {status.name: status.state.value for status in self.services.statuses()}
         machine.channel.send(
             "ready",
             uptime_s=machine.stages[-1].uptime_s,
             addresses=[address.text for address in addresses.read_addresses()],
-            services=dict(states),
+            services={status.name: status.state.value for status in self.services.statuses()},
         )
         log.info("ready after %.2f s", machine.stages[-1].uptime_s)
 
