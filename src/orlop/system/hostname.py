@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from orlop.lib import inotify
@@ -21,10 +22,19 @@ FILE = "hostname"
 
 
 def from_network(directory: str = DIRECTORY) -> str | None:
-    """The name in the network service's file; None when there is none, or it is no host name."""
+    """The name in the network service's file; None when there is none, or it is no host name.
+
+    What is there is the service's, a pipe if it likes: nothing is followed or waited for.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        with open(f"{directory}/{FILE}", encoding="ascii") as stream:
-            name = stream.read(256).strip()
+        descriptor = os.open(f"{directory}/{FILE}", flags)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            name = os.read(descriptor, 256).decode("ascii").strip()
+        finally:
+            os.close(descriptor)
     except (OSError, UnicodeDecodeError):
         return None
     return name if is_hostname(name) else None

@@ -111,10 +111,17 @@ def write_names(hostname: str, directory: str = ETC) -> None:
 
 
 def _replace(path: str, text: str) -> None:
+    """Write *path* by rename. The network service may write into the directory too: what it has
+    put in the way, a link or a pipe, is neither followed nor opened."""
     temporary = f"{path}.new"
-    with open(temporary, "w", encoding="utf-8") as stream:
+    try:
+        os.unlink(temporary)
+    except FileNotFoundError:
+        pass
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with open(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
-    os.chmod(temporary, 0o644)
+        os.fchmod(descriptor, 0o644)
     os.rename(temporary, path)
 
 

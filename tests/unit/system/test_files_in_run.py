@@ -195,3 +195,26 @@ def test_handover_there_and_back() -> None:
 )
 def test_resuming_is_asked_for_by_number(argv: list[str], descriptor: int | None) -> None:
     assert handover.resume_descriptor(argv) == descriptor
+
+
+def test_a_pipe_or_a_link_for_a_host_name_is_not_waited_for(tmp_path: Path) -> None:
+    """The network service writes there: opening its pipe would hold up PID 1 for ever."""
+    os.mkfifo(tmp_path / "hostname")
+    assert hostname.from_network(str(tmp_path)) is None
+    (tmp_path / "hostname").unlink()
+    (tmp_path / "elsewhere").write_text("ship\n")
+    (tmp_path / "hostname").symlink_to(tmp_path / "elsewhere")
+    assert hostname.from_network(str(tmp_path)) is None
+
+
+def test_names_are_not_written_through_what_somebody_put_there(tmp_path: Path) -> None:
+    etc, victim = tmp_path / "etc", tmp_path / "victim"
+    etc.mkdir()
+    victim.write_text("as before")
+    (etc / "hosts.new").symlink_to(victim)
+    os.mkfifo(etc / "hostname.new")
+    service_files.write_names("ship", str(etc))
+    assert victim.read_text() == "as before"
+    assert (etc / "hostname").read_text() == "ship\n"
+    assert (etc / "hosts").stat().st_mode & 0o777 == 0o644
+    assert not (etc / "hosts").is_symlink()
