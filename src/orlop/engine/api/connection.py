@@ -128,6 +128,7 @@ class Connection(asyncio.Protocol):
         self._unread_bytes = 0
         self._disconnected = False
         self._cancel_when_gone = False
+        self._serving = False
         self._body_done = True
         self._reading_paused = False
         self.task: asyncio.Task[None] | None = None
@@ -171,6 +172,10 @@ class Connection(asyncio.Protocol):
             self._raw.on_lost()
             self._closed(self)
             return
+        if self._serving and not self._cancel_when_gone:
+            # What was begun is carried through. A handler that still reads the body sees its end.
+            self._feed(b"")
+            return
         self._cancel_when_gone = True
         self._gone()
         self._closed(self)
@@ -190,7 +195,9 @@ class Connection(asyncio.Protocol):
         try:
             while (head := await self._next_head()) is not None:
                 self._cancel_when_gone = False
+                self._serving = True
                 await self._serve(self, head)
+                self._serving = False
                 if self._raw is not None or self._disconnected:
                     return
                 if not self._http.keeps_alive or not await self._skip_body():
@@ -203,6 +210,8 @@ class Connection(asyncio.Protocol):
             return
         finally:
             self.close()
+            if self._disconnected:
+                self._closed(self)
 
     async def body_parts(self) -> AsyncIterator[bytes]:
         """The rest of the present request's body, in pieces."""

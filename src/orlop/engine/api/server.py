@@ -15,6 +15,7 @@ from orlop.engine.api.errors import status_of
 from orlop.engine.api.exchange import Exchange
 from orlop.engine.api.hangup import HangupWatch
 from orlop.lib.errors import OrlopError
+from orlop.wire.http import BadRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,6 +107,8 @@ class ApiServer:
             await _fail(connection, head, exchange, status_of(error), str(error))
         except (ConnectionError, TimeoutError):
             connection.abort()
+        except BadRequest:
+            raise  # the connection answers, if it can
         except Exception as error:
             log.exception("%s %s failed", head.method, head.target[:200])
             await _fail(connection, head, exchange, 500, f"internal error: {error!r}")
