@@ -115,6 +115,16 @@ def test_mounts(builder: Builder) -> None:
     assert builder.output(changed.image_id, "cat /r").startswith("x\nxx\n")
 
 
+def test_a_name_in_an_image_is_no_mount_option(builder: Builder) -> None:
+    built = builder.ok(
+        "FROM scratch AS files\nCOPY a /x/in\nCOPY a /x:/etc/only\n"
+        "FROM busybox\nRUN --mount=from=files,source=/x:/etc,target=/m,rw ls /m >/r\n",
+        {"a": "A\n"},
+        networkmode="none",
+    )
+    assert builder.output(built.image_id, "cat /r") == "only\n"
+
+
 def test_users_and_directories(builder: Builder) -> None:
     built = builder.ok(
         "FROM busybox\nWORKDIR /w\nUSER alice\nRUN id -u >/tmp/u; pwd >>/tmp/u\n",

@@ -18,8 +18,9 @@ from orlop.engine.build.copying import CopySource, copying
 from orlop.engine.build.roots import mounted_layers
 from orlop.engine.build.trees import DirectoryTree, resolve
 from orlop.engine.images import sha256_hex
+from orlop.engine.rootfs import mount_overlay
 from orlop.lib import mount as mounting
-from orlop.lib.errors import InvalidArgument, OrlopError
+from orlop.lib.errors import Internal, InvalidArgument, OrlopError
 from orlop.lib.units import parse_size_bytes
 from orlop.wire.compose_model import Mount, MountKind
 from orlop.wire.dockerfile.image_config import join_directory
@@ -180,10 +181,11 @@ async def _scratch_over(build: Build, path: Path) -> AsyncIterator[Path]:
     upper, work, target = base / "upper", base / "work", base / "root"
     for directory in (base, upper, work, target):
         directory.mkdir(mode=0o755)
-    options = f"lowerdir={path},upperdir={upper},workdir={work}"
-    await asyncio.to_thread(
-        mounting.mount, "overlay", target, "overlay", mounting.MountFlag(0), options
-    )
+    try:
+        # The path has names that the image chose, which may hold what separates mount options.
+        await asyncio.to_thread(mount_overlay, target, [path], upper, work)
+    except OSError as error:
+        raise Internal(f"RUN --mount: cannot be made writable: {error}") from error
     try:
         yield target
     finally:

@@ -10,6 +10,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from orlop.engine.rootfs import mount_overlay
 from orlop.lib import mount
 from orlop.lib.errors import Internal
 
@@ -42,12 +43,9 @@ async def mounted_layers(
             yield lower[0]
             return
         target = directory / f"root-{os.urandom(4).hex()}"
-        options = "lowerdir=" + ":".join(map(os.fspath, lower))
         try:
             target.mkdir(mode=0o755)
-            await asyncio.to_thread(
-                mount.mount, "overlay", target, "overlay", mount.MountFlag.RDONLY, options
-            )
+            await asyncio.to_thread(mount_overlay, target, lower)
         except OSError as error:
             raise Internal(f"cannot mount the layers of an image: {error}") from error
         yield target
