@@ -171,7 +171,9 @@ def ensure_target(root: str, target: str, *, is_directory: bool) -> int:
         parent = open_in_root(root, "/" + "/".join(parts[:index]), os.O_PATH | os.O_DIRECTORY)
         try:
             if index == len(parts) - 1 and not is_directory:
-                os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o755, dir_fd=parent))
+                # Exclusive, as that follows no link: this process still has the host's root.
+                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+                os.close(os.open(part, flags, 0o755, dir_fd=parent))
             else:
                 os.mkdir(part, 0o755, dir_fd=parent)
         except FileExistsError:

@@ -113,3 +113,18 @@ def test_every_cut_is_noticed_or_harmless(tmp_path: Path) -> None:
             unpack(data[:size], target)
     unpack(data, target)
     assert (target / "f").read_bytes() == b"y" * 1500
+
+
+def test_a_mount_point_is_never_made_through_a_link(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    (root / "link").symlink_to(outside)
+    (root / "up").symlink_to("../outside")
+
+    for target in ("/link", "/up"):
+        with pytest.raises(FileNotFoundError):
+            archive_worker.ensure_target(os.fspath(root), target, is_directory=False)
+    os.close(archive_worker.ensure_target(os.fspath(root), "/new/file", is_directory=False))
+
+    assert not outside.exists()
+    assert (root / "new/file").is_file()
