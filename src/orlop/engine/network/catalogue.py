@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from orlop.engine.network.model import Options
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_INTERFACE = re.compile(r"[a-zA-Z0-9_@=+~^,.-]+")
+"""Less than the kernel takes: it stands between quotes in the nftables script, and `%` and `*` have
+a meaning of their own."""
+
 _BRIDGE_OPTION = "com.docker.network.bridge."
 _UNDERSTOOD = {
     f"{_BRIDGE_OPTION}gateway_mode_ipv4": ("nat", ""),
@@ -118,7 +122,7 @@ def plan_network(
         interface = options.get(BRIDGE_NAME, "") or f"br-{id_[:12]}"
     else:
         interface = options.get("parent", "") or f"dm-{id_[:12]}"
-    if len(interface.encode()) > link.MAX_NAME_BYTES or "/" in interface:
+    if len(interface.encode()) > link.MAX_NAME_BYTES or not _INTERFACE.fullmatch(interface):
         raise InvalidArgument(f"invalid interface name: {interface[:80]!r}")
     for other in around.networks:
         if driver is Driver.BRIDGE and other.interface == interface:

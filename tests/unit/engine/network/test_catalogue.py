@@ -9,7 +9,7 @@ import pytest
 
 from orlop.engine.network import catalogue
 from orlop.engine.network.catalogue import NetworkRequest, Surroundings
-from orlop.engine.network.model import Driver, Network, PoolConfig
+from orlop.engine.network.model import BRIDGE_NAME, Driver, Network, PoolConfig
 from orlop.lib.errors import (
     Conflict,
     Forbidden,
@@ -128,3 +128,9 @@ def test_vlan_parents() -> None:
     with pytest.raises(Forbidden, match="already using parent interface"):
         plan(NetworkRequest(name="w", driver="ipvlan", options=(("parent", "eth0.50"),)), network)
     assert plan(NetworkRequest(name="v", driver="macvlan")).internal
+
+
+@pytest.mark.parametrize("name", ['a"b', "br%d", "br*", "a/b", "a b", "a\n", "sixteen-and-more"])
+def test_interface_names_that_mean_something_else(name: str) -> None:
+    with pytest.raises(InvalidArgument, match="interface name"):
+        plan(NetworkRequest(name="web", options=((BRIDGE_NAME, name),)))
