@@ -139,6 +139,8 @@ async def _entered(container: Container) -> AsyncIterator[tuple[dict[str, Any], 
         except OSError as error:
             raise Conflict(f"container {record.id} is ending") from error
         try:
+            if not container.is_same_process():
+                raise Conflict(f"container {record.id} is ending")
             yield {"root": "", "mounts": [], "read_only": False}, descriptor
         finally:
             os.close(descriptor)

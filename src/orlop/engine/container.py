@@ -81,6 +81,8 @@ class Container:
         """How often it has ended since this engine knows it."""
         self.removed = False
         self._root_holds = 0
+        self._root_mounted = False
+        """By `hold_root`, for who looks at the files while it does not run."""
         self._may_hold = True
         """Whether there may be mounts, a cgroup and the like to release."""
         self.on_removed: Callable[[Container], None] = lambda container: None
@@ -196,7 +198,23 @@ class Container:
         Raises:
             OrlopError: it cannot be mounted.
         """
-        await self._owner.ask(self._hold_root)
+        held = False
+
+        async def hold() -> None:
+            nonlocal held
+            await self._hold_root()
+            held = True
+
+        async def undo() -> None:
+            if held:
+                await self._drop_root()
+
+        try:
+            await self._owner.ask(hold)
+        except asyncio.CancelledError:
+            # It is done all the same, by now or later.
+            self._owner.tell(undo)
+            raise
 
     async def userns_fd(self) -> int:
         """A user namespace with the container's numbers; -1 if they are the host's.
@@ -304,7 +322,7 @@ class Container:
             child = self.host.children.adopt(self.record.pid)
         except OSError:
             return None
-        return child if child.status is not None or self._is_same_process() else None
+        return child if child.status is not None or self.is_same_process() else None
 
     def detach(self) -> None:
         """Let go without touching the container: the engine ends or is replaced."""
@@ -353,12 +371,13 @@ class Container:
         """Undo what a start made; never raises."""
         if not self._may_hold:
             return
+        self._root_mounted = False
         await self._confinement.release()
         await volume_mounts.release(self.host, self.layout, self.config, self.record.id)
         self._may_hold = False
 
     async def _hold_root(self) -> None:
-        if not self.record.state.is_up and not self._root_holds:
+        if not self.record.state.is_up and not self._root_mounted:
             try:
                 self.layout.run.mkdir(parents=True, exist_ok=True, mode=0o711)
                 self.layout.data.mkdir(parents=True, exist_ok=True, mode=0o710)
@@ -368,11 +387,13 @@ class Container:
             self._may_hold = True
             await self.host.images.mount(image, self.record.id)
             launch.mount_root(self.layout, image, self.config, await self.userns_fd())
+            self._root_mounted = True
         self._root_holds += 1
 
     async def _drop_root(self) -> None:
         self._root_holds -= 1
         if not self._root_holds and not self.record.state.is_up:
+            self._root_mounted = False
             await self._confinement.release()
 
     def _is_active(self) -> bool:
@@ -444,7 +465,7 @@ class Container:
                 self.record,
                 image,
                 volumes,
-                root_is_mounted=self._root_holds > 0,
+                root_is_mounted=self._root_mounted,
                 userns_fd=await self.userns_fd(),
             )
             unfilled = volume_fill.wanted(self.host, self.config, creating=False)
@@ -455,6 +476,13 @@ class Container:
         except OrlopError as error:
             await self._launch_failed(error)
             raise
+        except Exception as error:
+            # Whatever it is: nothing of it stays, and a restart policy goes on.
+            if not isinstance(error, OSError):
+                log.exception("container %s: internal error", self.name)
+            failure = Internal(f"cannot start container {self.name}: {error}")
+            await self._launch_failed(failure)
+            raise failure from error
         self.record.error = ""
         self.record.oom_killed = False
         self.record.exit_code = 0
@@ -767,7 +795,8 @@ class Container:
         except OSError as error:
             log.warning("the output of container %s is lost: %s, ignoring", self.name, error)
 
-    def _is_same_process(self) -> bool:
+    def is_same_process(self) -> bool:
+        """Whether the number of its init is not another process's by now."""
         return read_start_ticks(self.record.pid) == self.record.pid_started_ticks
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
+from orlop.lib import mount
 from tests.engine.containers.engine_host import UnixConnection
 
 if TYPE_CHECKING:
@@ -190,3 +191,30 @@ def test_a_client_that_leaves_leaves_nothing(engine: EngineProcess) -> None:
         return [p.name for p in lines if p.exists() and b"archive" in p.read_bytes()]
 
     engine.wait_until(lambda: not workers())
+
+
+def test_a_container_starts_while_its_files_are_being_copied(engine: EngineProcess) -> None:
+    engine.create("box", ["sleep", "1000"])
+    connection = UnixConnection(engine.socket_path)
+    connection.putrequest("PUT", "/containers/box/archive?path=/")
+    connection.putheader("Content-Length", "10240")
+    connection.endheaders()
+    engine.wait_until(
+        lambda: any(
+            entry.fstype == "overlay" and entry.target.is_relative_to(engine.directory)
+            for entry in mount.read_mounts()
+        )
+    )
+
+    for _ in range(2):
+        status, answer = engine.request("POST", "/containers/box/start")
+        assert status == 204, answer
+        assert engine.execute("box", ["cat", "/etc/hostname"])[0] == 0
+        engine.request("POST", "/containers/box/kill")
+    connection.send(bytes(10240))
+
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert store(engine, "box", "/", archive(("later", tarfile.REGTYPE, b"here"))) == (200, "")
+    assert engine.request("POST", "/containers/box/start")[0] == 204
+    assert engine.execute("box", ["cat", "/later"]) == (0, b"here")

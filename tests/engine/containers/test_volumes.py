@@ -264,3 +264,21 @@ def test_filters_prune_and_disk_use(engine: EngineProcess) -> None:
         status, answer = engine.request("POST", "/volumes/create", {"Name": name})
         assert status == 400
         assert answer["message"].startswith(message)
+
+
+def test_a_start_that_the_disk_refuses_leaves_nothing(engine: EngineProcess) -> None:
+    options = {"type": "tmpfs", "device": "tmpfs"}
+    create_volume(engine, "ram", DriverOpts=options)
+    mounts = [{"Type": "volume", "Source": "ram", "Target": "/v"}]
+    engine.create("box", ["sleep", "1000"], HostConfig={"Mounts": mounts})
+    in_the_way = engine.directory / "run/volumes/ram"
+    in_the_way.parent.mkdir(exist_ok=True)
+    in_the_way.touch()
+
+    status, answer = engine.request("POST", "/containers/box/start")
+
+    assert status == 500
+    assert answer["message"].startswith("cannot start container box")
+    assert engine.inspect("box")["State"]["Error"]
+    in_the_way.unlink()
+    assert engine.request("POST", "/containers/box/start")[0] == 204
