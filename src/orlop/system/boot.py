@@ -368,6 +368,9 @@ class Boot:
                 log.debug("Ctrl-Alt-Del stays with the kernel: %s", error.strerror)
 
     def _on_reload(self) -> None:
+        if self.power.requested is not None:
+            return  # a service that is restarted for it would be in the way
+
         async def work() -> None:
             await self._ensure_api_socket()
             await self.reload_configuration()
@@ -407,8 +410,12 @@ class Boot:
     def reexec(self) -> None:
         """Replace this program by a new copy of its code, in place; containers do not notice.
 
-        Returns only when that is impossible; everything goes on then.
+        Returns only when that is impossible; everything goes on then. The end of the machine goes
+        on in any case: the new copy would not know of it.
         """
+        if self.power.requested is not None:
+            log.warning("no re-execution: the machine is going down")
+            return
         command = configuration.program("init")
         handed_over = handover.Handover(
             stages=[(stage.name, stage.uptime_s) for stage in self.machine.stages],
@@ -420,12 +427,16 @@ class Boot:
             reexecutions=self.machine.reexecutions + 1,
         )
         handed_over.engine = self.engine.prepare_reexec()
-        descriptor = handover.store(handed_over)
-        log.info("executing anew")
+        descriptor = -1
         try:
+            descriptor = handover.store(handed_over)
+            log.info("executing anew")
             os.execv(sys.executable, [*command, f"{handover.RESUME}{descriptor}"])
         except OSError as error:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
+            handover.take_back(handed_over)
+            self.engine.abandon_reexec(handed_over.engine)
             self.machine.warn(f"cannot execute {sys.executable}: {error.strerror}")
 
     async def _resume(self, resumed: handover.Handover) -> None:

@@ -49,6 +49,13 @@ def store(handover: Handover) -> int:
     return descriptor
 
 
+def take_back(handover: Handover) -> None:
+    """There was no `execve`: what is started next does not inherit the descriptors."""
+    for kept in (handover.channel, handover.power_socket, handover.watchdog):
+        if kept >= 0:
+            os.set_inheritable(kept, False)
+
+
 def load(descriptor: int) -> Handover:
     """Read what `store` wrote, and close the descriptor.
 
@@ -61,9 +68,7 @@ def load(descriptor: int) -> Handover:
         os.close(descriptor)
     handover = Handover(**data)
     handover.stages = [(str(name), float(at_s)) for name, at_s in handover.stages]
-    for kept in (handover.channel, handover.power_socket, handover.watchdog):
-        if kept >= 0:
-            os.set_inheritable(kept, False)
+    take_back(handover)
     return handover
 
 
