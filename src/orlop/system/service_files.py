@@ -41,7 +41,7 @@ def extra_mounts(definition: ServiceDefinition) -> tuple[Mount, ...]:
     if definition.api:
         wanted.append(_bind(API_SOCKET))
     if definition.user_api:
-        wanted.append(_bind(USER_API_DIRECTORY))
+        wanted.append(_bind(USER_API_DIRECTORY, read_only=True))
     if definition.config is not ConfigDelivery.NONE:
         wanted.append(Mount(MountKind.BIND, "/run/config.json", config_path(definition.name), True))
     taken = {mount.target for mount in definition.mounts}

@@ -22,6 +22,7 @@ def test_mounts_for_the_keys_of_the_system() -> None:
     assert set(targets({})) == {"/run/orlop/syslog", "/dev/log"}
     assert targets({})["/dev/log"].copy_symlink
     assert targets({})["/run/orlop/syslog"].read_only
+    assert targets({"x-orlop": {"user_api": True}})["/run/orlop/docker"].read_only
     assert set(targets({"x-orlop": {"host_dev": True}})) == {"/run/orlop/syslog"}
     everything = {"syslog": False, "power": True, "api": True, "config": True}
     assert set(targets({"x-orlop": everything})) == {
