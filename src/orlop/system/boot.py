@@ -456,7 +456,7 @@ class Boot:
             self.tasks.start(self.power.watchdog.serve(), "watchdog")
         else:
             self._open_watchdog()
-        machine.state = state.present()
+        machine.state = await state.present()
         await self._attempt("open the power socket", self._serve_power())
         if not await self._start_engine(resumed):
             return

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STATE = "LABEL=ORLOP_STATE"
 TARGET = "/var"
+DEVICES = "/dev"
 READ_ONLY_TARGET = "/run/orlop/state"
 
 CHECKER = "/usr/sbin/e2fsck"
@@ -218,14 +219,15 @@ async def _check(volume: Volume, children: Children) -> list[str]:
     return []
 
 
-def present() -> State:
+async def present() -> State:
     """What /var is by the mount table: after a re-execution of PID 1."""
     for entry in reversed(read_mounts()):
         if os.fspath(entry.target) != TARGET:
             continue
         if entry.fstype not in _OPTIONS:
             break
-        volume = block_devices.read_volume(entry.source)
+        names = [entry.source.removeprefix(f"{DEVICES}/")]
+        volume = next(iter(await block_devices.probe(names, DEVICES)), None)
         if volume is None:
             return State("disk", TARGET, entry.source, entry.fstype)
         superblock = volume.superblock
