@@ -73,8 +73,14 @@ async def unmount_all() -> list[str]:
 
 
 async def _make_harmless(step: Unmount, error: OSError | TimeoutError) -> str:
-    """A disk's file system that is in use: read-only at least, then out of sight."""
-    why = getattr(error, "strerror", None) or "no answer"
+    """A disk's file system that is in use: read-only at least, then out of sight.
+
+    One that does not answer would not answer that either, and others wait for their turn.
+    """
+    if isinstance(error, TimeoutError):
+        await _detach(step)
+        return f"cannot unmount {step.target} (no answer)"
+    why = error.strerror
     flags = MountFlag.REMOUNT | MountFlag.RDONLY
     try:
         await run_bounded(partial(mount, None, step.target, None, flags), UNMOUNT_TIMEOUT_S)

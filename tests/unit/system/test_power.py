@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -10,7 +11,7 @@ import pytest
 
 from orlop.lib import cgroup
 from orlop.lib.linux import RebootCommand
-from orlop.lib.mount import MountEntry
+from orlop.lib.mount import MountEntry, UnmountFlag
 from orlop.system import cgroups, firmware, power, unmounting
 from orlop.system.machine import Machine
 from orlop.system.parameters import Parameters
@@ -272,3 +273,39 @@ def test_memory_overwrite_request(tmp_path: Path, content: bytes, cleared: bytes
     assert changed is (cleared is not None)
     assert variable.read_bytes() == (content if cleared is None else cleared)
     assert not firmware.withdraw_memory_overwrite_request(str(tmp_path / "none"))
+
+
+def test_a_file_system_without_an_answer_costs_its_time_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two dead network volumes must leave the state partition its turn."""
+    released, calls = threading.Event(), []
+
+    def unmount(target: str, flags: UnmountFlag = UnmountFlag(0)) -> None:
+        calls.append((target, flags))
+        if target.startswith("/mnt") and not flags:
+            released.wait()
+
+    def mount(*_arguments: object) -> None:
+        raise AssertionError("it would not answer that either")
+
+    mounts = [mounted("/var", "ext4"), mounted("/mnt/one", "nfs4"), mounted("/mnt/two", "nfs4")]
+    monkeypatch.setattr(unmounting, "read_mounts", lambda: mounts)
+    monkeypatch.setattr(unmounting, "unmount", unmount)
+    monkeypatch.setattr(unmounting, "mount", mount)
+    monkeypatch.setattr(unmounting, "UNMOUNT_TIMEOUT_S", 0.2)
+    try:
+        problems = asyncio.run(unmounting.unmount_all())
+    finally:
+        released.set()
+    assert problems == [
+        "cannot unmount /mnt/two (no answer)",
+        "cannot unmount /mnt/one (no answer)",
+    ]
+    assert calls == [
+        ("/mnt/two", UnmountFlag(0)),
+        ("/mnt/two", UnmountFlag.DETACH),
+        ("/mnt/one", UnmountFlag(0)),
+        ("/mnt/one", UnmountFlag.DETACH),
+        ("/var", UnmountFlag(0)),
+    ]
