@@ -32,7 +32,7 @@ DEVICES = "/dev"
 READ_ONLY_TARGET = "/run/orlop/state"
 
 CHECKER = "/usr/sbin/e2fsck"
-CHECK_TIMEOUT_S = 300.0
+CHECK_TIMEOUT_S, CHECK_KILL_S = 300.0, 5.0
 PLUG_AGAIN_S = 1.0
 MOUNT_TIMEOUT_S = 60.0
 """Long enough to replay the journal of a slow, large disk."""
@@ -209,7 +209,12 @@ async def _check(volume: Volume, children: Children) -> list[str]:
     from orlop.lib.errors import OrlopError
 
     try:
-        status, _ = await children.run([CHECKER, "-p", volume.device], timeout_s=CHECK_TIMEOUT_S)
+        # A program that waits for a dead disk cannot even be killed.
+        async with asyncio.timeout(CHECK_TIMEOUT_S + CHECK_KILL_S):
+            command = [CHECKER, "-p", volume.device]
+            status, _ = await children.run(command, timeout_s=CHECK_TIMEOUT_S)
+    except TimeoutError:
+        return [f"checking {volume.device}: no answer within {CHECK_TIMEOUT_S:g} s"]
     except OrlopError as error:
         return [f"checking {volume.device}: {error}"]
     if status.code & 4:

@@ -2,15 +2,19 @@
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from orlop.system import block_devices
+from orlop.system import block_devices, state
 from orlop.system.block_devices import Volume, candidates, probe, read_volume
 from orlop.system.blocking import run_bounded
 from orlop.system.state import choose
 from orlop.system.superblock import Superblock
 from tests.unit.system.test_superblock import UUID_TEXT, ext4
+
+if TYPE_CHECKING:
+    from orlop.lib.children import Children
 
 
 def volume(device: str, label: str = "", uuid: str = "u") -> Volume:
@@ -88,3 +92,22 @@ def test_bounded_calls() -> None:
             await run_bounded(fail, 5)
 
     asyncio.run(scenario())
+
+
+def test_a_check_that_cannot_be_killed_does_not_stop_the_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class DeadDisk:
+        async def run(self, argv: list[str], *, timeout_s: float) -> None:
+            assert argv[1:] == ["-p", "/dev/dead"]
+            await asyncio.Event().wait()
+
+    checker = tmp_path / "e2fsck"
+    checker.touch()
+    monkeypatch.setattr(state, "CHECKER", str(checker))
+    monkeypatch.setattr(state, "CHECK_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(state, "CHECK_KILL_S", 0.01)
+    children = cast("Children", DeadDisk())
+    assert asyncio.run(state._check(volume("/dev/dead"), children)) == [
+        "checking /dev/dead: no answer within 0.01 s"
+    ]
