@@ -7,6 +7,7 @@ not one is passed over.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,23 @@ class Identity:
 
 
 def read_in_root(root: Path, path: str) -> bytes:
-    """A small regular file as the container sees it; empty when there is none."""
+    """A small regular file as the container sees it; empty when there is none.
+
+    Nothing else is opened: a device that a container made would be the host's, without the bounds
+    that the container has.
+    """
     try:
-        descriptor = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
+        found = open_in_root(root, path, os.O_PATH)
     except OSError:
         return b""
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            return b""
+        descriptor = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    finally:
+        os.close(found)
     with os.fdopen(descriptor, "rb") as stream:
         try:
             return stream.read(MAX_FILE_BYTES)
