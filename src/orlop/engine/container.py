@@ -240,9 +240,17 @@ class Container:
         self.record.config = config
         self._save()
 
-    async def rename(self, name: str) -> None:
-        await self._owner.ask(lambda: self._rename(name))
-        await self.flush()
+    async def rename(self, name: str) -> str:
+        """Give it another name; the one it had. `flush` when nothing knows it by that."""
+        old = ""
+
+        async def operation() -> None:
+            nonlocal old
+            old = self.name
+            await self._rename(name)
+
+        await self._owner.ask(operation)
+        return old
 
     async def update(self, policy: RestartPolicy | None, resources: Resources | None) -> None:
         await self._owner.ask(lambda: self._update(policy, resources))
@@ -334,12 +342,16 @@ class Container:
         """Undo what a start left that a crash of the engine interrupted."""
         self._owner.tell(self._release_if_down)
 
+    def remove_later(self) -> None:
+        """Remove it with its anonymous volumes; nobody waits for that."""
+        self._owner.tell(self._remove_leftover)
+
     def begin_anew(self) -> None:
         """Do what a durable engine does at its start with a container that does not run."""
         if self._is_active():
             return
         if self.config.auto_remove:
-            self._owner.tell(self._remove_leftover)
+            self.remove_later()
         elif wants_start_with_engine(
             self.config.restart,
             exit_code=self.record.exit_code,

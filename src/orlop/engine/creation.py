@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop.engine import capabilities, joining, spec, userns, volume_fill, volume_mounts
-from orlop.lib.errors import InvalidArgument
+from orlop.lib.errors import InvalidArgument, OrlopError
 from orlop.wire.compose_model import MountKind
 
 if TYPE_CHECKING:
@@ -64,11 +64,22 @@ async def make_volumes(engine: Engine, config: ContainerConfig) -> ContainerConf
 
 
 async def fill_volumes(engine: Engine, container: Container) -> None:
-    """Put the image's content into the container's new volumes.
+    """Put the image's content into the container's new volumes, or remove it again.
 
     Raises:
         OrlopError: it cannot be copied.
     """
+    try:
+        await _fill_volumes(engine, container)
+    except OrlopError:
+        await container.remove(force=True, volumes=True)
+        raise
+    except BaseException:
+        container.remove_later()
+        raise
+
+
+async def _fill_volumes(engine: Engine, container: Container) -> None:
     mounts = volume_fill.wanted(engine.host, container.config, creating=True)
     if not mounts:
         return

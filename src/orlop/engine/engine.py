@@ -287,19 +287,16 @@ class Engine:
             container = self._add(record)
             if not config.auto_remove:
                 await self.host.records.flush()
-        except (OSError, OrlopError) as error:
+        except BaseException as error:
+            # Also when the caller is cancelled: a container without its owner would answer nobody.
             if container is not None:
                 self._forget(container)
             await self._discard(layout, record)
-            if isinstance(error, OrlopError):
-                raise
-            raise OrlopError(f"cannot create container {name}: {error}") from error
-        container.run_owner()
-        try:
-            await creation.fill_volumes(self, container)
-        except OrlopError:
-            await container.remove(force=True, volumes=True)
+            if isinstance(error, OSError):
+                raise OrlopError(f"cannot create container {name}: {error}") from error
             raise
+        container.run_owner()
+        await creation.fill_volumes(self, container)
         container.publish("create")
         return container_id
 
@@ -403,8 +400,8 @@ class Engine:
         container = self.find(ref)
         if not name:
             raise InvalidArgument("Neither old nor new names may be empty")
-        new, old = names.check_name(name), container.name
-        if new == old:
+        new = names.check_name(name)
+        if new == container.name:
             raise InvalidArgument("Renaming a container with the same name as its current name")
         try:
             self._refuse_taken(new)
@@ -412,11 +409,13 @@ class Engine:
             raise Conflict(f"Error when allocating new name: {error}") from error
         self._id_by_name[new] = container.record.id
         try:
-            await container.rename(new)
+            # Whoever renamed it in between has given it the name that goes now.
+            old = await container.rename(new)
         except OrlopError:
             self._id_by_name.pop(new, None)
             raise
         self._id_by_name.pop(old, None)
+        await container.flush()
 
     async def exec_run(
         self, ref: str, argv: Sequence[str], *, timeout_s: float = 30.0

@@ -93,7 +93,7 @@ async def create_volumes(volumes: Volumes, config: ContainerConfig) -> Container
             # What dockerd shows as the mode of a volume that was named and given none.
             mode = mount.mode_text or ("z" if mount.source else "")
             mounts.append(replace(mount, source=volume.name, mode_text=mode))
-    except OrlopError:
+    except BaseException:
         await remove_anonymous(volumes, fresh)
         raise
     return replace(config, mounts=tuple(mounts), volume_requests=())
