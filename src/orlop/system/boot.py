@@ -284,6 +284,8 @@ class Boot:
 
     def _become_ready(self) -> None:
         machine = self.machine
+        if self.power.requested is not None:
+            return  # it was ended during its boot
         if machine.parameters.recovery:
             machine.phase = Phase.RECOVERY
             states = {status.name: status.state for status in self.services.statuses()}

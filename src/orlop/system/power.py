@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from orlop.lib import cgroup
 from orlop.lib.linux import RebootCommand, reboot
 from orlop.system import cgroups, firmware, unmounting
+from orlop.system.machine import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -96,6 +97,7 @@ class Power:
             return
         log.warning("%s: %s", action, why)
         self.requested = action
+        self._machine.phase = Phase.STOPPING
         if force:
             self._force.set()
         self.request_made.set()

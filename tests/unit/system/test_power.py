@@ -13,7 +13,7 @@ from orlop.lib import cgroup
 from orlop.lib.linux import RebootCommand
 from orlop.lib.mount import MountEntry, UnmountFlag
 from orlop.system import cgroups, firmware, power, unmounting
-from orlop.system.machine import Machine
+from orlop.system.machine import Machine, Phase
 from orlop.system.parameters import Parameters
 from orlop.system.power import Power, PowerAction
 from orlop.system.power_socket import PowerSocket
@@ -91,6 +91,7 @@ async def end(
         loop.call_later(again_s, ending.request, PowerAction.REBOOT, "impatience")
     async with asyncio.timeout(5):
         await ending.serve()
+    assert machine.phase is Phase.STOPPING
     return happened
 
 
