@@ -184,11 +184,18 @@ class Container:
         await self._owner.ask(self._unpause)
 
     async def remove(self, *, force: bool, volumes: bool = False) -> None:
-        if force and self._is_active():
-            await self._owner.ask(self._begin_forced_removal)
-            await self.wait_until(lambda: not self._is_active() or self.removed)
-        if not self.removed:
-            await self._owner.ask(lambda: self._remove(force=force, volumes=volumes))
+        while not self.removed:
+            if force and self._is_active():
+                await self._owner.ask(self._begin_forced_removal)
+                await self.wait_until(lambda: not self._is_active() or self.removed)
+                if self.removed:
+                    break
+            try:
+                await self._owner.ask(lambda: self._remove(force=force, volumes=volumes))
+            except Conflict:
+                # A start was under way before.
+                if not force or not self._is_active():
+                    raise
         if self.config.restart.mode is not RestartMode.NO:
             await self.flush()
 

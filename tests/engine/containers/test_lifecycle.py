@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.engine.containers.engine_host import UnixConnection
+
 if TYPE_CHECKING:
     from tests.engine.containers.engine_host import EngineProcess
 
@@ -265,3 +267,16 @@ def test_pids_limit_holds_a_fork_bomb(engine: EngineProcess) -> None:
     assert engine.request("GET", "/_ping")[0] == 200
     assert engine.request("POST", "/containers/bomb/stop?t=0")[0] == 204
     assert engine.state("bomb") == "exited"
+
+
+def test_forced_removal_of_a_container_that_is_being_started(engine: EngineProcess) -> None:
+    for _ in range(3):
+        engine.create("box", ["sleep", "1000"])
+        starting = UnixConnection(engine.socket_path)
+        starting.request("POST", "/containers/box/start")
+
+        assert engine.request("DELETE", "/containers/box?force=1") == (204, b"")
+
+        starting.getresponse()
+        starting.close()
+        assert engine.request("GET", "/containers/box/json")[0] == 404
