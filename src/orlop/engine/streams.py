@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 READ_BYTES = 64 << 10
 """The default capacity of a pipe: one read takes all there is."""
 
+TERMINAL_BYTES = 1 << 20
+"""More than a terminal holds back."""
+
 READS_PER_TURN = 4
 """Reads from one container before others get their turn."""
 
@@ -162,9 +165,20 @@ class Pump:
             asyncio.get_running_loop().remove_reader(self.fd)
 
     def drain(self) -> None:
-        """Pass on everything that is there now, listening to nobody's wish to wait."""
-        while self.fd >= 0 and (data := self._read()):
+        """Pass on everything that is there now, listening to nobody's wish to wait.
+
+        Not more than fits: somebody whom the container left behind may write for ever.
+        """
+        left_bytes = self._capacity()
+        while self.fd >= 0 and left_bytes > 0 and (data := self._read()):
+            left_bytes -= len(data)
             self._pass_on(data)
+
+    def _capacity(self) -> int:
+        try:
+            return fcntl.fcntl(self.fd, fcntl.F_GETPIPE_SZ)
+        except OSError:
+            return TERMINAL_BYTES
 
     def close(self) -> None:
         self.pause()

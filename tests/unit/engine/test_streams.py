@@ -58,3 +58,24 @@ def test_a_full_pipe_is_passed_on_whole() -> None:
         assert b"".join(found) == data
 
     asyncio.run(body())
+
+
+def test_the_last_output_ends_although_somebody_writes_for_ever() -> None:
+    async def body() -> None:
+        reading, writing = os.pipe2(os.O_NONBLOCK)
+        found: list[bytes] = []
+
+        def deliver(_stream: Stream, data: bytes) -> bool:
+            found.append(data)
+            assert len(found) < 100, "it goes on for ever"
+            os.write(writing, data)
+            return True
+
+        pump = Pump(reading, Stream.STDOUT, deliver)
+        os.write(writing, b"x" * (16 << 10))
+        pump.drain()
+        pump.close()
+        os.close(writing)
+        assert b"".join(found) == b"x" * (64 << 10)
+
+    asyncio.run(body())
