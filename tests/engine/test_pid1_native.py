@@ -80,7 +80,9 @@ def test_boot(machine: NativeMachine) -> None:
     assert times == sorted(times)
     assert status["hostname"] == "orlop"
     assert machine.path("/run/orlop/etc/hosts").read_text().startswith("127.0.0.1 localhost\n")
-    assert len(os.listdir(f"/proc/{machine.pid}/task")) == 1, "PID 1 has no threads"
+    # Besides the loop's only asyncio's pool, which waits for mounts and disks: min(32, CPUs + 4).
+    threads = len(os.listdir(f"/proc/{machine.pid}/task"))
+    assert threads <= 1 + min(32, (os.cpu_count() or 1) + 4)
 
 
 def test_services_on_request(machine: NativeMachine) -> None:
