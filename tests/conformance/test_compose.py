@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,10 @@ def test_an_application_from_up_to_down(clients: Clients, compose: Callable[...,
         compose("up", "--detach", "--scale", "web=3", "--no-recreate")
         names = clients.docker("ps", "--filter", "label=tier=front", "--format", "{{.Names}}")
         assert sorted(names.split()) == ["shop-web-1", "shop-web-2", "shop-web-3"]
-        assert compose("logs", "--no-color", "web").count("serving") == 3
+        # `up` returns when they are started, which is before they have said anything.
+        deadline_s = time.monotonic() + 30
+        while compose("logs", "--no-color", "web").count("serving") != 3:
+            assert time.monotonic() < deadline_s, compose("logs", "--no-color", "web")
         compose("up", "--detach", "--scale", "web=1", "--no-recreate")
         assert len(compose("ps", "--quiet", "web").split()) == 1
 

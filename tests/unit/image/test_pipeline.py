@@ -262,17 +262,17 @@ def test_killed_build_leaves_nothing_after_the_next_start(
 ) -> None:
     script = tmp_path / "killed_build.py"
     script.write_text(KILLED_BUILD)
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(store.root)],
+    # A test run in the background of a script ignores SIGINT, and what it starts inherits that.
+    with subprocess.Popen(
+        ["env", "--default-signal", sys.executable, str(script), str(store.root)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"running\n"
-    process.send_signal(number)
-    process.wait(timeout=20)
-    process.stdout.close()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"running\n"
+        process.send_signal(number)
+        process.wait(timeout=20)
 
     with Session(store, "next"):
         pass
