@@ -142,6 +142,7 @@ class Boot:
             machine.warn(f"cannot switch the loopback interface on: {error.strerror}")
         await self._attempt("open the power socket", self._serve_power())
         cold_plug = self.tasks.start(self._attempt("load drivers", self._cold_plug()), "cold-plug")
+        _import_what_comes_next()
         await self._attempt("find the state partition", self._find_state(cold_plug))
         # The worker is a process of its own: meanwhile the engine starts here.
         reading = self.tasks.start(
@@ -488,3 +489,9 @@ class Boot:
             log.warning("the API's socket has vanished, making it again")
             path.parent.mkdir(parents=True, exist_ok=True)
             await self._attempt("serve the API", self.engine.serve(path, make_routes(self)))
+
+
+def _import_what_comes_next() -> None:
+    """Load what the API needs while another processor loads drivers: nothing else is to do."""
+    from orlop.engine.api import server, table  # noqa: F401
+    from orlop.system import routes  # noqa: F401
