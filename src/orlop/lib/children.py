@@ -142,7 +142,7 @@ class Children:
 
     def __init__(self) -> None:
         self._owned: dict[int, Child] = {}
-        self._foreign: set[Child] = set()
+        self._foreign: dict[int, Child] = {}
         self._orphans: dict[int, ExitStatus] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self.orphans_reaped = 0
@@ -165,7 +165,7 @@ class Children:
         """Stop reaping. Children go on."""
         if self._loop is not None:
             self._loop.remove_signal_handler(signal.SIGCHLD)
-            for child in self._foreign:
+            for child in self._foreign.values():
                 self._loop.remove_reader(child.pidfd)
                 os.close(child.pidfd)
                 child.pidfd = -1
@@ -270,7 +270,7 @@ class Children:
             child.finish(status)
             return child
         child = Child(pid, os.pidfd_open(pid))
-        self._foreign.add(child)
+        self._foreign[pid] = child
         assert self._loop is not None, "start() comes first"
         self._loop.add_reader(child.pidfd, self._foreign_ended, child)
         return child
@@ -340,6 +340,13 @@ class Children:
         if child is not None:
             child.finish(status)
             return
+        if (child := self._foreign.pop(pid, None)) is not None:
+            # It became ours after all: the runtime's last process had not ended when it was
+            # adopted, so it had another parent still.
+            if self._loop is not None:
+                self._loop.remove_reader(child.pidfd)
+            child.finish(status)
+            return
         self.orphans_reaped += 1
         self._orphans.pop(pid, None)
         self._orphans[pid] = status
@@ -347,33 +354,43 @@ class Children:
             del self._orphans[next(iter(self._orphans))]
 
     def _foreign_ended(self, child: Child, attempt: int = 0) -> None:
-        if child not in self._foreign or self._loop is None:
+        if self._foreign.get(child.pid) is not child or self._loop is None:
             return
         self._loop.remove_reader(child.pidfd)
         status = read_pidfd_status(child.pidfd)
-        if status is None and attempt < STATUS_RETRIES:
+        if status is None and attempt < STATUS_RETRIES and _is_unreaped(child.pidfd):
+            # Its parent has not reaped it; or has ended itself, and the next one to do so is us.
             self._loop.call_later(STATUS_RETRY_DELAY_S, self._foreign_ended, child, attempt + 1)
             return
-        self._foreign.discard(child)
+        del self._foreign[child.pid]
         child.finish(status or UNKNOWN_STATUS)
 
 
-def read_pidfd_status(pidfd: int) -> ExitStatus | None:
-    """The status of a reaped process of any parent; None if not reaped yet.
+def _is_unreaped(pidfd: int) -> bool:
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
-    Source: Linux include/uapi/linux/pidfd.h, PIDFD_INFO_EXIT (in v6.15). A kernel without the
-    request gives `UNKNOWN_STATUS`.
+
+def read_pidfd_status(pidfd: int) -> ExitStatus | None:
+    """The status of a reaped process of any parent; None if it is not reaped, or not told.
+
+    Source: Linux include/uapi/linux/pidfd.h, PIDFD_INFO_EXIT (in v6.15). Older kernels lack the
+    request, or this bit of it.
     """
     buffer = bytearray(_PIDFD_INFO.size)
     _PIDFD_INFO.pack_into(buffer, 0, _PIDFD_INFO_EXIT, *[0] * 13)
     try:
         fcntl.ioctl(pidfd, _PIDFD_GET_INFO, buffer)
     except OSError:
-        return UNKNOWN_STATUS
+        return None
     values = _PIDFD_INFO.unpack(buffer)
     if values[0] & _PIDFD_INFO_EXIT:
         return decode_wait_status(values[-1])
-    # A kernel before v6.15 knows the request but not this bit: the caller gives up after a while.
     return None
 
 

@@ -116,6 +116,31 @@ CASES = {
         assert (await child.wait()).code == 9
         assert not child.send_signal(9)
     """,
+    "a grandchild that becomes ours after it was adopted": """
+        import tempfile
+        from orlop.lib import children as module
+        module.read_pidfd_status = lambda pidfd: None  # as a kernel that does not tell
+
+        async def until(condition):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+        directory = tempfile.mkdtemp()
+        wait = 'while [ ! -e %s/%s ]; do sleep 0.01; done'
+        grandchild = wait % (directory, "second") + "; exit 9"
+        parent = f"({grandchild}) & echo $! > {directory}/pid; " + wait % (directory, "first")
+        await children.run(["/bin/sh", "-c", f"({parent}) >/dev/null 2>&1 &"])
+        written = lambda: os.path.exists(f"{directory}/pid") and open(f"{directory}/pid").read()
+        await until(written)
+        pid = int(written())
+        parent_of = lambda: open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1]
+        assert parent_of() != str(os.getpid())
+        child = children.adopt(pid)
+        open(f"{directory}/first", "w").close()
+        await until(lambda: parent_of() == str(os.getpid()))
+        open(f"{directory}/second", "w").close()
+        assert (await child.wait()).code == 9
+    """,
     "descriptors may be given crosswise": """
         first, second = os.pipe(), os.pipe()
         child = children.spawn(
