@@ -98,6 +98,7 @@ async def serve(options: Options) -> None:
         OrlopError: it cannot be started.
     """
     from orlop.engine.engine import Engine
+    from orlop.lib.linux import give_back_free_memory
     from orlop.lib.priority import go_first
 
     go_first()
@@ -117,6 +118,7 @@ async def serve(options: Options) -> None:
         await open_socket(engine, options)
         log.info("serving on %s", options.socket)
         listener = await open_tcp(engine, options)
+        give_back_free_memory()
         while not ending.is_set():
             try:
                 async with asyncio.timeout(SOCKET_CHECK_S):

@@ -54,6 +54,16 @@ def check(result: int, path: str | os.PathLike[str] | None = None) -> int:
     return result
 
 
+def give_back_free_memory() -> None:
+    """Return what the C library's heap has free to the kernel: malloc_trim(3), where there is one.
+
+    Starting a Python program leaves two megabytes of holes from reading its modules.
+    """
+    trim = getattr(LIBC, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def set_child_subreaper(*, enabled: bool = True) -> None:
     """Orphaned descendants become children of this process instead of PID 1's."""
     check(LIBC.prctl(PR_SET_CHILD_SUBREAPER, int(enabled), 0, 0, 0))

@@ -21,7 +21,7 @@ from orlop.engine.settings import EngineSettings
 from orlop.engine.tasks import TaskSet
 from orlop.lib.children import Children
 from orlop.lib.errors import Internal, OrlopError
-from orlop.lib.linux import RebootCommand, reboot
+from orlop.lib.linux import RebootCommand, give_back_free_memory, reboot
 from orlop.system import (
     addresses,
     configuration,
@@ -302,6 +302,7 @@ class Boot:
             services={status.name: status.state.value for status in self.services.statuses()},
         )
         log.info("ready after %.2f s", machine.stages[-1].uptime_s)
+        give_back_free_memory()
 
     # Services.
 
@@ -470,6 +471,7 @@ class Boot:
         machine.phase = Phase.RECOVERY if machine.parameters.recovery else Phase.READY
         machine.channel.send("reexecuted", count=machine.reexecutions)
         log.info("executed anew at %.2f s", uptime_s())
+        give_back_free_memory()
         self.tasks.start(self._look_after_sockets(), "sockets")
 
     async def _stop_engine(self) -> None:
