@@ -211,7 +211,7 @@ def fetch_sources(context: StepContext, *, files: Sequence[LockedFile], locked: 
             "version": used[0].version,
             "dsc": next(file.file for file in used if file.file.endswith(".dsc")),
             "files": {file.file: file.sha256 for file in used},
-            "drift": used != wanted,
+            "drift": sorted(used) != sorted(wanted),
         }
     text = json.dumps(index, indent=1, sort_keys=True)
     (context.output / "sources.json").write_text(text + "\n")

@@ -25,6 +25,9 @@ READY_TIMEOUT_S = 180.0
 """Ten times what a boot takes under emulation on two busy cores."""
 COMMAND_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
+AGENT = "agent"
+"""The service that runs commands for the host."""
+
 _POLL_S = 0.1
 _FATAL_EVENTS = {"GUEST_PANICKED"}
 
@@ -147,13 +150,22 @@ class Machine:
     # The boot channel
 
     def wait_for_ready(self, timeout_s: float = READY_TIMEOUT_S) -> BootEvent:
-        """Wait for the next `ready`; `boot_events` are those of that boot then.
+        """Wait for the next `ready`, and for the agent if the machine has started it.
+
+        `boot_events` are those of that boot then. What is sent to the agent before it has opened
+        its port is lost, and it may open it after the machine has called itself ready.
 
         Raises:
             LostVM: the machine ended or panicked.
             DeadlineExceeded: it did not get ready; the message has the console's end.
         """
-        return self.wait_for_event("ready", timeout_s=timeout_s)
+        deadline = time.monotonic() + timeout_s * self._slow_factor
+        event = self.wait_for_event("ready", timeout_s=timeout_s)
+        while AGENT in event.services and not self.answers():
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise DeadlineExceeded(f"{self.spec.name}: the agent does not answer")
+        return event
 
     def wait_for_event(
         self, event: str, name: str = "", *, timeout_s: float = READY_TIMEOUT_S
