@@ -161,7 +161,7 @@ class Machine:
         """
         deadline = time.monotonic() + timeout_s * self._slow_factor
         event = self.wait_for_event("ready", timeout_s=timeout_s)
-        while AGENT in event.services and not self.answers():
+        while event.services.get(AGENT) == "running" and not self.answers():
             self.check_alive()
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(f"{self.spec.name}: the agent does not answer")
