@@ -5,8 +5,6 @@ Everything happens in namespaces of the test process (`engine_host.enter_namespa
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +15,8 @@ import pytest
 
 from bench.engine import images as archives
 from tests.conformance.clients import Clients
-from tests.engine.containers.engine_host import BUSYBOX, UserEngine, enter_namespaces
+from tests.engine.containers.engine_host import BUSYBOX, prepare_host, running
+from tests.engine.store.conftest import StoreEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,32 +25,14 @@ if TYPE_CHECKING:
 sys.path.append("/opt/pip")
 
 
-class StoreEngine(UserEngine):
-    """With a store of its own instead of images as directories."""
-
-    def command_line(self) -> list[str | Path]:
-        return [word for word in super().command_line() if not str(word).startswith("--images")]
-
-
 @pytest.fixture(scope="session")
 def engine() -> Iterator[StoreEngine]:
-    for needed in ("/usr/bin/crun", str(BUSYBOX)):
-        if not Path(needed).exists():
-            pytest.skip(f"{needed} is not installed")
-    if os.geteuid() != 0:
-        pytest.skip("needs root for namespaces and mounts")
-    enter_namespaces()
+    prepare_host()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     # Not below /tmp's tmpfs, if it is one: overlay wants a real file system.
     directory = Path(tempfile.mkdtemp(prefix="conformance-", dir="/var/tmp"))
-    process = StoreEngine(directory, directory)
-    try:
-        process.start()
+    with running(lambda path: StoreEngine(path, path), directory) as process:
         yield process
-    finally:
-        process.stop()
-        print(process.log())
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

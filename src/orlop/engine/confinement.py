@@ -121,6 +121,11 @@ def read_start_ticks(pid: int) -> int:
     return int(fields[19]) if len(fields) > 19 else 0
 
 
+def is_same_process(record: Record) -> bool:
+    """Whether the number of the container's init is not another process's by now."""
+    return read_start_ticks(record.pid) == record.pid_started_ticks
+
+
 @functools.cache
 def read_boot_id() -> str:
     """What tells this boot of the kernel from every other; empty where /proc does not say."""

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import tarfile
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
 
 from tests.engine.containers.conftest import images
-from tests.engine.containers.engine_host import UnixConnection
+from tests.engine.containers.engine_host import UnixConnection, running
 from tests.engine.store.archives import busybox_layer, docker_archive
 from tests.engine.store.conftest import StoreEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["images"]
 
@@ -122,16 +120,9 @@ class Builder:
 @pytest.fixture(scope="session")
 def shared(images: Path) -> Iterator[StoreEngine]:
     """One engine for all builds, with the image `busybox`: to start one takes a while."""
-    directory = Path(tempfile.mkdtemp(prefix="be-"))
-    process = StoreEngine(directory, images)
-    try:
-        process.start()
+    with running(lambda directory: StoreEngine(directory, images)) as process:
         process.load(docker_archive([busybox_layer()], ["busybox:latest"]))
         yield process
-    finally:
-        process.stop()
-        print(process.log())
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

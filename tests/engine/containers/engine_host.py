@@ -22,11 +22,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from orlop.lib import cgroup, mount
 from orlop.wire.stdcopy import Decoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 BUSYBOX = Path("/usr/bin/busybox")
 _APPLETS = """
@@ -59,6 +61,32 @@ def enter_namespaces() -> None:
     os.chroot(".")
     os.chdir(back)  # the same directory by the new root: later tests stay where they were
     socket.sethostname("enginetest")
+
+
+def prepare_host(*programs: str) -> None:
+    """Enter the namespaces; the test is skipped where they or what it runs cannot be had."""
+    for needed in ("/usr/bin/crun", str(BUSYBOX), *programs):
+        if not Path(needed).exists():
+            pytest.skip(f"{needed} is not installed")
+    if os.geteuid() != 0:
+        pytest.skip("needs root for namespaces and mounts")
+    enter_namespaces()
+
+
+@contextlib.contextmanager
+def running[E: EngineProcess](
+    make: Callable[[Path], E], directory: Path | None = None
+) -> Iterator[E]:
+    """A started engine in *directory*, or a fresh one; what it wrote is shown if the test fails."""
+    directory = directory or Path(tempfile.mkdtemp(prefix="oe-"))
+    process = make(directory)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.stop()
+        print(process.log())
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def make_image(images: Path, name: str = "busybox", definition: object = None) -> None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.containers.engine_host import BUSYBOX, enter_namespaces, make_image
+from tests.engine.containers.engine_host import prepare_host, running
 from tests.engine.docker_cli.pair import Pair
 from tests.engine.store.archives import LayerBuilder, busybox_layer, docker_archive
 from tests.engine.store.conftest import StoreEngine
@@ -21,24 +17,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def shared_engine() -> Iterator[StoreEngine]:
-    for needed in ("/usr/bin/crun", "/usr/bin/docker", str(BUSYBOX)):
-        if not Path(needed).exists():
-            pytest.skip(f"{needed} is not installed")
-    if os.geteuid() != 0:
-        pytest.skip("needs root for namespaces and mounts")
-    enter_namespaces()
-    images = Path(tempfile.mkdtemp(prefix="orlop-images-"))
-    make_image(images)
-    directory = Path(tempfile.mkdtemp(prefix="oe-"))
-    engine = StoreEngine(directory, images)
-    try:
-        engine.start()
+    prepare_host("/usr/bin/docker")
+    with running(lambda directory: StoreEngine(directory, directory)) as engine:
         engine.load(docker_archive([busybox_layer(), _more_applets()], ["busybox:latest"]))
         yield engine
-    finally:
-        engine.stop()
-        shutil.rmtree(directory, ignore_errors=True)
-        shutil.rmtree(images)
 
 
 def _more_applets() -> bytes:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.engine.containers.conftest import images
-from tests.engine.containers.engine_host import UnixConnection
+from tests.engine.containers.engine_host import UnixConnection, running
 from tests.engine.registry.fault_proxy import FaultProxy
 from tests.engine.registry.registry_host import Registry
 from tests.engine.store.archives import LayerBuilder, busybox_layer
@@ -128,15 +128,8 @@ def proxy(registry: Registry) -> Iterator[FaultProxy]:
 
 
 def run_engine(images: Path, *options: str) -> Iterator[Engine]:
-    directory = Path(tempfile.mkdtemp(prefix="re-"))
-    process = Engine(directory, images, options)
-    try:
-        process.start()
+    with running(lambda directory: Engine(directory, images, options)) as process:
         yield process
-    finally:
-        process.stop()
-        print(process.log())
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.engine.containers.conftest import images
-from tests.engine.containers.engine_host import UnixConnection, UserEngine
+from tests.engine.containers.engine_host import UnixConnection, UserEngine, running
 from tests.engine.store.archives import busybox_layer, docker_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["images"]
 
@@ -50,27 +48,16 @@ class StoreEngine(UserEngine):
 @pytest.fixture
 def bare(images: Path) -> Iterator[StoreEngine]:
     """An engine without images."""
-    yield from _run(images)
+    with running(lambda directory: StoreEngine(directory, images)) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="module")
 def shared(images: Path) -> Iterator[StoreEngine]:
     """One engine for all tests of a module, which leave it as it was, with the image `busybox`."""
-    for engine in _run(images):
+    with running(lambda directory: StoreEngine(directory, images)) as engine:
         engine.load(docker_archive([busybox_layer()], ["busybox:latest"]))
         yield engine
-
-
-def _run(images: Path) -> Iterator[StoreEngine]:
-    directory = Path(tempfile.mkdtemp(prefix="se-"))
-    process = StoreEngine(directory, images)
-    try:
-        process.start()
-        yield process
-    finally:
-        process.stop()
-        print(process.log())
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orlop.lib import loop, mount
+from tests.engine.containers.engine_host import running
 from tests.engine.store.archives import busybox_layer, docker_archive
 from tests.engine.store.conftest import StoreEngine
 
@@ -35,15 +35,9 @@ def run_on(fstype: str, images: Path) -> Iterator[StoreEngine]:
     directory = Path(tempfile.mkdtemp(prefix="sm-"))
     (directory / "data").mkdir()
     mount.mount(fstype, directory / "data", fstype)
-    process = StoreEngine(directory, images)
-    try:
-        process.start()
+    # Its end detaches what is mounted below its directory.
+    with running(lambda directory: StoreEngine(directory, images), directory) as process:
         yield process
-    finally:
-        process.stop()
-        print(process.log())
-        mount.detach(directory / "data")
-        shutil.rmtree(directory)
 
 
 def test_layers_on_tmpfs_are_mounted_through_loop_devices(in_memory: StoreEngine) -> None:

@@ -7,12 +7,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api.body import body_pipe
-from orlop.engine.api.router import Route
+from orlop.engine.api.router import Route, bind
 from orlop.lib.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from orlop.engine.api.exchange import Exchange
-    from orlop.engine.container import Container
     from orlop.engine.engine import Engine
 
 STAT_HEADER = "X-Docker-Container-Path-Stat"
@@ -22,19 +21,11 @@ TAR_TYPE = "application/x-tar"
 def routes(engine: Engine) -> list[Route]:
     """The rows of the route table that are answered here."""
 
-    async def get(exchange: Exchange) -> None:
-        await _get(engine.find(exchange.parameters["id"]), exchange)
-
-    async def head(exchange: Exchange) -> None:
-        await _head(engine.find(exchange.parameters["id"]), exchange)
-
-    async def put(exchange: Exchange) -> None:
-        await _put(engine.find(exchange.parameters["id"]), exchange)
-
+    on = bind(engine)
     return [
-        Route("GET", "/containers/{id}/archive", get),
-        Route("HEAD", "/containers/{id}/archive", head),
-        Route("PUT", "/containers/{id}/archive", put),
+        on("GET", "/containers/{id}/archive", _get),
+        on("HEAD", "/containers/{id}/archive", _head),
+        on("PUT", "/containers/{id}/archive", _put),
     ]
 
 
@@ -51,18 +42,20 @@ def _stat_header(answer: dict[str, Any]) -> tuple[str, str]:
     return STAT_HEADER, base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
 
 
-async def _head(container: Container, exchange: Exchange) -> None:
+async def _head(engine: Engine, exchange: Exchange) -> None:
     from orlop.engine import archive
 
+    container = engine.find(exchange.parameters["id"])
     request = {"op": "stat", "path": _path(exchange)}
     async with archive.transfer(container, request) as transfer:
         header = _stat_header(await transfer.answer())
     await exchange.respond_bytes(200, b"", "application/json", [header])
 
 
-async def _get(container: Container, exchange: Exchange) -> None:
+async def _get(engine: Engine, exchange: Exchange) -> None:
     from orlop.engine import archive
 
+    container = engine.find(exchange.parameters["id"])
     request = {"op": "get", "path": _path(exchange)}
     async with archive.transfer(container, request) as transfer:
         header = _stat_header(await transfer.answer())
@@ -73,9 +66,10 @@ async def _get(container: Container, exchange: Exchange) -> None:
     await exchange.end()
 
 
-async def _put(container: Container, exchange: Exchange) -> None:
+async def _put(engine: Engine, exchange: Exchange) -> None:
     from orlop.engine import archive
 
+    container = engine.find(exchange.parameters["id"])
     request: dict[str, Any] = {
         "op": "put",
         "path": _path(exchange),

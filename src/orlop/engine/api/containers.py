@@ -6,29 +6,19 @@ from typing import TYPE_CHECKING
 
 from orlop.engine import names
 from orlop.engine.api import render
-from orlop.engine.api.router import Route
+from orlop.engine.api.router import Route, bind
 from orlop.engine.images import check_reference
 from orlop.lib.errors import Conflict, InvalidArgument
 from orlop.wire.docker.fields import Object
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from orlop.engine.api.exchange import Exchange
     from orlop.engine.engine import Engine
 
 
 def routes(engine: Engine) -> list[Route]:
     """The rows of the route table that are answered here."""
-
-    def on(
-        method: str, pattern: str, handler: Callable[[Engine, Exchange], Awaitable[None]]
-    ) -> Route:
-        async def bound(exchange: Exchange) -> None:
-            await handler(engine, exchange)
-
-        return Route(method, pattern, bound)
-
+    on = bind(engine)
     return [
         on("GET", "/containers/json", _list),
         on("POST", "/containers/create", _create),

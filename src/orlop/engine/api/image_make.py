@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from orlop.engine.api import render
 from orlop.engine.api.body import body_input
 from orlop.engine.api.image_store import publish, store_of
-from orlop.engine.api.router import Route
+from orlop.engine.api.router import Route, bind
 from orlop.engine.api.times import to_text
 from orlop.engine.state import State
 from orlop.engine.store import child_image, container_tree
@@ -22,7 +22,7 @@ from orlop.wire.registry.platform import host_platform, parse_platform
 from orlop.wire.registry.reference import parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from orlop.engine.api.exchange import Exchange
     from orlop.engine.container import Container
@@ -34,15 +34,7 @@ MAX_TEXT = 1 << 16
 
 def routes(engine: Engine) -> list[Route]:
     """The rows of the route table that are answered here."""
-
-    def on(
-        method: str, pattern: str, handler: Callable[[Engine, Exchange], Awaitable[None]]
-    ) -> Route:
-        async def bound(exchange: Exchange) -> None:
-            await handler(engine, exchange)
-
-        return Route(method, pattern, bound)
-
+    on = bind(engine)
     return [
         on("POST", "/commit", _commit),
         on("GET", "/containers/{id}/export", _export),

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from orlop.engine.api import filters as filtering
 from orlop.engine.api import image_render as render
 from orlop.engine.api.body import body_input
-from orlop.engine.api.router import Route
+from orlop.engine.api.router import Route, bind
 from orlop.engine.api.times import parse_time
 from orlop.lib.errors import InvalidArgument, NotImplementedYet, OrlopError
 from orlop.wire.registry import progress
 from orlop.wire.registry.reference import parse_reference, short_id
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from orlop.engine.api.exchange import Exchange
     from orlop.engine.engine import Engine
@@ -35,15 +35,7 @@ PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
 
 def routes(engine: Engine) -> list[Route]:
     """The rows of the route table that are answered here."""
-
-    def on(
-        method: str, pattern: str, handler: Callable[[Engine, Exchange], Awaitable[None]]
-    ) -> Route:
-        async def bound(exchange: Exchange) -> None:
-            await handler(engine, exchange)
-
-        return Route(method, pattern, bound)
-
+    on = bind(engine)
     return [
         on("GET", "/images/json", _list),
         on("GET", "/images/{name:path}/json", _inspect),

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api import filters as filtering
 from orlop.engine.api import network_render
-from orlop.engine.api.router import Route
+from orlop.engine.api.router import Route, bind
 from orlop.engine.api.times import parse_time
 from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
 from orlop.wire.docker.fields import Object
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from orlop.engine.api.exchange import Exchange
     from orlop.engine.engine import Engine
     from orlop.engine.network.model import Network
@@ -29,14 +27,7 @@ def routes(engine: Engine) -> list[Route]:
     assert engine.host.networks is not None
     networks: Networks = engine.host.networks
 
-    def on(
-        method: str, pattern: str, handler: Callable[[Engine, Networks, Exchange], Awaitable[None]]
-    ) -> Route:
-        async def bound(exchange: Exchange) -> None:
-            await handler(engine, networks, exchange)
-
-        return Route(method, pattern, bound)
-
+    on = bind(engine, networks)
     return [
         on("GET", "/networks", _list),
         on("GET", "/networks/{id}", _inspect),

@@ -39,6 +39,22 @@ class Route:
     handler: Handler
 
 
+def bind[*Served](
+    *served: *Served,
+) -> Callable[[str, str, Callable[[*Served, Exchange], Awaitable[None]]], Route]:
+    """What makes routes whose handlers get *served*, such as the engine, before the exchange."""
+
+    def on(
+        method: str, pattern: str, handler: Callable[[*Served, Exchange], Awaitable[None]]
+    ) -> Route:
+        async def bound(exchange: Exchange) -> None:
+            await handler(*served, exchange)
+
+        return Route(method, pattern, bound)
+
+    return on
+
+
 class Router:
     """Finds the route of a request; of two that fit, one without parts to fill, then the first."""
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api.attach import Attachment, stream_type
-from orlop.engine.api.router import Route
+from orlop.engine.api.router import Route, bind
 from orlop.engine.api.times import parse_time
 from orlop.engine.log_reader import LineStamper, LogQuery, LogReader
 from orlop.engine.state import State, WaitCondition
@@ -26,32 +26,13 @@ STATS_INTERVAL_S = 1.0
 def routes(engine: Engine) -> list[Route]:
     """The rows of the route table that are answered here."""
 
-    async def logs(exchange: Exchange) -> None:
-        await _logs(engine.find(exchange.parameters["id"]), exchange)
-
-    async def wait(exchange: Exchange) -> None:
-        await _wait(engine.find(exchange.parameters["id"]), exchange)
-
-    async def stats(exchange: Exchange) -> None:
-        await _stats(engine.find(exchange.parameters["id"]), exchange)
-
-    async def attach_websocket(exchange: Exchange) -> None:
-        from orlop.engine.api import websocket_stream
-
-        container = engine.find(exchange.parameters["id"])
-        _refuse_attach(container)
-        raw = await websocket_stream.accept(exchange)
-        await _run_attach(container, exchange, raw, framed=False)
-
-    async def attach(exchange: Exchange) -> None:
-        await _attach(engine.find(exchange.parameters["id"]), exchange)
-
+    on = bind(engine)
     return [
-        Route("GET", "/containers/{id}/logs", logs),
-        Route("POST", "/containers/{id}/wait", wait),
-        Route("GET", "/containers/{id}/stats", stats),
-        Route("POST", "/containers/{id}/attach", attach),
-        Route("GET", "/containers/{id}/attach/ws", attach_websocket),
+        on("GET", "/containers/{id}/logs", _logs),
+        on("POST", "/containers/{id}/wait", _wait),
+        on("GET", "/containers/{id}/stats", _stats),
+        on("POST", "/containers/{id}/attach", _attach),
+        on("GET", "/containers/{id}/attach/ws", _attach_websocket),
     ]
 
 
@@ -78,7 +59,8 @@ def parse_log_query(exchange: Exchange) -> LogQuery:
     )
 
 
-async def _logs(container: Container, exchange: Exchange) -> None:
+async def _logs(engine: Engine, exchange: Exchange) -> None:
+    container = engine.find(exchange.parameters["id"])
     query = parse_log_query(exchange)
     if container.config.log_driver == "none":
         raise NotImplementedYet("configured logging driver does not support reading")
@@ -105,7 +87,8 @@ async def _logs(container: Container, exchange: Exchange) -> None:
     await exchange.end()
 
 
-async def _wait(container: Container, exchange: Exchange) -> None:
+async def _wait(engine: Engine, exchange: Exchange) -> None:
+    container = engine.find(exchange.parameters["id"])
     name = exchange.text("condition") or WaitCondition.NOT_RUNNING.value
     if name not in WaitCondition:
         raise InvalidArgument(f"invalid condition: {name[:40]!r}")
@@ -121,7 +104,8 @@ async def _wait(container: Container, exchange: Exchange) -> None:
         waiting.cancel()
 
 
-async def _stats(container: Container, exchange: Exchange) -> None:
+async def _stats(engine: Engine, exchange: Exchange) -> None:
+    container = engine.find(exchange.parameters["id"])
     from orlop.engine import stats
 
     stream = exchange.flag("stream", default=True)
@@ -163,7 +147,8 @@ def _empty_stats(container: Container) -> dict[str, Any]:
     }
 
 
-async def _attach(container: Container, exchange: Exchange) -> None:
+async def _attach(engine: Engine, exchange: Exchange) -> None:
+    container = engine.find(exchange.parameters["id"])
     _refuse_attach(container)
     detach_keys.parse(exchange.text("detachKeys"))
     raw = await exchange.hijack(stream_type(container.config.tty, exchange.api_version))
@@ -177,6 +162,15 @@ def _refuse_attach(container: Container) -> None:
         raise Conflict(
             f"Container {container.record.id} is paused, unpause the container before attach."
         )
+
+
+async def _attach_websocket(engine: Engine, exchange: Exchange) -> None:
+    from orlop.engine.api import websocket_stream
+
+    container = engine.find(exchange.parameters["id"])
+    _refuse_attach(container)
+    raw = await websocket_stream.accept(exchange)
+    await _run_attach(container, exchange, raw, framed=False)
 
 
 async def _run_attach(

@@ -7,14 +7,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api import filters as filtering
-from orlop.engine.api.router import Route
+from orlop.engine.api.router import Route, bind
 from orlop.engine.api.times import to_text
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, NotImplementedYet
 from orlop.wire.docker.fields import Object
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from orlop.engine.api.exchange import Exchange
     from orlop.engine.engine import Engine
     from orlop.engine.volumes import Volume
@@ -27,15 +25,7 @@ ANONYMOUS_ONLY_SINCE = (1, 42)
 
 def routes(engine: Engine) -> list[Route]:
     """The rows of the route table that are answered here."""
-
-    def on(
-        method: str, pattern: str, handler: Callable[[Engine, Exchange], Awaitable[None]]
-    ) -> Route:
-        async def bound(exchange: Exchange) -> None:
-            await handler(engine, exchange)
-
-        return Route(method, pattern, bound)
-
+    on = bind(engine)
     return [
         on("GET", "/volumes", _list),
         on("POST", "/volumes/create", _create),

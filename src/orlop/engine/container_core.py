@@ -1,0 +1,162 @@
+"""What the rooms of one container share: its record, state, streams and owner, and who waits.
+
+`engine.container` is the container as others see it. What happens to it is told room by room in
+`container_start`, `container_end`, `container_restart`, `container_removal`, `container_root`,
+`container_health`, `container_changes` and `container_takeover`; each works on this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from orlop.engine import spec
+from orlop.engine.confinement import Confinement
+from orlop.engine.container_io import ContainerIO
+from orlop.engine.layout import Layout
+from orlop.engine.log_writer import LogWriter
+from orlop.engine.owner import Owner
+from orlop.engine.state import State, check_transition
+from orlop.lib.errors import OrlopError, ResourceExhausted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orlop.engine.config import ContainerConfig
+    from orlop.engine.exec_session import ExecSession
+    from orlop.engine.host import Host
+    from orlop.engine.images import Image
+    from orlop.engine.log_syslog import SyslogForwarder
+    from orlop.engine.record import Record
+
+DEFAULT_STOP_SIGNAL = "SIGTERM"
+
+
+class Core:
+    """See the module. Only operations of `owner` change what is here."""
+
+    def __init__(self, host: Host, record: Record) -> None:
+        self.host = host
+        self.record = record
+        self.layout = Layout(host.settings, record.id)
+        limits = record.config.log_limits or host.settings.log_limits
+        self.log = LogWriter(self.layout.logs, limits)
+        self.io = ContainerIO(
+            self.layout,
+            self.log,
+            keep=record.config.log_driver != "none",
+            tap=_make_tap(host, record),
+        )
+        self.execs: dict[str, ExecSession] = {}
+        self.owner = Owner(f"container {record.config.name}")
+        self.confinement = Confinement(host, self.layout, record)
+        self.exits = 0
+        """How often it has ended since this engine knows it."""
+        self.removed = False
+        self.started_s = 0.0
+        """When it was started last, on the monotonic clock."""
+        self._changed = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        return self.record.config.name
+
+    @property
+    def config(self) -> ContainerConfig:
+        return self.record.config
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it runs, or a policy is about to start it."""
+        return self.record.state.is_up or self.record.state is State.RESTARTING
+
+    def image(self) -> Image:
+        """The image it was made from.
+
+        Raises:
+            NotFound: it is no more.
+        """
+        return self.host.images.for_container(self.record.image_id, self.config.image)
+
+    def stop_signal(self) -> int:
+        name = self.config.stop_signal
+        if not name:
+            try:
+                name = self.image().stop_signal
+            except OrlopError:
+                name = ""
+        return spec.parse_signal(name or DEFAULT_STOP_SIGNAL)
+
+    async def userns_fd(self) -> int:
+        """A user namespace with the container's numbers; -1 if they are the host's.
+
+        Raises:
+            Internal: the kernel does not let us.
+        """
+        first_and_count = self.config.uid_map
+        return await self.host.user_namespaces.get(
+            (first_and_count[0], first_and_count[1]) if first_and_count else None
+        )
+
+    def set_state(self, state: State) -> None:
+        """Raises:
+        Conflict: the change has no meaning.
+        """
+        check_transition(self.record.state, state)
+        self.record.state = state
+        # A removal is told by what is no more: interrupted, it has not begun.
+        if state is not State.REMOVING:
+            self.save_state()
+        self.notify()
+
+    def notify(self) -> None:
+        """Have those look again who wait for something."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until *condition* holds; looked at after each change of state or health."""
+        while not condition():
+            await self._changed.wait()
+
+    def replace_config(self, config: ContainerConfig) -> None:
+        """Store another configuration."""
+        self.record.config = config
+        self._store(self.host.records.save)
+
+    def save_state(self) -> None:
+        """Store what has changed of the record besides its configuration."""
+        self._store(self.host.records.save_state)
+
+    def _store(self, save: Callable[[Record], None]) -> None:
+        try:
+            save(self.record)
+        except OSError as error:
+            # The container goes on; only a crash of the engine now would lose this change.
+            self.host.warn(f"cannot store the state of container {self.name}: {error}, ignoring")
+
+    async def flush(self) -> None:
+        """Wait until what is known of it is on disk, where it is to be.
+
+        Raises:
+            ResourceExhausted: the disk does not take it.
+        """
+        try:
+            await self.host.records.flush()
+        except OSError as error:
+            raise ResourceExhausted(f"cannot store container {self.name}: {error}") from error
+
+    def publish(self, action: str, extra: Mapping[str, str] | None = None) -> None:
+        """Tell the world, with the attributes Docker gives."""
+        attributes = {**dict(self.config.labels), "image": self.config.image, "name": self.name}
+        self.host.events.publish(
+            "container", action, self.record.id, {**attributes, **(extra or {})}
+        )
+
+
+def _make_tap(host: Host, record: Record) -> SyslogForwarder | None:
+    if record.config.log_driver != "syslog":
+        return None
+    from orlop.engine.log_syslog import SyslogForwarder
+
+    return SyslogForwarder(record, host.tasks)
