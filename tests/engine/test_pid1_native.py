@@ -155,6 +155,14 @@ def test_configuration_is_taken_at_run_time(machine: NativeMachine) -> None:
     _, shown = machine.request("GET", "/orlop/config")
     assert shown["config"]["hostname"] == "ship"
     assert shown["origins"]["hostname"].endswith("10.yml:1")
+    # What was whole once stands in for itself when it is broken.
+    (conf / "10.yml").write_text("hostname: [oops\n")
+    _, answer = machine.request("POST", "/orlop/config/reload")
+    assert any("10.yml:2:1: " in problem for problem in answer["problems"])
+    _, shown = machine.request("GET", "/orlop/config")
+    assert shown["config"]["hostname"] == "ship"
+    assert shown["origins"]["hostname"].endswith("conf.d%10.yml:1")
+    assert by_name(machine.request("GET", "/orlop/status")[1])["base"]["state"] == "disabled"
 
 
 def test_broken_definitions_do_not_stop_the_boot() -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "bench": "orlop.cli.host_bench",
     "size": "orlop.cli.host_size",
     "lock": "orlop.cli.host_lock",
+    "config": "orlop.cli.host_config",
     "clean": "orlop.cli.host_clean",
 }
 

@@ -38,6 +38,7 @@ from orlop.system import (
 )
 from orlop.system.boot_channel import PORT_NAME, find_port, uptime_s
 from orlop.system.conditions import Conditions
+from orlop.system.config_control import ConfigControl
 from orlop.system.machine import Machine, Phase, StageTime
 from orlop.system.parameters import kernel_consoles
 from orlop.system.power import Power, PowerAction
@@ -79,7 +80,7 @@ class Boot:
             stages=[StageTime(*stage) for stage in first.stages],
             hostname=parameters.hostname or early.DEFAULT_HOSTNAME,
         )
-        self.configuration = configuration.Configuration()
+        self.config = ConfigControl(self, first.command_line)
         self.conditions = Conditions(
             first.command_line,
             frozenset(parameters.disabled_services),
@@ -211,16 +212,8 @@ class Boot:
         self.machine.stage("state")
 
     async def _read_configuration(self) -> None:
-        root = "/var" if self.machine.state is None else self.machine.state.root
-        names = [] if self.machine.parameters.recovery else configuration.sources(root)
-        self._use_configuration(await configuration.load(self.children, names))
+        await self.config.read()
         self.machine.stage("config")
-
-    def _use_configuration(self, new: configuration.Configuration) -> None:
-        self.configuration = self.conditions.configuration = new
-        for problem in new.problems:
-            self.machine.warn(problem)
-        self.set_hostname(self.machine.parameters.hostname or new.hostname)
 
     def set_hostname(self, name: str | None) -> None:
         """Give the machine *name*, or what DHCP said, or the default; write /etc/hosts."""
@@ -259,15 +252,15 @@ class Boot:
         user_realm.prepare()
 
     async def _start_services(self) -> None:
-        found = definitions.collect(self.configuration)
+        found = definitions.collect(self.config.current)
         for problem in found.problems:
             self.machine.warn(problem)
         for problem in self.services.define(found.services, found.sources):
             self.machine.warn(problem)
         syslog = found.services.get("syslog")
         service_files.make_syslog_links((0, 0) if syslog is None else definitions.owner(syslog))
-        for definition in found.services.values():
-            self._write_service_configuration(definition)
+        for name in found.services:
+            self.config.write_service(name)
         self.services.watch()
         self.power.services = self.services
         if self._resumed is not None:
@@ -295,6 +288,7 @@ class Boot:
         else:
             machine.phase = Phase.READY
         machine.stage("ready")
+        self.tasks.start(self.config.keep_good(), "copies of the configuration")
         machine.channel.send(
             "ready",
             uptime_s=machine.stages[-1].uptime_s,
@@ -308,19 +302,7 @@ class Boot:
 
     def _prepare_service(self, definition: ServiceDefinition) -> None:
         """Make what a service needs in /run again, should it have vanished."""
-        self._write_service_configuration(definition)
-
-    def _write_service_configuration(self, definition: ServiceDefinition) -> bool:
-        if not definition.config.value or definition.config.value == "none":
-            return False
-        data = service_files.service_configuration(
-            definition.name,
-            self.configuration,
-            self.consoles(),
-            recovery=self.machine.parameters.recovery,
-        )
-        os.makedirs(f"{service_files.RUN}/config", mode=0o700, exist_ok=True)
-        return service_files.write_configuration(definition.name, data)
+        self.config.write_service(definition.name)
 
     def consoles(self) -> tuple[str, ...]:
         """Terminals for the console service."""
@@ -333,21 +315,10 @@ class Boot:
         self.machine.channel.send("service", name=name, state=service_state.value)
         log.debug("service %s is %s", name, service_state)
 
-    async def reload_configuration(self) -> list[str]:
-        """Read the configuration again and act on what changed; names of services affected."""
-        await self._read_configuration()
-        changed = [
-            name
-            for name in self.services.names()
-            if self._write_service_configuration(self.services.definition(name))
-        ]
-        await self.services.configuration_changed(changed)
-        return changed
-
     async def _follow_network_hostname(self) -> None:
         """Take the name that DHCP gives, unless somebody configured one."""
         async for _ in hostname.changes():
-            if self.machine.parameters.hostname is None and self.configuration.hostname is None:
+            if self.machine.parameters.hostname is None and self.config.current.hostname is None:
                 self.set_hostname(None)
 
     # Signals, re-execution, the end.
@@ -377,7 +348,7 @@ class Boot:
 
         async def work() -> None:
             await self._ensure_api_socket()
-            await self.reload_configuration()
+            await self.config.reload()
 
         self.tasks.start(work(), "reload")
 

@@ -1,14 +1,16 @@
 """The configuration worker: reads the sources, then parses and checks them without any privilege.
 
-A short-lived process of PID 1: `worker config SOURCE...`, each SOURCE `config:PATH` or
-`services:PATH`, in rising order of precedence. It reads all files first, as root, up to a limit;
-then gives up its user, groups, capabilities, network and most of its limits for good; only then
-does it look at the bytes. The answer is one JSON object on stdout:
+A short-lived process of PID 1: `worker config SOURCE...`, in rising order of precedence:
 
-    {"config": {...}, "origins": {"orlop.time.servers": "FILE:LINE"},
-     "services": {"NAME": {...}}, "problems": ["FILE:LINE: ..."]}
+    services:PATH   definitions of services
+    config:PATH     a document of the configuration
+    good:PATH       the document before it, as it was when it last was whole
+    cmdline:PATH    the kernel command line
 
-A file with an error counts for nothing and becomes a problem. The exit status is 0 then too.
+It reads all files first, as root, up to a limit; then gives up its user, groups, capabilities,
+network and most of its limits for good; only then does it look at the bytes. The answer is one JSON
+object on stdout: `wire.config.evaluate.Evaluation.answer`. A file with an error becomes a problem
+there. The exit status is 0 then too.
 """
 
 from __future__ import annotations
@@ -16,20 +18,27 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import OrlopError
-from orlop.system.config_schema import check_document, leaves, merge
-from orlop.wire.compose import parse_services, to_json
-from orlop.wire.located_yaml import MAX_LENGTH, LocatedYaml, parse_yaml
+from orlop.system.parameters import PARAMETERS, PREFIX, configuration_words
+from orlop.wire.config.evaluate import Evaluation, Source
+from orlop.wire.config.words import kernel_document
+from orlop.wire.located_yaml import MAX_LENGTH
 
 if TYPE_CHECKING:
-    from orlop.wire.compose_model import Json
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from orlop.wire.config.evaluate import Content
 
 NOBODY = 65534
 MEMORY_BYTES = 256 << 20
-CPU_S = 20
+CPU_S = 50
+SOURCE_CPU_S = 12.0
+"""For one source: 1 MiB of YAML takes ten seconds in an emulator."""
 MAX_SOURCES = 256
 
 PR_SET_NO_NEW_PRIVS = 38
@@ -38,20 +47,29 @@ CLONE_FLAGS = os.CLONE_NEWNET | os.CLONE_NEWIPC | os.CLONE_NEWUTS | os.CLONE_NEW
 
 def main(argv: list[str]) -> int:
     """Read, drop, parse, answer."""
-    sources = [(kind, path, _read(path)) for kind, _, path in map(_split, argv[:MAX_SOURCES])]
+    sources = read_sources(argv[:MAX_SOURCES])
     drop_privileges()
-    answer = json.dumps(evaluate(sources)).encode()
+    answer = json.dumps(evaluate_bounded(sources).answer()).encode()
     while answer:
         answer = answer[os.write(1, answer) :]
     return 0
 
 
-def _split(source: str) -> tuple[str, str, str]:
-    kind, _, path = source.partition(":")
-    return kind, "", path
+def read_sources(words: Sequence[str]) -> list[Source]:
+    """The files that *words* name, each read up to the limit."""
+    found: list[Source] = []
+    for word in words:
+        kind, _, path = word.partition(":")
+        content = _read(path)
+        if kind != "good":
+            found.append(Source(kind, path, content))
+        elif found and isinstance(content, bytes):
+            last = found.pop()
+            found.append(Source(last.kind, last.path, last.content, (path, content)))
+    return found
 
 
-def _read(path: str) -> bytes | OSError:
+def _read(path: str) -> Content:
     """The file, or why it cannot be read; one byte more than allowed shows that it is too long."""
     try:
         with open(path, "rb") as stream:
@@ -80,48 +98,31 @@ def drop_privileges() -> None:
         resource.setrlimit(limit, (value, value))
 
 
-def evaluate(sources: list[tuple[str, str, bytes | OSError]]) -> dict[str, Json]:
-    """Put *sources* (kind, path, content) together; pure."""
-    config: dict[str, Json] = {}
-    origins: dict[str, Json] = {}
-    services: dict[str, Json] = {}
-    problems: list[Json] = []
-    for kind, path, content in sources:
-        try:
-            document = _document(path, content)
-            if kind == "config":
-                checked = check_document(document)
-                config = merge(config, checked)
-                origins.update(
-                    (".".join(leaf), document.locate(leaf).removesuffix(": "))
-                    for leaf in leaves(checked)
-                )
-            else:
-                services.update(_services(path, document))
-        except OrlopError as error:
-            problems.append(f"{error}{f' ({error.hint})' if error.hint else ''}")
-    return {"config": config, "origins": origins, "services": services, "problems": problems}
+def evaluate_bounded(sources: Sequence[Source]) -> Evaluation:
+    """Put *sources* together; each has a limited time."""
+    signal.signal(signal.SIGPROF, _out_of_time)
+    found = Evaluation()
+    for source in sources:
+        signal.setitimer(signal.ITIMER_PROF, SOURCE_CPU_S)
+        if source.kind == "cmdline":
+            _add_command_line(found, source.content)
+        else:
+            found.add(source)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    return found
 
 
-def _document(path: str, content: bytes | OSError) -> LocatedYaml:
+def _out_of_time(_number: int, _frame: FrameType | None) -> None:
+    raise TimeoutError
+
+
+def _add_command_line(found: Evaluation, content: Content) -> None:
+    """Each word by itself: a mistake in one takes none of the others away."""
     if isinstance(content, OSError):
-        raise OrlopError(f"{path}: {content.strerror}")
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise OrlopError(f"{path}:{line}: not a text in UTF-8") from error
-    return parse_yaml(path, text.removeprefix("\ufeff"))
-
-
-def _services(path: str, document: LocatedYaml) -> dict[str, Json]:
-    """The definitions in one file, all or none; JSON is YAML, so one reader serves both."""
-    if not isinstance(document.data, dict):
-        raise OrlopError(f"{document.locate(())}must be a map with `services:`")
-    return {
-        service.name: {"file": path, "definition": to_json(service)}
-        for service in parse_services(document.data, document.locate)
-    }
+        return
+    names = [PREFIX + row.key for row in PARAMETERS]
+    for name, value in configuration_words(content.decode(errors="replace")):
+        found.add_word(partial(kernel_document, name, value, names))
 
 
 if __name__ == "__main__":

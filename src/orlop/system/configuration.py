@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import OrlopError
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
     from orlop.lib.children import Children
     from orlop.wire.compose_model import Json, ServiceDefinition
+
+BASE = "/var/lib/orlop"
+
+DATA_SOURCES = "/run/orlop/cloud"
+"""Where documents are put that were found on a disk, in a network or in the firmware."""
 
 FIRMWARE_FILE = "/sys/firmware/qemu_fw_cfg/by_name/opt/org.orlop/config/raw"
 
@@ -40,6 +45,10 @@ class Configuration:
     services: Mapping[str, ServiceDefinition] = field(default_factory=dict)
     service_files: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    """What is in force and should be written differently."""
+    good: Mapping[str, str] = field(default_factory=dict)
+    """Sources that are whole and not as their copies are, with their content."""
 
     def get(self, key: str) -> Json:
         """The value at the dotted *key*, None when it is not set."""
@@ -66,14 +75,37 @@ class Configuration:
         return not isinstance(entry, dict) or entry.get("enabled") is not False
 
 
-def sources(root: str = "/var", firmware_file: str = FIRMWARE_FILE) -> list[str]:
+def sources(
+    root: str = "/var",
+    firmware_file: str = FIRMWARE_FILE,
+    *,
+    data_sources: str = DATA_SOURCES,
+    command_line: bool = False,
+) -> list[str]:
     """What the worker has to read, in rising order of precedence; *root* is the state's."""
     base = f"{root}/lib/orlop"
-    found = [f"services:{path}" for path in _files(f"{base}/services", (".json", ".yml", ".yaml"))]
-    found += [f"config:{path}" for path in _files(f"{base}/conf.d", (".yml", ".yaml"))]
+    endings = (".yml", ".yaml")
+    found = [f"services:{path}" for path in _files(f"{base}/services", (".json", *endings))]
+    for path in _files(f"{base}/conf.d", endings):
+        found += _with_copy(path, base)
+    if command_line:
+        found.append("cmdline:/proc/cmdline")
+    for path in _files(data_sources, endings):
+        found += _with_copy(path, base)
     if os.path.exists(firmware_file):
-        found.append(f"config:{firmware_file}")
+        found += _with_copy(firmware_file, base)
     return found
+
+
+def _with_copy(path: str, base: str) -> list[str]:
+    """*path* as a source, and the copy of what it last was, if there is one."""
+    copy = copy_path(path, base)
+    return [f"config:{path}"] + ([f"good:{copy}"] if os.path.exists(copy) else [])
+
+
+def copy_path(path: str, base: str) -> str:
+    """Where the last good content of source *path* is kept below *base*."""
+    return f"{base}/config/good/{path.removeprefix('/').replace('/', '%')}"
 
 
 def _files(directory: str, endings: tuple[str, ...]) -> list[str]:
@@ -100,11 +132,42 @@ async def load(children: Children, names: list[str]) -> Configuration:
     if not names:
         return Configuration()
     try:
-        answer = await _ask_worker(children, names)
-    except (OrlopError, OSError, ValueError, TimeoutError) as error:
-        text = str(error) or type(error).__name__
-        return Configuration(problems=(f"configuration cannot be read: {text}",))
-    return parse_answer(answer)
+        return parse_answer(await _ask_worker(children, names))
+    except _FAILURES as error:
+        return await _load_one_by_one(children, names, error)
+
+
+_FAILURES = (OrlopError, OSError, ValueError, TimeoutError)
+
+
+async def _load_one_by_one(
+    children: Children, names: list[str], failure: Exception
+) -> Configuration:
+    """The worker has died of one of *names*: find out which, and do without it."""
+    problems: list[str] = []
+    left: list[str] = []
+    for source in names:
+        kind, _, path = source.partition(":")
+        if kind == "good":
+            continue  # it was whole: if its source is now, nobody needs it
+        try:
+            await _ask_worker(children, [source])
+            left.append(source)
+        except _FAILURES as error:
+            problems.append(f"{path}:1: cannot be read: {_text(error)}")
+            follower = names[names.index(source) + 1 :][:1]
+            left += [f"config:{name[5:]}" for name in follower if name.startswith("good:")]
+    if not problems:
+        problems.append(f"configuration cannot be read: {_text(failure)}")
+    try:
+        found = parse_answer(await _ask_worker(children, left))
+    except _FAILURES as error:
+        return Configuration(problems=(*problems, f"configuration cannot be read: {_text(error)}"))
+    return replace(found, problems=(*problems, *found.problems))
+
+
+def _text(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def parse_answer(answer: Mapping[str, Json]) -> Configuration:
@@ -124,6 +187,8 @@ def parse_answer(answer: Mapping[str, Json]) -> Configuration:
         definitions,
         files,
         tuple(problems),
+        tuple(str(notice) for notice in _list(answer.get("notices"))),
+        {path: str(text) for path, text in _map(answer.get("good")).items()},
     )
 
 

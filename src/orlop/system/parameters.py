@@ -1,8 +1,9 @@
 """The `orlop.*` keys of the kernel command line: a table, its reader, and what was wrong.
 
-docs/kernel-parameters.md is checked against this table by a unit test. A key that is not in the
-table, or a value that is not understood, becomes a warning on the console and in the status; it
-never stops the boot and is never dropped silently.
+docs/kernel-parameters.md is checked against this table by a unit test. A value that is not
+understood becomes a warning on the console and in the status; it never stops the boot and is never
+dropped silently. A key that is not in the table is one of the configuration, or wrong: the
+configuration worker knows.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PREFIX = "orlop."
+CONFIGURATION_PREFIXES = (PREFIX, "rancher.", "cc.")
 
 _DEFAULT_WATCHDOG_S = 60
 _DEFAULT_SHUTDOWN_S = 90
@@ -198,15 +200,12 @@ def split_command_line(text: str) -> list[tuple[str, str | None]]:
 def parse_parameters(command_line: str) -> Parameters:
     """Read the `orlop.*` keys of *command_line*; what is wrong with them is in `warnings`."""
     found = Parameters()
-    rows = {row.key: row for row in PARAMETERS}
+    rows = {PREFIX + row.key: row for row in PARAMETERS}
     warnings: list[str] = []
     values: list[tuple[str, str]] = []
     for name, value in split_command_line(command_line):
-        if name == PREFIX[:-1] or not name.startswith(PREFIX):
-            continue
-        row = rows.get(name.removeprefix(PREFIX))
+        row = rows.get(name)
         if row is None:
-            warnings.append(f"unknown kernel parameter {name}, ignoring{_guess(name, rows)}")
             continue
         values.append((name, value or ""))
         try:
@@ -216,6 +215,16 @@ def parse_parameters(command_line: str) -> Parameters:
     return replace(found, values=tuple(values), warnings=tuple(warnings))
 
 
+def configuration_words(command_line: str) -> list[tuple[str, str | None]]:
+    """The words of *command_line* that are keys of the configuration, or meant to be one."""
+    own = {PREFIX + row.key for row in PARAMETERS}
+    return [
+        (name, value)
+        for name, value in split_command_line(command_line)
+        if name.startswith(CONFIGURATION_PREFIXES) and name not in own
+    ]
+
+
 def kernel_consoles(command_line: str) -> tuple[str, ...]:
     """Devices named by `console=`, in order, without options such as `,115200n8`."""
     return tuple(
@@ -223,10 +232,3 @@ def kernel_consoles(command_line: str) -> tuple[str, ...]:
         for key, value in split_command_line(command_line)
         if key == "console" and value
     )
-
-
-def _guess(name: str, rows: dict[str, Parameter]) -> str:
-    from difflib import get_close_matches  # costs time to import, and only a typing error needs it
-
-    close = get_close_matches(name.removeprefix(PREFIX), list(rows), n=1)
-    return f" (did you mean {PREFIX}{close[0]}?)" if close else ""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from orlop.engine.api.exchange import Exchange
     from orlop.system.boot import Boot
 
-_TRUE = frozenset({"1", "true", "yes", "on", ""})
-
 
 def make_routes(boot: Boot) -> Sequence[Route]:
     """The routes for the machine that *boot* runs."""
@@ -57,12 +55,12 @@ class _Handlers:
         await exchange.respond_json(200, {"stages": status.stages(self._boot.machine)})
 
     async def config(self, exchange: Exchange) -> None:
-        await exchange.respond_json(200, status.shown_configuration(self._boot.configuration))
+        await exchange.respond_json(200, status.shown_configuration(self._boot.config.current))
 
     async def reload(self, exchange: Exchange) -> None:
         self._refuse_while_stopping()
-        changed = await self._boot.reload_configuration()
-        problems = list(self._boot.configuration.problems)
+        changed = await self._boot.config.reload()
+        problems = list(self._boot.config.current.problems)
         await exchange.respond_json(200, {"changed": [*changed], "problems": [*problems]})
 
     async def dmesg(self, exchange: Exchange) -> None:
@@ -111,7 +109,7 @@ class _Handlers:
         self._boot.reexec_soon()
 
     async def _end(self, exchange: Exchange, action: PowerAction) -> None:
-        force = exchange.query.get("force", "0") in _TRUE
+        force = exchange.flag("force")
         await exchange.respond_json(202, {"action": action.value, "force": force})
         self._boot.power.request(action, "asked for through the API", force=force)
 

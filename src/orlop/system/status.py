@@ -125,6 +125,7 @@ def shown_configuration(configuration: Configuration) -> dict[str, Json]:
         "config": hide_secrets(dict(configuration.data)),
         "origins": dict(configuration.origins),
         "problems": list(configuration.problems),
+        "notices": list(configuration.notices),
     }
 
 

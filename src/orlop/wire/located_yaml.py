@@ -41,16 +41,14 @@ class LocatedYaml:
         """
         steps: list[str] = []
         for element in path:
-            steps += (
-                _INDEX.sub(r".\1", element).split(".") if element not in self._keys() else [element]
-            )
+            if (*steps, element) in self.lines:
+                steps.append(element)
+            else:
+                steps += _INDEX.sub(r".\1", element).split(".")
         while steps and tuple(steps) not in self.lines:
             steps.pop()
         line = self.lines.get(tuple(steps))
         return f"{self.name}: " if line is None else f"{self.name}:{line}: "
-
-    def _keys(self) -> set[str]:
-        return {key for path in self.lines for key in path}
 
 
 def parse_yaml(name: str, text: str) -> LocatedYaml:
@@ -60,20 +58,42 @@ def parse_yaml(name: str, text: str) -> LocatedYaml:
         InvalidArgument: not YAML, or outside the bounds above; says file, line and column.
     """
     if len(text) > MAX_LENGTH:
-        raise InvalidArgument(f"{name}: longer than {MAX_LENGTH} bytes")
+        line = text.count("\n", 0, MAX_LENGTH) + 1
+        raise InvalidArgument(f"{name}:{line}: longer than {MAX_LENGTH} characters")
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark is not None else name
         raise InvalidArgument(f"{place}: {error.problem or error.context}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise InvalidArgument(f"{name}:{line}: a character that YAML forbids") from error
     except yaml.YAMLError as error:
         raise InvalidArgument(f"{name}: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise InvalidArgument(f"{name}: nested deeper than {MAX_DEPTH}") from error
     builder = _Builder(name)
     data = None if node is None else builder.build(node, ())
     return LocatedYaml(name, data, builder.lines)
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # without types
+    """Meets the limits while it reads: neither the stack nor the memory is for the input to use."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+        self._depth += 1
+        self._nodes += 1
+        mark = self.peek_event().start_mark
+        if self._depth > MAX_DEPTH + 1:
+            raise yaml.MarkedYAMLError(None, None, f"nested deeper than {MAX_DEPTH}", mark)
+        if self._nodes > MAX_VALUES:
+            raise yaml.MarkedYAMLError(None, None, f"more than {MAX_VALUES} values", mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 class _Builder:

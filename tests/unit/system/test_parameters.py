@@ -7,6 +7,7 @@ import pytest
 from orlop.system.parameters import (
     PARAMETERS,
     Parameters,
+    configuration_words,
     kernel_consoles,
     parse_parameters,
     split_command_line,
@@ -42,11 +43,6 @@ def test_every_key() -> None:
 @pytest.mark.parametrize(
     ("line", "warning"),
     [
-        (
-            "orlop.debugg",
-            "unknown kernel parameter orlop.debugg, ignoring (did you mean orlop.debug?)",
-        ),
-        ("orlop.x=1", "unknown kernel parameter orlop.x, ignoring"),
         ("orlop.state=sda1", "kernel parameter orlop.state=sda1: must be none"),
         ("orlop.watchdog=-1", "kernel parameter orlop.watchdog=-1: must be a number"),
         ("orlop.hostname=-a", "kernel parameter orlop.hostname=-a: must be a host name"),
@@ -61,6 +57,15 @@ def test_reported_never_ignored_silently(line: str, warning: str) -> None:
 
 def test_a_bad_value_leaves_the_default() -> None:
     assert parse_parameters("orlop.watchdog=soon").watchdog_s == Parameters().watchdog_s
+
+
+def test_words_of_the_configuration() -> None:
+    line = "quiet orlop.debug orlop.debugg rancher.x=[a] cc.hostname=b orlopx=1 -- orlop.y"
+    assert configuration_words(line) == [
+        ("orlop.debugg", None),
+        ("rancher.x", "[a]"),
+        ("cc.hostname", "b"),
+    ]
 
 
 def test_splitting() -> None:

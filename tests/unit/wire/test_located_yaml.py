@@ -69,10 +69,10 @@ def test_crlf_and_empty() -> None:
         ("x: &x {a: 1}\ny:\n  <<: *x\n", r"^f:3:3: merge keys"),
         ("a: *nobody\n", r"^f:1:4: "),
         ("a: 1\n---\nb: 2\n", r"^f:2:1: "),
-        ("a: \x00", r"^f: "),
+        ("a: \x00", r"^f:1: "),
         ("[" * 60 + "]" * 60, r"nested deeper"),
         ("[" * 20000, r"nested deeper"),
-        ("a" * (MAX_LENGTH + 1), r"longer than"),
+        ("a" * (MAX_LENGTH + 1), r"^f:1: longer than"),
         ("\n".join(["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"] + [
             f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 8)
         ]), r"more than \d+ values"),

@@ -1,16 +1,13 @@
-"""The machine configuration: every key, every kind of mistake, and what the worker answers."""
+"""Documents of the machine configuration: every key, every kind of mistake, and how they merge."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orlop.lib.errors import InvalidArgument
-from orlop.system.config_schema import KEYS, check_document, leaves, merge
-from orlop.system.config_worker import evaluate
+from orlop.wire.config.document import check_document, leaves, merge, path_of, settle
 from orlop.wire.located_yaml import parse_yaml
 
-DOCUMENT = Path(__file__).parents[3] / "docs/configuration.md"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0aKmPL9Ysrw6Kb0eIn0V0Q3e0XQ5l6yq9u3r0Yb5Zt me"
 
 FULL = f"""\
@@ -43,7 +40,7 @@ orlop:
 
 
 def check(text: str) -> dict[str, Any]:
-    return check_document(parse_yaml("c.yml", text))
+    return check_document(parse_yaml("c.yml", text)).data
 
 
 def test_every_key() -> None:
@@ -153,46 +150,30 @@ def test_merging() -> None:
     assert under == {"a": {"b": 1, "c": [1]}, "d": 1}
 
 
-def test_worker_merges_in_order_and_names_origins() -> None:
-    answer = evaluate([
-        ("config", "a.yml", b"hostname: one\norlop:\n  time:\n    servers: [a]\n"),
-        ("config", "b.yml", b"hostname: two\n"),
-    ])  # fmt: skip
-    assert answer["config"] == {"hostname": "two", "orlop": {"time": {"servers": ["a"]}}}
-    assert answer["origins"] == {"hostname": "b.yml:1", "orlop.time.servers": "a.yml:4"}
-    assert answer["problems"] == []
+def test_lists_are_added_to_on_request() -> None:
+    under, over = check("orlop: {time: {pools: [a, b]}}"), check("orlop: {time: {pools+: [b, c]}}")
+    assert merge(under, over) == {"orlop": {"time": {"pools": ["a", "b", "c"]}}}
+    assert settle(merge({}, over)) == {"orlop": {"time": {"pools": ["b", "c"]}}}
+    twice = merge(over, check("orlop: {time: {pools+: [d]}}"))
+    assert settle(merge(under, twice)) == {"orlop": {"time": {"pools": ["a", "b", "c", "d"]}}}
+    assert merge(over, under) == under
+    for text, problem in (
+        ("hostname+: x", r"c.yml:1: configuration: hostname\+: only a list can be added to"),
+        ("orlop: {time: {pools: [a], pools+: [b]}}", "is here beside pools"),
+        ("orlop: {tim+: {}}", "unknown key"),
+    ):
+        with pytest.raises(InvalidArgument, match=problem):
+            check(text)
 
 
-def test_worker_leaves_out_a_bad_file_as_a_whole() -> None:
-    answer = evaluate([
-        ("config", "good.yml", b"hostname: good\n"),
-        ("config", "bad.yml", b"hostname: bad\ntime: 1\n"),
-        ("config", "binary.yml", b"a: 1\n\xff\xfe"),
-        ("config", "gone.yml", OSError(2, "No such file or directory")),
-        ("config", "long.yml", b"#" * (1 << 20) + b"\n"),
-        ("services", "s.yml", b"services:\n  web:\n    imagee: x\n"),
-        ("services", "t.yml", b"- 1\n"),
-        ("services", "u.json", b'{"services": {"web": {"image": "console"}}}'),
-    ])  # fmt: skip
-    assert answer["config"] == {"hostname": "good"}
-    problems = answer["problems"]
-    assert isinstance(problems, list)
-    assert [str(problem).split(": ")[0] for problem in problems] == [
-        "bad.yml:2",
-        "binary.yml:2",
-        "gone.yml",
-        "long.yml",
-        "s.yml:3",
-        "t.yml:1",
-    ]
-    assert "service web: imagee: unknown key (did you mean image?)" in str(problems[4])
-    services = answer["services"]
-    assert isinstance(services, dict)
-    assert list(services) == ["web"]
-
-
-def test_document_has_every_key() -> None:
-    text = DOCUMENT.read_text()
-    for key in KEYS:
-        line = f"| `{key.path}` | {key.form} | {key.what} |"
-        assert line in text, f"{DOCUMENT.name} lacks: {line}"
+def test_keys_in_one_word() -> None:
+    assert path_of("hostname") == ("hostname",)
+    assert path_of("orlop.time") == ("orlop", "time")
+    interfaces = ("orlop", "network", "interfaces")
+    assert path_of("orlop.network.interfaces.eth0") == (*interfaces, "eth0")
+    assert path_of("orlop.network.interfaces.eth0.100.mtu") == (*interfaces, "eth0.100", "mtu")
+    assert path_of("ssh_authorized_keys+") == ("ssh_authorized_keys+",)
+    for wrong, hint in (("hostnam", "hostname"), ("orlop.time.server", "servers"), ("x.y", "")):
+        with pytest.raises(InvalidArgument) as caught:
+            path_of(wrong)
+        assert hint in (caught.value.hint or "")

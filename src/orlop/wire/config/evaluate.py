@@ -1,0 +1,146 @@
+"""All sources of the configuration put together: what is in force, from where, and what is wrong.
+
+Each source is whole in force or not at all. One that is broken counts as it was when it last was
+whole, if a copy of that is given, else for nothing. Pure; input may be hostile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import OrlopError
+from orlop.wire.compose import parse_services, to_json
+from orlop.wire.config.document import APPEND, check_document, merge, settle
+from orlop.wire.located_yaml import LocatedYaml, parse_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from orlop.wire.compose_model import Json
+    from orlop.wire.config.document import Checked
+    from orlop.wire.config.table import Path
+
+    type Content = bytes | OSError
+
+KERNEL = "kernel parameter"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of *kind* `config` or `services`; *good* is the last content of it that was whole."""
+
+    kind: str
+    path: str
+    content: Content
+    good: tuple[str, bytes] | None = None
+    """Path and content of the copy."""
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """The sum of sources, in rising order of precedence."""
+
+    config: dict[str, Json] = field(default_factory=dict)
+    origins: dict[Path, str] = field(default_factory=dict)
+    services: dict[str, Json] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    good: dict[str, str] = field(default_factory=dict)
+    """Sources that are whole and not as their copies are: what to copy."""
+
+    def add(self, source: Source) -> None:
+        """Lay *source* upon what there is."""
+        if source.kind == "services":
+            self._attempt(source.path, lambda: self._add_services(source))
+        elif self._attempt(
+            source.path, lambda: self.add_checked(check(source.path, source.content))
+        ):
+            if isinstance(source.content, bytes) and (
+                source.good is None or source.good[1] != source.content
+            ):
+                self.good[source.path] = source.content.decode()
+        elif source.good is not None:
+            path, content = source.good
+            if self._attempt(path, lambda: self.add_checked(check(path, content))):
+                self.problems[-1] += "; it counts as it was before that"
+
+    def add_word(self, document: Callable[[], LocatedYaml]) -> None:
+        """Lay one kernel parameter upon what there is, or report it."""
+        self._attempt(KERNEL, lambda: self.add_checked(check_document(document())))
+
+    def add_checked(self, checked: Checked) -> None:
+        """Lay a document upon what there is."""
+        self.config = merge(self.config, checked.data)
+        for leaf, place in checked.origins.items():
+            name = (*leaf[:-1], leaf[-1].removesuffix(APPEND))
+            below = self.origins.get(name)
+            self.origins[name] = f"{below}, {place}" if name != leaf and below else place
+        self.notices += [notice.text for notice in checked.notices]
+
+    def _attempt(self, path: str, step: Callable[[], None]) -> bool:
+        try:
+            step()
+        except OrlopError as error:
+            self.problems.append(f"{error}{f' ({error.hint})' if error.hint else ''}")
+        except (MemoryError, TimeoutError):
+            self.problems.append(f"{path}:1: takes too long or too much memory to read")
+        else:
+            return True
+        return False
+
+    def _add_services(self, source: Source) -> None:
+        """The definitions in one file, all or none; JSON is YAML, so one reader serves both."""
+        document = read(source.path, source.content)
+        if not isinstance(document.data, dict):
+            raise OrlopError(f"{document.locate(())}must be a map with `services:`")
+        found: dict[str, Json] = {
+            service.name: {"file": source.path, "definition": to_json(service)}
+            for service in parse_services(document.data, document.locate)
+        }
+        self.services.update(found)
+
+    def answer(self) -> dict[str, Json]:
+        """What PID 1 takes over."""
+        origins: dict[str, Json] = {".".join(leaf): place for leaf, place in self.origins.items()}
+        return {
+            "config": settle(self.config),
+            "origins": origins,
+            "services": self.services,
+            "problems": [*self.problems],
+            "notices": [*self.notices],
+            "good": dict(self.good),
+        }
+
+
+def evaluate(sources: Sequence[Source]) -> Evaluation:
+    """Put *sources* together, in rising order of precedence."""
+    found = Evaluation()
+    for source in sources:
+        found.add(source)
+    return found
+
+
+def read(path: str, content: Content) -> LocatedYaml:
+    """The one YAML document in a file.
+
+    Raises:
+        OrlopError: it cannot be read, is no text or no YAML; says file and line.
+    """
+    if isinstance(content, OSError):
+        raise OrlopError(f"{path}: {content.strerror}")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise OrlopError(f"{path}:{line}: not a text in UTF-8") from error
+    return parse_yaml(path, text.removeprefix("\ufeff"))
+
+
+def check(path: str, content: Content) -> Checked:
+    """A file's content, checked.
+
+    Raises:
+        OrlopError: as `read` and `check_document` do.
+    """
+    return check_document(read(path, content))

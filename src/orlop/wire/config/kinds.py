@@ -1,0 +1,193 @@
+"""What the values of configuration keys may be: one `Kind` for each, with its check.
+
+A check takes the value of a key from its mapping and returns it in normal form, or fails with file,
+line and key. Beside it stand the same in words, for documents, and as JSON Schema, for editors. The
+schema may allow more than the check, never less. Pure; input may be hostile.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orlop.wire.compose_model import Json
+    from orlop.wire.compose_values import Fields
+
+    type Check = Callable[[Fields, str], Json]
+
+_HOSTNAME = re.compile(r"(?=.{1,64}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+                       r"(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")  # fmt: skip
+_REMOTE = re.compile(r"(udp|tcp)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?")
+_TIME_SERVER = re.compile(
+    r"(\[[0-9a-fA-F:.]+\]|[^\s:]+|[0-9a-fA-F:.]+)(?::(\d{1,5}))?( key \d{1,10})?"
+)
+_TIME_KEY = re.compile(
+    r"\d{1,10} (MD5|SHA1|SHA256|SHA384|SHA512|AES128|AES256) (HEX:[0-9A-Fa-f]+|ASCII:\S+)"
+)
+_KEY_TYPE = re.compile(r"(ssh-|ecdsa-|sk-ssh-|sk-ecdsa-)[a-z0-9@.-]+")
+
+_STRING: Mapping[str, Json] = {"type": "string"}
+_STRINGS: Mapping[str, Json] = {"type": ["array", "string"], "items": {"type": "string"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """*form* says in words what the value is, *schema* the same as JSON Schema."""
+
+    form: str
+    schema: Mapping[str, Json]
+    check: Check
+
+    @property
+    def is_list(self) -> bool:
+        """Whether `KEY+` may append to it."""
+        return "items" in self.schema
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a value given as one word is that word, whatever YAML would make of it."""
+        return self.schema.get("type") == "string"
+
+
+def _hostname(fields: Fields, key: str) -> Json:
+    text = fields.string(key)
+    if _HOSTNAME.fullmatch(text) is None:
+        fields.fail(key, f"must be a host name, not {text!r}")
+    return text
+
+
+def _ssh_keys(fields: Fields, key: str) -> Json:
+    found: list[Json] = []
+    for index, item in enumerate(fields.strings(key)):
+        text = " ".join(item.split())
+        words = text.split(" ")
+        start = next((n for n, word in enumerate(words) if _KEY_TYPE.fullmatch(word)), None)
+        if start is None or len(words) < start + 2 or not _is_base64(words[start + 1]):
+            fields.fail(
+                f"{key}[{index}]", "is no public key (a line such as ssh-ed25519 AAAA... name)"
+            )
+        if text not in found:
+            found.append(text)
+    return found
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, validate=True)) >= 16
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _boolean(fields: Fields, key: str) -> Json:
+    return fields.boolean(key)
+
+
+def _networks(fields: Fields, key: str) -> Json:
+    """Addresses with a prefix length; one without is taken as a host's own."""
+    found: list[Json] = []
+    for index, text in enumerate(fields.strings(key)):
+        try:
+            found.append(str(ipaddress.ip_interface(text)))
+        except ValueError:
+            fields.fail(f"{key}[{index}]", f"must be an address such as 192.0.2.7/24, not {text!r}")
+    return found
+
+
+def _address(version: int) -> Check:
+    def check(fields: Fields, key: str) -> Json:
+        text = fields.string(key)
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            fields.fail(key, f"must be an IPv{version} address, not {text!r}")
+        if address.version != version:
+            fields.fail(key, f"must be an IPv{version} address, not {text!r}")
+        return str(address)
+
+    return check
+
+
+def _addresses(fields: Fields, key: str) -> Json:
+    found: list[Json] = []
+    for index, text in enumerate(fields.strings(key)):
+        try:
+            found.append(str(ipaddress.ip_address(text)))
+        except ValueError:
+            fields.fail(f"{key}[{index}]", f"must be an address, not {text!r}")
+    return found
+
+
+def _host_names(fields: Fields, key: str) -> Json:
+    """Names or addresses of other machines."""
+    found: list[Json] = []
+    for index, text in enumerate(fields.strings(key)):
+        if not _is_host(text):
+            fields.fail(f"{key}[{index}]", f"must be a host name or address, not {text!r}")
+        found.append(text)
+    return found
+
+
+def _time_servers(fields: Fields, key: str) -> Json:
+    """`HOST`, `HOST:PORT` or `[V6]:PORT`, each with ` key ID` behind it if it is authenticated."""
+    found: list[Json] = []
+    for index, text in enumerate(fields.strings(key)):
+        match = _TIME_SERVER.fullmatch(text)
+        if match is None or not (_is_host(match[1]) and 0 < int(match[2] or 123) < 65536):
+            fields.fail(f"{key}[{index}]", f"must be a host, with a port or key, not {text!r}")
+        found.append(text)
+    return found
+
+
+def _is_host(text: str) -> bool:
+    if _HOSTNAME.fullmatch(text) is not None:
+        return True
+    try:
+        ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _time_keys(fields: Fields, key: str) -> Json:
+    """`ID TYPE SECRET` as chrony's key file has them."""
+    found: list[Json] = []
+    for index, text in enumerate(fields.strings(key)):
+        if _TIME_KEY.fullmatch(text) is None:
+            fields.fail(f"{key}[{index}]", "must be ID TYPE SECRET, such as: 1 SHA256 HEX:...")
+        found.append(text)
+    return found
+
+
+def _remote(fields: Fields, key: str) -> Json:
+    text = fields.string(key)
+    match = _REMOTE.fullmatch(text)
+    if match is None or int((match[3] or ":514")[1:]) not in range(1, 65536):
+        fields.fail(key, f"must be udp://HOST:PORT or tcp://HOST:PORT, not {text!r}")
+    return text
+
+
+def number(low: int, high: int) -> Kind:
+    """A whole number from *low* to *high*."""
+    schema: Mapping[str, Json] = {"type": "integer", "minimum": low, "maximum": high}
+    return Kind(f"{low} to {high}", schema, lambda fields, key: fields.integer(key, low, high))
+
+
+HOSTNAME = Kind("host name", {**_STRING, "maxLength": 64}, _hostname)
+SSH_KEYS = Kind("list of public keys", _STRINGS, _ssh_keys)
+BOOLEAN = Kind("true, false", {"type": "boolean"}, _boolean)
+NETWORKS = Kind("list of ADDRESS/LENGTH", _STRINGS, _networks)
+IPV4_ADDRESS = Kind("IPv4 address", _STRING, _address(4))
+IPV6_ADDRESS = Kind("IPv6 address", _STRING, _address(6))
+ADDRESSES = Kind("list of addresses", _STRINGS, _addresses)
+DOMAINS = Kind("list of domains", _STRINGS, _host_names)
+HOSTS = Kind("list of hosts", _STRINGS, _host_names)
+TIME_SERVERS = Kind("list of HOST[:PORT] [key ID]", _STRINGS, _time_servers)
+TIME_KEYS = Kind("list of ID TYPE SECRET", _STRINGS, _time_keys)
+REMOTE = Kind("udp://HOST:PORT, tcp://HOST:PORT", _STRING, _remote)

@@ -1,0 +1,92 @@
+"""The table of keys as texts: Markdown for docs/configuration.md, a man page, one key. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orlop.wire.config.table import KEYS
+
+if TYPE_CHECKING:
+    from orlop.wire.config.table import Key
+
+_HEAD = """\
+| key | value | default | takes effect | what it is |
+|---|---|---|---|---|
+"""
+
+_MAN_HEAD = """\
+.TH ORLOP-CONFIG 5 "" Orlop "Orlop's file formats"
+.SH NAME
+orlop-config \\- the configuration of a machine that runs Orlop
+.SH SYNOPSIS
+.nf
+/var/lib/orlop/conf.d/*.yml
+/var/lib/orlop/config.yml
+.fi
+.SH DESCRIPTION
+One YAML document, in as many files as one likes. A later file wins: maps merge, lists and values
+replace; a list whose key has a
+.B +
+behind it is added to what is there. A file with an error counts for nothing.
+.B orlop config validate
+checks one.
+.SH KEYS
+"""
+
+
+def markdown() -> str:
+    """The rows of all keys as a table."""
+    return _HEAD + "".join(
+        f"| `{key.path}` | {key.kind.form} | {key.default} | {key.applies} | {describe(key)} |\n"
+        for key in KEYS
+    )
+
+
+def describe(key: Key) -> str:
+    """What *key* is, whether it is secret, an example, and what others call it."""
+    parts = [key.what]
+    if key.secret:
+        parts.append("Secret.")
+    parts.append(f"Example: `{key.example}`.")
+    if key.rancher:
+        parts.append(f"RancherOS: {', '.join(f'`{alias}`' for alias in key.rancher)}.")
+    return " ".join(parts)
+
+
+def explain(key: Key) -> list[str]:
+    """*key* in lines for a terminal."""
+    rows = [
+        ("value", key.kind.form),
+        ("default", key.default),
+        ("example", key.example),
+        ("applies", str(key.applies)),
+        ("secret", "yes" if key.secret else ""),
+        ("RancherOS", ", ".join(key.rancher)),
+    ]
+    return [key.path, f"  {key.what}"] + [
+        f"  {name + ':':<11}{text}" for name, text in rows if text
+    ]
+
+
+def man_page() -> str:
+    """orlop-config(5)."""
+    return _MAN_HEAD + "".join(_man_entry(key) for key in KEYS)
+
+
+def _man_entry(key: Key) -> str:
+    lines = [".TP", f".B {_roff(key.path)}", _roff(key.what)]
+    lines += [f"Value: {_roff(key.kind.form)}."]
+    if key.default:
+        lines.append(f"Default: {_roff(key.default)}.")
+    lines.append(f"A change takes effect {_roff(str(key.applies))}.")
+    if key.secret:
+        lines.append("Secret.")
+    lines += [".br", "Example:", f".I {_roff(key.example)}"]
+    if key.rancher:
+        lines += [".br", f"RancherOS: {_roff(', '.join(key.rancher))}"]
+    return "\n".join(lines) + "\n"
+
+
+def _roff(text: str) -> str:
+    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped

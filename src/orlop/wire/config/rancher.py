@@ -1,0 +1,245 @@
+"""What RancherOS and cloud-init call things: aliases of our keys, and what is left out and why.
+
+A `rancher:` tree is read as if it said the same with our keys, and each key gets a notice that
+names ours. What has no equal here is left out with a notice that says why: a machine that comes
+with such a document boots with the rest of it. Pure.
+
+Sources: RancherOS 1.5.8 config/types.go; cloud-init 25 config modules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import InvalidArgument
+from orlop.wire.compose_values import nearest
+from orlop.wire.config.table import KEYS, NAME, NAMES, fits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orlop.wire.config.table import Key, Path
+    from orlop.wire.located_yaml import LocatedYaml
+
+ROOT = "rancher"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a person should know about a document that is in force. *text* begins with its
+    place; *ignored* says that what it is about counts for nothing."""
+
+    text: str
+    ignored: bool
+
+
+_PARAMETER = "is a kernel parameter here: "
+_SERVICES = "system services are described in files of /var/lib/orlop/services"
+_ENGINE = "the engines are part of the image, and run with the image's settings"
+_NO_SHELL = "what has to run is a service or a container"
+
+LEFT_OUT: Mapping[str, str] = {
+    "rancher.autologin": "the console asks for no password",
+    "rancher.bootstrap": _SERVICES,
+    "rancher.bootstrap_docker": _ENGINE,
+    "rancher.cloud_init": "data sources are found without being named",
+    "rancher.cloud_init_services": _SERVICES,
+    "rancher.console": "there is one console, and containers for everything else",
+    "rancher.debug": f"{_PARAMETER}orlop.debug",
+    "rancher.defaults": "defaults are the image's",
+    "rancher.disable": "there are no passwords to disable",
+    "rancher.docker": _ENGINE,
+    "rancher.force_console_rebuild": "the console is made anew at each boot",
+    "rancher.hypervisor_service": "is not supported yet",
+    "rancher.http_load_retries": "nothing is loaded over HTTP at boot",
+    "rancher.log": f"{_PARAMETER}orlop.debug",
+    "rancher.network.dhcp_timeout": "nothing waits for DHCP",
+    "rancher.network.http_proxy": "is not supported yet",
+    "rancher.network.https_proxy": "is not supported yet",
+    "rancher.network.modem_networks": "mobile networks are not supported",
+    "rancher.network.no_proxy": "is not supported yet",
+    "rancher.network.post_cmds": _NO_SHELL,
+    "rancher.network.pre_cmds": _NO_SHELL,
+    "rancher.network.wifi_networks": "wireless networks are not supported",
+    "rancher.network.interfaces.NAME.bond": "is not supported yet",
+    "rancher.network.interfaces.NAME.bond_opts": "is not supported yet",
+    "rancher.network.interfaces.NAME.bridge": "is not supported yet",
+    "rancher.network.interfaces.NAME.dhcp_args": "dhcpcd has its arguments from the image",
+    "rancher.network.interfaces.NAME.ipv4ll": "is not supported yet",
+    "rancher.network.interfaces.NAME.match": "is not supported yet; name the interface itself",
+    "rancher.network.interfaces.NAME.post_up": _NO_SHELL,
+    "rancher.network.interfaces.NAME.pre_up": _NO_SHELL,
+    "rancher.network.interfaces.NAME.vlans": "is not supported yet",
+    "rancher.network.interfaces.NAME.wifi_network": "wireless networks are not supported",
+    "rancher.no_sharedroot": "mounts of the system are not shared with containers",
+    "rancher.password": "there are no passwords; see ssh_authorized_keys",
+    "rancher.preload_wait": "is not supported yet",
+    "rancher.recovery": f"{_PARAMETER}orlop.recovery",
+    "rancher.registry_auths": "is not supported yet",
+    "rancher.repositories": "there is no catalogue of services yet",
+    "rancher.restart_services": "services are restarted when their configuration changes",
+    "rancher.rm_usr": "the system is read-only and never copied",
+    "rancher.services": _SERVICES,
+    "rancher.services_include": "there is no catalogue of services yet",
+    "rancher.shutdown_timeout": f"{_PARAMETER}orlop.shutdown.timeout",
+    "rancher.ssh": "host keys are made by the machine and kept on the state partition",
+    "rancher.state": f"{_PARAMETER}orlop.state, and the label ORLOP_STATE",
+    "rancher.system_docker": _ENGINE,
+    "rancher.upgrade": "is not supported yet",
+    "apt": "there is no package manager; software comes in containers",
+    "chef": _NO_SHELL,
+    "chpasswd": "there are no passwords; see ssh_authorized_keys",
+    "disk_setup": "disks are not partitioned by the configuration",
+    "disable_root": "is not supported yet",
+    "final_message": "`orlop status` says when the machine is ready",
+    "fs_setup": "disks are not formatted by the configuration",
+    "keyboard": "the console has the keyboard of the kernel",
+    "locale": "messages are in English, texts in UTF-8",
+    "manage_etc_hosts": "/etc/hosts is always the machine's own",
+    "output": "see `orlop logs`",
+    "package_reboot_if_required": "there is no package manager; software comes in containers",
+    "package_update": "there is no package manager; software comes in containers",
+    "package_upgrade": "there is no package manager; software comes in containers",
+    "packages": "there is no package manager; software comes in containers",
+    "phone_home": "is not supported",
+    "power_state": "is not supported yet",
+    "preserve_hostname": "the host name is what `hostname` says",
+    "puppet": _NO_SHELL,
+    "resize_rootfs": "the system is read-only",
+    "rsyslog": "see orlop.syslog.remote",
+    "snap": "there is no package manager; software comes in containers",
+    "ssh_deletekeys": "host keys are made once, by the machine",
+    "ssh_genkeytypes": "the host key is of type ed25519",
+    "ssh_import_id": "keys are not fetched from elsewhere",
+    "ssh_keys": "host keys are made once, by the machine",
+    "ssh_pwauth": "there are no passwords over SSH",
+    "yum_repos": "there is no package manager; software comes in containers",
+}
+"""Keys that others have, with what is below them, and why they are left out."""
+
+_LEFT_OUT = {tuple(key.split(".")): why for key, why in LEFT_OUT.items()}
+_ALIASES: dict[Path, Key] = {tuple(alias.split(".")): key for key in KEYS for alias in key.rancher}
+
+
+def translate(document: LocatedYaml) -> tuple[LocatedYaml, tuple[Notice, ...]]:
+    """*document*, whose data is a map, with our keys only, and what was made of the others.
+
+    Raises:
+        InvalidArgument: one value is given twice, under both names.
+    """
+    if not isinstance(document.data, dict):
+        return document, ()
+    own = {key.path for key in KEYS}
+    foreign = [
+        name for name in document.data if name == ROOT or (name in LEFT_OUT and name not in own)
+    ]
+    if not foreign:
+        return document, ()
+    translation = _Translation(document)
+    for name in foreign:
+        translation.take((name,), document.data[name])
+    return translation.result(foreign), tuple(translation.notices)
+
+
+class _Translation:
+    def __init__(self, document: LocatedYaml) -> None:
+        self.notices: list[Notice] = []
+        self._document = document
+        self._moved: list[tuple[Path, Path, object]] = []
+
+    def take(self, path: Path, value: object) -> None:
+        """Note what becomes of *value* at *path*, and of what is in it."""
+        for pattern, key in _ALIASES.items():
+            if fits(pattern, path):
+                self._move(path, pattern, key, value)
+                return
+        for pattern, why in _LEFT_OUT.items():
+            if fits(pattern, path):
+                self._leave_out(path, why)
+                return
+        if isinstance(value, dict) and _is_branch(path):
+            for name, inner in value.items():
+                self.take((*path, name), inner)
+        elif value is not None or not _is_branch(path):
+            guess = nearest(path[-1], sorted({known[len(path) - 1] for known in _siblings(path)}))
+            self._leave_out(path, "unknown key" + (f" (did you mean {guess}?)" if guess else ""))
+
+    def _move(self, path: Path, pattern: Path, key: Key, value: object) -> None:
+        target = list(key.segments)
+        for want, have in zip(pattern, path, strict=True):
+            if want == NAME:
+                target[target.index(NAME)] = have
+        for place, (form, what) in NAMES.items():
+            name = target[len(place)] if tuple(target[: len(place)]) == place else None
+            if name is not None and form.fullmatch(name) is None:
+                self._leave_out(path, f"{name!r} is not {what}; others are not supported yet")
+                return
+        self._moved.append((path, tuple(target), value))
+        self._tell(path, f"is called {'.'.join(target)} here", ignored=False)
+
+    def _leave_out(self, path: Path, why: str) -> None:
+        self._tell(path, f"{why}, ignoring", ignored=True)
+
+    def _tell(self, path: Path, what: str, *, ignored: bool) -> None:
+        place = self._document.locate(path)
+        self.notices.append(Notice(f"{place}configuration: {'.'.join(path)}: {what}", ignored))
+
+    def result(self, foreign: list[str]) -> LocatedYaml:
+        """The document with what was moved in its new place, and without the rest."""
+        document = self._document
+        assert isinstance(document.data, dict)
+        data = {name: value for name, value in document.data.items() if name not in foreign}
+        lines = dict(document.lines)
+        for path, target, value in self._moved:
+            self._put(data, path, target, value)
+            self._copy_lines(lines, path, target, value)
+        return replace(document, data=data, lines=lines)
+
+    def _copy_lines(self, lines: dict[Path, int], path: Path, target: Path, value: object) -> None:
+        lines.setdefault(target, self._document.lines.get(path, 1))
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                self._copy_lines(lines, (*path, name), (*target, name), inner)
+        elif isinstance(value, list):
+            for index, inner in enumerate(value):
+                place = str(index)
+                self._copy_lines(lines, (*path, place), (*target, place), inner)
+
+    def _put(self, data: dict[str, object], path: Path, target: Path, value: object) -> None:
+        inner = data
+        for name in target[:-1]:
+            # A copy: an alias of YAML may have made this one map of two keys.
+            below = inner.get(name)
+            if below is not None and not isinstance(below, dict):
+                return  # the check says what is wrong with it
+            inner[name] = inner = dict(below or {})
+        present = inner.get(target[-1])
+        if present is None:
+            inner[target[-1]] = value
+        elif _is_list_alias(path) and isinstance(present, str | list):
+            items = value if isinstance(value, list) else [value]
+            inner[target[-1]] = [*(present if isinstance(present, list) else [present]), *items]
+        else:
+            place = self._document.locate(path)
+            raise InvalidArgument(
+                f"{place}configuration: {'.'.join(path)}: "
+                f"is the same as {'.'.join(target)}, which is here too"
+            )
+
+
+def _is_branch(path: Path) -> bool:
+    return bool(_siblings((*path, "")))
+
+
+def _siblings(path: Path) -> list[Path]:
+    """The paths known here that go on where *path* does, at least as long as it is."""
+    place = path[:-1]
+    known = [*_ALIASES, *_LEFT_OUT]
+    return [k for k in known if len(k) >= len(path) and fits(k[: len(place)], place)]
+
+
+def _is_list_alias(path: Path) -> bool:
+    """Whether several keys of RancherOS make one list of ours, as `address` and `addresses` do."""
+    key = next(key for pattern, key in _ALIASES.items() if fits(pattern, path))
+    return key.kind.is_list and len(key.rancher) > 1

@@ -1,0 +1,220 @@
+"""The machine configuration's keys: the one table that everything about them is made from.
+
+The validator (`document`), JSON Schema (`json_schema`), documents and explanations (`manual`), and
+what the `rancher:` tree of RancherOS means (`rancher`). A new key is one row here, and code that
+acts on its value.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from orlop.wire.config import kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orlop.wire.config.kinds import Kind
+
+type Path = tuple[str, ...]
+
+NAME = "NAME"
+"""A segment of a key's path where any name may stand that `NAMES` allows there."""
+
+
+class Applies(StrEnum):
+    """When a change of a value takes effect."""
+
+    LIVE = "at once"
+    SERVICE = "by a restart of its service"
+    BOOT = "at the next boot"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One row. *path* has `NAME` where any name may stand, `[]` after a list of maps."""
+
+    path: str
+    kind: Kind
+    what: str
+    example: str
+    default: str = ""
+    applies: Applies = Applies.LIVE
+    secret: bool = False
+    rancher: tuple[str, ...] = ()
+    """Keys of RancherOS that mean the same."""
+
+    @property
+    def segments(self) -> Path:
+        return tuple(self.path.split("."))
+
+
+_INTERFACE = "orlop.network.interfaces.NAME"
+_RANCHER_INTERFACE = "rancher.network.interfaces.NAME"
+
+KEYS: tuple[Key, ...] = (
+    Key(
+        "hostname",
+        kinds.HOSTNAME,
+        "Name of the machine.",
+        "ship-1.example",
+        default="by DHCP, else orlop",
+    ),
+    Key(
+        "ssh_authorized_keys",
+        kinds.SSH_KEYS,
+        "Who may log in by SSH. Without any, nothing listens.",
+        "[ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0aKmPL9Ysrw6Kb0eIn0V0Q3e0XQ5l6yq9u3r0Yb5Zt me]",
+        default="none",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        f"{_INTERFACE}.dhcp",
+        kinds.BOOLEAN,
+        "Whether the interface asks DHCP.",
+        "false",
+        default="true, false when it has addresses",
+        applies=Applies.SERVICE,
+        rancher=(f"{_RANCHER_INTERFACE}.dhcp",),
+    ),
+    Key(
+        f"{_INTERFACE}.addresses",
+        kinds.NETWORKS,
+        "Static addresses, IPv4 and IPv6.",
+        '[192.0.2.7/24, "2001:db8::7/64"]',
+        default="none",
+        applies=Applies.SERVICE,
+        rancher=(f"{_RANCHER_INTERFACE}.address", f"{_RANCHER_INTERFACE}.addresses"),
+    ),
+    Key(
+        f"{_INTERFACE}.gateway",
+        kinds.IPV4_ADDRESS,
+        "Default route, IPv4.",
+        "192.0.2.1",
+        default="by DHCP",
+        applies=Applies.SERVICE,
+        rancher=(f"{_RANCHER_INTERFACE}.gateway",),
+    ),
+    Key(
+        f"{_INTERFACE}.gateway6",
+        kinds.IPV6_ADDRESS,
+        "Default route, IPv6.",
+        '"fe80::1"',
+        default="by router advertisements",
+        applies=Applies.SERVICE,
+        rancher=(f"{_RANCHER_INTERFACE}.gateway_ipv6",),
+    ),
+    Key(
+        f"{_INTERFACE}.mtu",
+        kinds.number(576, 65535),
+        "Largest packet, in bytes.",
+        "9000",
+        default="by DHCP, else the driver's",
+        applies=Applies.SERVICE,
+        rancher=(f"{_RANCHER_INTERFACE}.mtu",),
+    ),
+    Key(
+        "orlop.network.nameservers",
+        kinds.ADDRESSES,
+        "DNS servers; they replace those that DHCP names.",
+        "[192.0.2.53]",
+        default="by DHCP",
+        applies=Applies.SERVICE,
+        rancher=("rancher.network.dns.nameservers",),
+    ),
+    Key(
+        "orlop.network.search",
+        kinds.DOMAINS,
+        "Domains searched for short names.",
+        "[example]",
+        default="by DHCP",
+        applies=Applies.SERVICE,
+        rancher=("rancher.network.dns.search",),
+    ),
+    Key(
+        "orlop.time.servers",
+        kinds.TIME_SERVERS,
+        "NTP servers, with the key that authenticates them.",
+        '[ntp.example, "192.0.2.1:1123 key 7"]',
+        default="by DHCP, else a public pool",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "orlop.time.keys",
+        kinds.TIME_KEYS,
+        "Keys of NTP servers.",
+        '["7 SHA256 HEX:00ff"]',
+        default="none",
+        applies=Applies.SERVICE,
+        secret=True,
+    ),
+    Key(
+        "orlop.time.pools",
+        kinds.HOSTS,
+        "Names that stand for several NTP servers.",
+        "[pool.example]",
+        default="by DHCP, else a public pool",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "orlop.syslog.remote",
+        kinds.REMOTE,
+        "Where messages are sent as well, in the form of RFC 5424.",
+        "udp://192.0.2.9:514",
+        default="nowhere",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "orlop.services.NAME.enabled",
+        kinds.BOOLEAN,
+        "Whether a system service is started.",
+        "false",
+        default="true",
+    ),
+)
+
+NAMES: Mapping[Path, tuple[re.Pattern[str], str]] = {
+    ("orlop", "network", "interfaces"): (re.compile(r"[^\s/:%*+]{1,15}"), "an interface name"),
+    ("orlop", "services"): (re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}"), "a service name"),
+}
+"""Where names may stand: their form, and what they are."""
+
+
+def find(path: Path) -> Key | None:
+    """The row of the value at *path*, or None."""
+    rows = (key for key in KEYS if len(key.segments) == len(path))
+    return next((key for key in rows if fits(key.segments, path)), None)
+
+
+def fits(pattern: Path, path: Path) -> bool:
+    """Whether *path* is one of those that *pattern* stands for."""
+    return len(pattern) == len(path) and all(
+        want in (NAME, have) for want, have in zip(pattern, path, strict=True)
+    )
+
+
+def split_key(text: str) -> Path | None:
+    """The path that a dotted key names, if it is that of a row or of a map around rows.
+
+    A name within may have dots in it, as `eth0.100` has: the rows say where it ends.
+    """
+    words = text.split(".")
+    patterns = {key.segments[:length] for key in KEYS for length in range(1, len(key.segments) + 1)}
+    for pattern in sorted(patterns, key=len, reverse=True):
+        found = _match(pattern, words)
+        if found is not None:
+            return found
+    return None
+
+
+def _match(pattern: Path, words: list[str]) -> Path | None:
+    """*words* as *pattern* has it, with those that a `NAME` spans in one."""
+    if NAME not in pattern or pattern[-1] == NAME:
+        return tuple(words) if fits(pattern, tuple(words)) else None
+    before = pattern.index(NAME)
+    end = len(words) - (len(pattern) - before - 1)
+    found = (*words[:before], ".".join(words[before:end]), *words[end:])
+    return found if end > before and fits(pattern, found) else None

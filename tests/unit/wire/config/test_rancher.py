@@ -1,0 +1,96 @@
+"""A RancherOS cloud-config: what is understood counts, the rest is named with its line."""
+
+import pytest
+
+from orlop.lib.errors import InvalidArgument
+from orlop.wire.config.document import check_document
+from orlop.wire.located_yaml import parse_yaml
+
+DOCUMENT = """\
+#cloud-config
+hostname: old
+packages: [vim]
+rancher:
+  network:
+    interfaces:
+      eth0:
+        address: 192.0.2.7/24
+        addresses: [192.0.2.8/24]
+        gateway: 192.0.2.1
+        dhcp: false
+      "mac=00:11:22:33:44:55":
+        dhcp: true
+    dns:
+      nameservers: [192.0.2.53]
+      nameserver: x
+  state: {dev: LABEL=RANCHER_STATE, autoformat: [/dev/sda]}
+  upgrad: {}
+orlop:
+  network:
+    search: [example]
+"""
+
+
+def test_a_document() -> None:
+    checked = check_document(parse_yaml("c.yml", DOCUMENT))
+    assert checked.data == {
+        "hostname": "old",
+        "orlop": {
+            "network": {
+                "interfaces": {
+                    "eth0": {
+                        "dhcp": False,
+                        "addresses": ["192.0.2.7/24", "192.0.2.8/24"],
+                        "gateway": "192.0.2.1",
+                    }
+                },
+                "nameservers": ["192.0.2.53"],
+                "search": ["example"],
+            }
+        },
+    }
+    gateway = ("orlop", "network", "interfaces", "eth0", "gateway")
+    assert checked.origins[gateway] == "c.yml:10"
+    told = {
+        notice.text.split(" ")[0] + notice.text.split(" ")[2]: notice for notice in checked.notices
+    }
+    renamed = told["c.yml:10:rancher.network.interfaces.eth0.gateway:"]
+    assert renamed.text.endswith("is called orlop.network.interfaces.eth0.gateway here")
+    ignored = {place: notice.text for place, notice in told.items() if notice.ignored}
+    assert set(ignored) == {
+        "c.yml:3:packages:",
+        "c.yml:13:rancher.network.interfaces.mac=00:11:22:33:44:55.dhcp:",
+        "c.yml:16:rancher.network.dns.nameserver:",
+        "c.yml:17:rancher.state:",
+        "c.yml:18:rancher.upgrad:",
+    }
+    assert "orlop.state" in ignored["c.yml:17:rancher.state:"]
+    assert "did you mean nameservers?" in ignored["c.yml:16:rancher.network.dns.nameserver:"]
+    assert "did you mean upgrade?" in ignored["c.yml:18:rancher.upgrad:"]
+    assert all(text.endswith(", ignoring") for text in ignored.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "rancher: {network: {dns: {search: [a]}}}\norlop: {network: {search: [b]}}",
+            "c.yml:1: configuration: rancher.network.dns.search: is the same as orlop.network",
+        ),
+        (
+            "orlop: {}\nrancher:\n  network:\n    dns:\n      nameservers: [x]\n",
+            "c.yml:5: configuration: orlop.network.nameservers",
+        ),
+        ("orlop: [a]\nrancher: {network: {dns: {search: [a]}}}", "c.yml:1: .*orlop: must be a map"),
+    ],
+)
+def test_a_value_that_is_wrong(text: str, problem: str) -> None:
+    with pytest.raises(InvalidArgument, match=problem):
+        check_document(parse_yaml("c.yml", text))
+
+
+@pytest.mark.parametrize("value", ["", "[a]", "7", "x", "{network: }", "{network: {dns: [a]}}"])
+def test_little_and_odd_is_survived(value: str) -> None:
+    assert check_document(parse_yaml("c.yml", f"hostname: a\nrancher: {value}")).data == {
+        "hostname": "a"
+    }

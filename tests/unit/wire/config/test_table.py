@@ -1,0 +1,78 @@
+"""The table of keys, and everything that is made from it."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orlop.wire.config import manual
+from orlop.wire.config.document import check_document, leaves
+from orlop.wire.config.json_schema import json_schema
+from orlop.wire.config.rancher import LEFT_OUT
+from orlop.wire.config.table import KEYS, NAME, NAMES, Key, find, split_key
+from orlop.wire.config.words import document
+
+REPOSITORY = Path(__file__).parents[4]
+INSTANCES = {"orlop.network.interfaces": "eth0", "orlop.services": "ssh"}
+
+
+def path_of(key: Key) -> tuple[str, ...]:
+    segments = key.segments
+    return tuple(
+        INSTANCES[".".join(segments[:index])] if segment == NAME else segment
+        for index, segment in enumerate(segments)
+    )
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.path)
+def test_a_key(key: Key) -> None:
+    assert key.what.endswith(".")
+    path = path_of(key)
+    assert find(path) is key
+    assert split_key(".".join(path)) == path
+    value = yaml.safe_load(key.example)
+    checked = check_document(document("example", path, value))
+    assert leaves(checked.data) == [path], key.example
+    for alias in key.rancher:
+        words = tuple("eth0" if word == NAME else word for word in alias.split("."))
+        translated = check_document(document("old", words, value))
+        assert translated.data == checked.data
+        assert f"{alias.replace(NAME, 'eth0')}: is called" in translated.notices[0].text
+        assert not translated.notices[0].ignored
+
+
+def test_names_stand_only_where_their_form_is_known() -> None:
+    for key in KEYS:
+        for index, segment in enumerate(key.segments):
+            assert segment != NAME or key.segments[:index] in NAMES
+
+
+def test_what_is_left_out_is_no_key_of_ours() -> None:
+    aliases = {alias for key in KEYS for alias in key.rancher}
+    assert not aliases & set(LEFT_OUT)
+    assert not {key.path for key in KEYS} & set(LEFT_OUT)
+
+
+def test_the_document_has_the_table() -> None:
+    text = (REPOSITORY / "docs/configuration.md").read_text()
+    assert manual.markdown() in text, "./orlop config reference prints what it should hold"
+
+
+def test_the_man_page_is_the_table() -> None:
+    page = manual.man_page()
+    assert (REPOSITORY / "docs/man/orlop-config.5").read_text() == page, "./orlop config man"
+    for line in page.splitlines():
+        assert not re.match(r"[.'](?!TH |SH |TP$|B |I |br$|nf$|fi$)", line), line
+
+
+def test_schema() -> None:
+    schema = json_schema()
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    assert set(properties) == {
+        "hostname", "ssh_authorized_keys", "ssh_authorized_keys+", "orlop", "rancher"
+    } | (set(properties) & {key.segments[0] for key in KEYS} | {
+        f"{key.path}+" for key in KEYS if key.kind.is_list and len(key.segments) == 1
+    })  # fmt: skip
+    assert schema["additionalProperties"] is False
