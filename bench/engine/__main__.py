@@ -1,8 +1,9 @@
-"""`./orlop bench engine [ROW...]`: what containers cost on Orlop, dockerd, podman, and crun alone.
+"""`./orlop bench engine`: what containers cost on Orlop, dockerd, podman, and crun alone.
 
 All on this Linux, from Debian 13, with overlay storage and the same images, each in turn. Needs
 root. Everything happens in namespaces that end with it, networks included. One JSON object per
-measurement goes to stdout, a table of medians to stderr.
+measurement goes to stdout, a table of medians to stderr. A side that takes too long for a row did
+not finish it, and the next row goes on without what it left.
 """
 
 import argparse
@@ -10,12 +11,15 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.boot.report import commit, machine
-from bench.engine import contestants, images, report
+from bench.engine import contestants, images, report, turns
 from bench.engine.contestants import SIDES, Contestant
-from bench.engine.rows import ROWS, Options, Sample
+from bench.engine.measure import IMAGE, TRUE, Options, Sample
+from bench.engine.rows.table import ROWS
 
 INSIDE = "ORLOP_BENCH_INSIDE"
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -78,52 +82,63 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./orlop bench engine", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)} (all)")
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"({','.join(ROWS)})")
     parser.add_argument("--sides", default=",".join(SIDES), help=f"({','.join(SIDES)})")
     parser.add_argument("--runs", type=int, default=30, help="of short measurements (30)")
+    parser.add_argument("--rounds", type=int, default=3, help="of long measurements (3)")
     parser.add_argument("--sleepers", default="300,1000", help="containers at once (300,1000)")
     parser.add_argument("--seconds", type=float, default=3, help="for each rate (3)")
     parser.add_argument("--megabytes", type=int, default=500, help="of output (500)")
+    parser.add_argument("--large", type=int, default=460, help="megabytes of the image (460)")
     options = parser.parse_args()
-    for row in options.rows:
+    for row in options.rows.split(","):
         if row not in ROWS:
             parser.error(f"there is no row {row!r}")
+    for side in options.sides.split(","):
+        if side not in SIDES:
+            parser.error(f"there is no side {side!r}")
     return options
 
 
 def _measure(options: argparse.Namespace) -> int:
     amounts = Options(
         runs=options.runs,
+        rounds=options.rounds,
         sleepers=tuple(int(count) for count in options.sleepers.split(",")),
         seconds=options.seconds,
         megabytes=options.megabytes,
+        large_megabytes=options.large,
     )
     samples: list[Sample] = []
     machine_name, commit_name = machine(), commit(CHECKOUT)
     work = Path(os.environ[INSIDE])
-    sides = [contestants.start(side, work, CHECKOUT / "src") for side in options.sides.split(",")]
-    _load_busybox(sides, work)
-    for row in options.rows or ROWS:
-        print(f"{row} …", file=sys.stderr)
-        try:
-            for sample in ROWS[row](sides, amounts):
-                samples.append(sample)
-                print(report.line(sample, machine_name, commit_name), flush=True)
-        except (OSError, RuntimeError) as error:
-            print(f"{row} is not complete: {error}", file=sys.stderr)
+    started_s = time.monotonic()
+    sides = list(_start(options.sides.split(","), work))
+    for name in options.rows.split(","):
+        print(f"{name} … ({time.monotonic() - started_s:.0f} s)", file=sys.stderr)
+        for sample in turns.run(name, ROWS[name], sides, amounts):
+            samples.append(sample)
+            print(report.line(sample, machine_name, commit_name), flush=True)
     print(report.table(samples), file=sys.stderr)
     return 0
 
 
-def _load_busybox(sides: list[Contestant], work: Path) -> None:
+def _start(names: list[str], work: Path) -> Iterator[Contestant]:
+    """Engines that answer and have busybox; one that does not come up is left out."""
     archive = work / "busybox.tar"
     images.make_archive(archive, "busybox:latest", [images.small_layer(work / "busybox")])
-    for side in sides:
-        if side.name in ("dockerd", "podman"):
-            side.client().send_file("/images/load", archive, {"Content-Type": "application/x-tar"})
+    for name in names:
+        side = contestants.make(name, work, CHECKOUT / "src")
         if not side.is_floor:
-            client = side.client()
-            client.remove(client.create("busybox", ["/bin/true"], "none"))
+            try:
+                side.start()
+                client = side.client()
+                client.send_file("/images/load", archive, {"Content-Type": "application/x-tar"})
+                client.remove(client.create(IMAGE, TRUE, "none"))
+            except (OSError, RuntimeError) as error:
+                print(f"{name} takes no part: {error}", file=sys.stderr)
+                continue
+        yield side
 
 
 if __name__ == "__main__":

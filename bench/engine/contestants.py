@@ -1,7 +1,7 @@
 """The engines side by side: how each is started and what it is made of.
 
-All run in this benchmark's namespaces and end with them, so nothing here stops anything. Each has
-its own directory on the same file system, its own store, and the same images.
+All run in this benchmark's namespaces and end with them. Each has its own directory on the same
+file system, its own store, and the same images.
 """
 
 import json
@@ -23,7 +23,7 @@ CONTROL_GROUPS = Path("/sys/fs/cgroup")
 RUN = Path("/run/bench-engine")
 """What engines keep in memory: a tmpfs of the tool root, as /run is one elsewhere."""
 
-SIDES = ("orlop", "dockerd", "podman", "crun")
+SIDES = ("orlop", "dockerd", "podman", "floor")
 
 PODMAN_STORAGE = """
 [storage]
@@ -43,111 +43,134 @@ tmp_dir = "{run}"
 [network]
 network_config_dir = "{networks}"
 """
+PODMAN_REGISTRIES = """
+unqualified-search-registries = ["docker.io"]
+short-name-mode = "disabled"
+[[registry]]
+prefix = "127.0.0.1"
+location = "127.0.0.1"
+insecure = true
+"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Contestant:
-    """An engine that runs, or the runtime alone (*socket_path* None).
+    """An engine that runs, or the floor (no *command*): the runtime alone, hashing alone.
 
     programs: names of the processes that it consists of, its containers' own apart.
     """
 
     name: str
     work: Path
-    socket_path: Path | None = None
+    command: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
 
     @property
     def is_floor(self) -> bool:
-        return self.socket_path is None
+        return not self.command
+
+    @property
+    def socket_path(self) -> Path:
+        return self.work / "sock"
 
     def client(self) -> Client:
-        assert self.socket_path is not None
         return Client(self.socket_path)
+
+    def docker(self) -> dict[str, str]:
+        """The environment in which docker's command talks to it."""
+        return {"DOCKER_HOST": f"unix://{self.socket_path}", **os.environ}
 
     def networks(self) -> frozenset[str]:
         """Names of the networks it has."""
         found = self.client().call("GET", "/networks")
         return frozenset(network["Name"] for network in found)
 
+    def start(self) -> None:
+        """Returns when it answers. Raises: TimeoutError."""
+        with (self.work / "log").open("ab") as stream:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env={**os.environ, **self.environment},
+            )
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                self.client().call("GET", "/_ping")
+                return
+            except OSError:
+                pass
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                log = (self.work / "log").read_text(errors="replace")[-2000:]
+                raise TimeoutError(f"{self.name} does not answer:\n{log}")
+            time.sleep(PAUSE_S)
 
-def start(name: str, work: Path, source: Path) -> Contestant:
-    """Start the engine *name* below *work*."""
+    def restart(self) -> None:
+        """Kill it, start it again, and remove its containers."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        self.socket_path.unlink(missing_ok=True)
+        (self.work / "pid").unlink(missing_ok=True)
+        self.start()
+        for container in self.client().call("GET", "/containers/json?all=1"):
+            self.client().end(container["Id"])
+
+
+def make(name: str, work: Path, source: Path) -> Contestant:
+    """The side *name* below *work*, not started."""
     directory = work / name
     directory.mkdir()
     match name:
         case "orlop":
-            contestant = start_orlop(directory, source)
+            return _orlop(directory, source)
         case "dockerd":
-            contestant = start_dockerd(directory)
+            return _dockerd(directory)
         case "podman":
-            contestant = start_podman(directory)
+            return _podman(directory)
         case _:
             images.make_rootfs(directory)
             return Contestant(name, directory)
-    _wait_until_ready(contestant)
-    return contestant
 
 
-def start_orlop(work: Path, source: Path) -> Contestant:
+def _orlop(work: Path, source: Path) -> Contestant:
     """Our engine, as a process that is not PID 1 of a machine."""
-    images.make_rootfs(work / "images" / "busybox")
-    command = [sys.executable, "-m", "orlop", "engine", f"--data={work / 'data'}"]
-    command += [f"--run={RUN / 'orlop'}", f"--socket={work / 'sock'}"]
-    command += [f"--images={work / 'images'}", f"--cgroup={CONTROL_GROUPS / 'orlop'}"]
-    _spawn(command, work, {**os.environ, "PYTHONPATH": os.fspath(source)})
-    return Contestant("orlop", work, work / "sock", (f"--socket={work / 'sock'}",))
+    socket_option = f"--socket={work / 'sock'}"
+    command = [sys.executable, "-m", "orlop", "engine", f"--data={work / 'data'}", socket_option]
+    command += [f"--run={RUN / 'orlop'}", f"--cgroup={CONTROL_GROUPS / 'orlop'}"]
+    environment = {"PYTHONPATH": os.fspath(source)}
+    return Contestant("orlop", work, tuple(command), (socket_option,), environment)
 
 
-def start_dockerd(work: Path) -> Contestant:
+def _dockerd(work: Path) -> Contestant:
     """Debian's dockerd with its containerd and runc."""
-    socket_path = work / "sock"
-    command = ["dockerd", f"--host=unix://{socket_path}", f"--data-root={work / 'data'}"]
+    command = ["dockerd", f"--host=unix://{work / 'sock'}", f"--data-root={work / 'data'}"]
     command += [f"--exec-root={RUN / 'dockerd'}", f"--pidfile={work / 'pid'}"]
     command += ["--storage-driver=overlay2", "--exec-opt=native.cgroupdriver=cgroupfs"]
-    _spawn(command, work, os.environ)
     programs = ("dockerd", "containerd", "containerd-shim", "docker-proxy")
-    return Contestant("dockerd", work, socket_path, programs)
+    return Contestant("dockerd", work, tuple(command), programs)
 
 
-def start_podman(work: Path) -> Contestant:
+def _podman(work: Path) -> Contestant:
     """Podman's service with crun, overlay storage and cgroupfs."""
-    socket_path = work / "sock"
-    (work / "storage.conf").write_text(
-        PODMAN_STORAGE.format(run=RUN / "podman", data=work / "data"), encoding="utf-8"
-    )
-    (work / "containers.conf").write_text(
-        PODMAN_CONTAINERS.format(run=RUN / "libpod", networks=work / "networks"), encoding="utf-8"
-    )
+    files = {
+        "storage.conf": PODMAN_STORAGE.format(run=RUN / "podman", data=work / "data"),
+        "containers.conf": PODMAN_CONTAINERS.format(run=RUN / "libpod", networks=work / "networks"),
+        "registries.conf": PODMAN_REGISTRIES,
+    }
+    for name, text in files.items():
+        (work / name).write_text(text, encoding="utf-8")
     environment = {
-        **os.environ,
         "CONTAINERS_STORAGE_CONF": str(work / "storage.conf"),
         "CONTAINERS_CONF": str(work / "containers.conf"),
+        "CONTAINERS_REGISTRIES_CONF": str(work / "registries.conf"),
     }
-    _spawn(["podman", "system", "service", "--time=0", f"unix://{socket_path}"], work, environment)
-    return Contestant("podman", work, socket_path, ("podman", "conmon"), environment)
-
-
-def _wait_until_ready(contestant: Contestant) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while True:
-        try:
-            contestant.client().call("GET", "/_ping")
-            return
-        except OSError:
-            pass
-        if time.monotonic() > deadline:
-            log = (contestant.work / "log").read_text()[-2000:]
-            raise TimeoutError(f"{contestant.name} does not answer:\n{log}")
-        time.sleep(PAUSE_S)
-
-
-def _spawn(command: list[str], work: Path, environment: Mapping[str, str]) -> None:
-    with (work / "log").open("wb") as stream:
-        subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment
-        )
+    command = ("podman", "system", "service", "--time=0", f"unix://{work / 'sock'}")
+    return Contestant("podman", work, command, ("podman", "conmon"), environment)
 
 
 class Bundle:

@@ -4,16 +4,17 @@ import hashlib
 import io
 import json
 import os
-import random
 import shutil
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 BUSYBOX = Path("/usr/bin/busybox")
 APPLETS = ("cat", "dd", "echo", "false", "head", "sh", "sleep", "true", "yes")
 LAYERS = 6
-FILE_BYTES = 64 << 10
+PROGRAMS = Path("/usr")
+"""What the large image is filled with: programs and libraries of the tool root, which is locked."""
+LARGEST_BYTES = 32 << 20
 DATE = 1_700_000_000
 
 
@@ -30,9 +31,12 @@ def make_rootfs(folder: Path, applets: Sequence[str] = APPLETS) -> Path:
     return root
 
 
-def make_archive(path: Path, tag: str, layers: list[bytes]) -> None:
-    """What `docker save` writes, of uncompressed *layers*."""
-    digests = [hashlib.sha256(layer).hexdigest() for layer in layers]
+def make_archive(path: Path, tag: str, layers: Sequence[Path]) -> bytes:
+    """What `docker save` writes, of uncompressed *layers*; the image's configuration."""
+    digests = []
+    for layer in layers:
+        with layer.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
     config = json.dumps(
         {
             "architecture": "amd64",
@@ -48,33 +52,47 @@ def make_archive(path: Path, tag: str, layers: list[bytes]) -> None:
     manifest = [{"Config": f"{name}.json", "RepoTags": [tag], "Layers": names}]
     with tarfile.open(path, "w") as archive:
         for layer_name, layer in zip(names, layers, strict=True):
-            _add(archive, layer_name, layer)
+            archive.add(layer, layer_name, filter=_owned_by_root)
         _add(archive, f"{name}.json", config)
         _add(archive, "manifest.json", json.dumps(manifest).encode())
+    return config
 
 
-def small_layer(work: Path, applets: Sequence[str] = APPLETS) -> bytes:
+def small_layer(work: Path, applets: Sequence[str] = APPLETS) -> Path:
     """Busybox, as a layer."""
     root = make_rootfs(work, applets)
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
+    path = work / "layer.tar"
+    with tarfile.open(path, mode="w") as archive:
         archive.add(root, arcname=".", filter=_owned_by_root)
-    return stream.getvalue()
+    return path
 
 
-def large_layers(size_bytes: int) -> list[bytes]:
-    """*size_bytes* in `LAYERS` layers of many files that compress about as programs do."""
-    source = random.Random(1)
-    words = [source.randbytes(24) for _ in range(4096)]
-    layers = []
+def large_layers(folder: Path, size_bytes: int, source: Path = PROGRAMS) -> tuple[Path, ...]:
+    """About *size_bytes* of the files below *source* in `LAYERS` layers; the first has busybox."""
+    files = _files(source)
+    paths = []
     for number in range(LAYERS):
-        stream = io.BytesIO()
-        with tarfile.open(fileobj=stream, mode="w") as archive:
-            for index in range(size_bytes // LAYERS // FILE_BYTES):
-                content = b"".join(source.choices(words, k=FILE_BYTES // 24))
-                _add(archive, f"data/{number}/{index % 97}/{index}", content)
-        layers.append(stream.getvalue())
-    return layers
+        path = folder / f"layer-{number}.tar"
+        with tarfile.open(path, "w") as archive:
+            if number == 0:
+                archive.add(make_rootfs(folder), arcname=".", filter=_owned_by_root)
+            left_bytes = size_bytes // LAYERS
+            while left_bytes > 0 and (file := next(files, None)) is not None:
+                name = f"data/{number}/{file.relative_to(source)}"
+                archive.add(file, name, recursive=False, filter=_owned_by_root)
+                left_bytes -= file.stat().st_size
+        paths.append(path)
+    return tuple(paths)
+
+
+def _files(source: Path) -> Iterator[Path]:
+    """Regular files, always in the same order."""
+    for directory, names, files in os.walk(source):
+        names.sort()
+        for name in sorted(files):
+            path = Path(directory, name)
+            if path.is_file() and not path.is_symlink() and path.stat().st_size < LARGEST_BYTES:
+                yield path
 
 
 def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -88,16 +106,3 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode, member.mtime = len(content), 0o644, DATE
     archive.addfile(member, io.BytesIO(content))
-
-
-def archive_hash_s(path: Path) -> float:
-    """How long reading and hashing *path* takes: the least that loading it can."""
-    import time
-
-    started = time.perf_counter()
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return time.perf_counter() - started

@@ -1,19 +1,21 @@
 """Figures as lines for programs, and as a Markdown table of medians for people."""
 
 import json
+import math
 import statistics
 from collections.abc import Iterable
 
 from bench.engine.contestants import SIDES
-from bench.engine.rows import Sample
+from bench.engine.measure import Sample
 
 HIGHER_IS_BETTER = frozenset({"MB/s", "1/s"})
 
 
 def line(sample: Sample, machine: str, commit: str) -> str:
-    """One measurement as JSON."""
+    """One measurement as JSON; null is what was not finished."""
     name = f"engine/{sample.side}/{sample.figure}"
-    value = {"name": name, "unit": sample.unit, "value": round(sample.value, 3)}
+    number = None if math.isnan(sample.value) else round(sample.value, 3)
+    value = {"name": name, "unit": sample.unit, "value": number}
     return json.dumps(value | {"commit": commit, "machine": machine})
 
 
@@ -41,6 +43,8 @@ def _cell(side: str, medians: dict[str, float], unit: str) -> str:
     value, ours = medians.get(side), medians.get("orlop")
     if value is None:
         return ""
+    if math.isnan(value):
+        return "×"
     text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
     if side == "orlop" or not ours or not value or unit == "1":
         return text

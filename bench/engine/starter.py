@@ -1,4 +1,7 @@
-"""Starts containers on an engine, several at a time: `starter SOCKET COUNT`. Prints their ids."""
+"""Work for an engine while it is watched: `starter SOCKET COUNT`, or `starter SOCKET pull IMAGE`.
+
+Starts containers, several at a time, or pulls an image.
+"""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,17 +13,21 @@ AT_ONCE = 8
 
 
 def main() -> None:
-    path, count = Path(sys.argv[1]), int(sys.argv[2])
+    client = Client(Path(sys.argv[1]))
+    if sys.argv[2] == "pull":
+        name, _, tag = sys.argv[3].rpartition(":")
+        path = f"/images/create?fromImage={name}&tag={tag}&tlsVerify=false"
+        client.follow("POST", path, {})
+        return
 
-    def start(_number: int) -> str:
-        client = Client(path)
-        container = client.create("busybox", ["/bin/sleep", "100000"], "none")
+    def start(_number: int) -> None:
+        client = Client(Path(sys.argv[1]))
+        container = client.create("busybox:latest", ["/bin/sleep", "100000"], "none")
         client.start(container)
         client.close()
-        return container
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        print("\n".join(pool.map(start, range(count))))
+        list(pool.map(start, range(int(sys.argv[2]))))
 
 
 if __name__ == "__main__":
