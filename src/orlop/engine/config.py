@@ -108,6 +108,8 @@ class ContainerConfig:
     group_add: tuple[str, ...] = ()
     working_dir: str = ""
     environment: tuple[tuple[str, str], ...] = ()
+    environment_unset: tuple[str, ...] = ()
+    """Variables that the image sets and the container is not to have."""
     hostname: str = ""
     domainname: str = ""
     labels: tuple[tuple[str, str], ...] = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orlop.engine import launch, spec
@@ -190,6 +190,9 @@ class ExecSession:
         facts = launch.gather_facts(
             container.host, container.layout, container.record, image, user=request.user
         )
+        if (networks := container.host.networks) is not None:
+            linked = networks.sandboxes.link_environment(container.record)
+            facts = replace(facts, environment=linked)
         wanted = spec.ProcessRequest(
             arguments=request.arguments,
             environment=request.environment,

@@ -104,6 +104,8 @@ class HostFacts:
     """Where the volumes of the configured mounts are: target and directory."""
     seccomp: oci.Seccomp | None = None
     controllers: frozenset[str] = frozenset({"cpu", "cpuset", "io", "memory", "pids"})
+    environment: tuple[tuple[str, str], ...] = ()
+    """What links add; the image and the container may say otherwise."""
     etc_dir: Path | None = None
     """Where the engine wrote `ETC_FILES` for this container; None: the image's own are used."""
 
@@ -136,6 +138,13 @@ def plan_arguments(config: ContainerConfig, image: Image) -> tuple[str, ...]:
     return arguments
 
 
+def merged_environment(config: ContainerConfig, image: Image) -> dict[str, str]:
+    """The container's variables, then those of the image that it does not set or unset itself."""
+    own = dict(config.environment)
+    known = own.keys() | set(config.environment_unset)
+    return own | {name: value for name, value in image.environment if name not in known}
+
+
 def plan_environment(
     config: ContainerConfig, image: Image, facts: HostFacts, request: ProcessRequest
 ) -> list[str]:
@@ -143,8 +152,10 @@ def plan_environment(
     environment = {"PATH": DEFAULT_PATH, "HOSTNAME": facts.hostname}
     if request.terminal:
         environment["TERM"] = "xterm"
-    environment.update(image.environment)
-    environment.update(config.environment)
+    environment.update(facts.environment)
+    environment.update(merged_environment(config, image))
+    for name in config.environment_unset:
+        environment.pop(name, None)
     environment.update(request.environment)
     environment.setdefault("HOME", facts.identity.home)
     return [f"{key}={value}" for key, value in environment.items()]

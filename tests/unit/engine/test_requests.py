@@ -49,6 +49,29 @@ def parse(host: dict[str, Any] | None = None, **fields: Any) -> ContainerConfig:
     return parse_create(Object(body), "name")
 
 
+def test_names_of_fields_in_another_case_mean_the_same() -> None:
+    body = {
+        "image": "busybox",
+        "CMD": ["true"],
+        "hostconfig": {"networkmode": "none", "INIT": True},
+    }
+    config = parse_create(Object(body), "name")
+    assert (config.image, config.command, config.network) == ("busybox", ("true",), "none")
+    assert config.init
+    assert parse_create(Object({"Tty": False, "tty": True}), "name").tty is False
+
+
+def test_variables_without_a_value_are_kept_apart() -> None:
+    config = parse(Env=["A=1", "B", "C="])
+    assert (config.environment, config.environment_unset) == ((("A", "1"), ("C", "")), ("B",))
+
+
+def test_a_volume_driver_matters_only_where_there_is_a_volume() -> None:
+    assert parse({"VolumeDriver": "foo"}).mounts == ()
+    with pytest.raises(InvalidArgument, match="volume plugin foo"):
+        parse({"VolumeDriver": "foo", "Binds": ["named:/data"]})
+
+
 def plan(config: ContainerConfig, **changes: Any) -> Any:
     facts = spec.HostFacts(
         rootfs=Path("/root"),

@@ -73,6 +73,19 @@ def test_environment_of_the_container_wins() -> None:
     assert f"PATH={spec.DEFAULT_PATH}" in environment
 
 
+def test_a_variable_without_a_value_takes_the_images_away() -> None:
+    config = changed(environment=(("B", "mine"),), environment_unset=("A", "NONE"))
+    environment = plan(config)["process"]["env"]
+    assert "B=mine" in environment
+    assert not [item for item in environment if item.startswith(("A=", "NONE"))]
+
+
+def test_what_links_say_gives_way_to_the_image() -> None:
+    links = (("A", "link"), ("DB_NAME", "/web/db"))
+    environment = plan(environment=links)["process"]["env"]
+    assert {"A=image", "DB_NAME=/web/db"} <= set(environment)
+
+
 def test_defaults_are_closed() -> None:
     bundle = plan()
     assert bundle["process"]["capabilities"]["bounding"] == [

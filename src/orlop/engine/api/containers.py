@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.engine import names
-from orlop.engine.api import render
+from orlop.engine.api import render, settling
 from orlop.engine.api.router import Route, bind
 from orlop.engine.images import check_reference
 from orlop.lib.errors import Conflict, InvalidArgument
@@ -34,7 +34,8 @@ def routes(engine: Engine) -> list[Route]:
         on("POST", "/containers/{id}/update", _update),
         on("POST", "/containers/{id}/resize", _resize),
         on("GET", "/containers/{id}/top", _top),
-        on("DELETE", "/containers/{id}", _remove),
+        # A slash is in the name of a link, `CONTAINER/ALIAS`.
+        on("DELETE", "/containers/{id:path}", _remove),
     ]
 
 
@@ -147,18 +148,29 @@ async def _top(engine: Engine, exchange: Exchange) -> None:
     if not container.record.state.is_up:
         raise Conflict(f"container {container.record.id} is not running")
     columns = top.parse_arguments(exchange.text("ps_args"))
+    await settling.await_first_program(container)
     titles, rows = top.list_processes(container.cgroup, columns)
     container.publish("top")
     await exchange.respond_json(200, {"Titles": titles, "Processes": rows})
 
 
 async def _remove(engine: Engine, exchange: Exchange) -> None:
+    ref = exchange.parameters["id"]
     if exchange.flag("link"):
-        raise InvalidArgument("links are not supported")
-    await engine.remove_container(
-        exchange.parameters["id"], force=exchange.flag("force"), volumes=exchange.flag("v")
-    )
+        await _remove_link(engine, ref)
+    else:
+        await engine.remove_container(ref, force=exchange.flag("force"), volumes=exchange.flag("v"))
     await exchange.respond_empty()
+
+
+async def _remove_link(engine: Engine, name: str) -> None:
+    """*name* is `CONTAINER/ALIAS`."""
+    from orlop.engine.network import membership
+
+    parent, slash, alias = name.removeprefix("/").partition("/")
+    if not slash:
+        raise Conflict("Conflict, cannot remove the default link name of the container")
+    await membership.unlink(engine.find(parent), alias)
 
 
 async def _prune(engine: Engine, exchange: Exchange) -> None:

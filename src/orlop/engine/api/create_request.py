@@ -45,7 +45,9 @@ _MS = 1_000_000
 _TIMES = ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
 
 
-RUNTIMES = ("", "crun", "io.containerd.crun.v2")
+RUNTIMES = ("", "crun", "io.containerd.crun.v2", "runc", "io.containerd.runc.v2")
+"""All of them are crun: clients that know Docker alone ask for what it has by default."""
+
 ECHOED = (
     *("AttachStdin", "AttachStdout", "AttachStderr", "ExposedPorts", "OnBuild", "Volumes"),
     "StopTimeout",
@@ -80,6 +82,7 @@ def parse_create(body: Object, name: str, *, networks: bool = False) -> Containe
         group_add=host.texts("GroupAdd"),
         working_dir=body.text("WorkingDir"),
         environment=parse_environment(body.texts("Env")),
+        environment_unset=tuple(dict.fromkeys(t for t in body.texts("Env") if "=" not in t)),
         hostname=body.text("Hostname"),
         domainname=body.text("Domainname"),
         labels=body.text_map("Labels"),
@@ -214,7 +217,7 @@ def _compact(body: Object) -> str:
 
 
 def parse_environment(items: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """`KEY=VALUE` each; a key alone is passed over, as there is no environment to take it from."""
+    """`KEY=VALUE` each. A key alone takes a variable away instead, and is passed over here."""
     pairs = []
     for item in items:
         key, equals, value = item.partition("=")

@@ -15,8 +15,9 @@ from orlop.engine.api.router import Route, bind
 from orlop.engine.api.times import to_text
 from orlop.engine.state import State
 from orlop.engine.store import child_image, container_tree
+from orlop.engine.store.byte_input import ByteInput
 from orlop.engine.worker_process import read_some
-from orlop.lib.errors import Conflict, InvalidArgument, NotImplementedYet, OrlopError
+from orlop.lib.errors import Conflict, InvalidArgument, OrlopError
 from orlop.wire.registry import progress
 from orlop.wire.registry.platform import host_platform, parse_platform
 from orlop.wire.registry.reference import parse_reference
@@ -168,14 +169,37 @@ def _host() -> dict[str, str]:
     return {"os": machine.os, "architecture": machine.architecture}
 
 
+@contextlib.asynccontextmanager
+async def _import_input(
+    engine: Engine, exchange: Exchange, source: str
+) -> AsyncIterator[ByteInput]:
+    """The archive in the body, or the one at the address *source*; the answer has begun then.
+
+    Raises:
+        InvalidArgument: the address cannot be fetched.
+    """
+    if source == "-":
+        async with body_input(exchange) as body:
+            await exchange.begin_stream("application/json")
+            yield body
+        return
+    from orlop.engine.api.build import builds_of
+    from orlop.engine.build.downloads import fetched, is_url
+
+    url = source if is_url(source) else f"http://{source}"
+    async with builds_of(engine).directory() as directory:
+        await exchange.begin_stream("application/json")
+        await exchange.write(progress.encode(progress.status(f"Downloading from {url}")))
+        async with fetched(engine, url, directory, {}) as found:
+            yield ByteInput(found.descriptor)
+
+
 async def import_image(engine: Engine, exchange: Exchange) -> None:
-    """`POST /images/create?fromSrc=-`: an image of one layer, from the tar in the body."""
+    """`POST /images/create?fromSrc=…`: an image of one layer, from a tar."""
     store = store_of(engine)
     source = exchange.text("fromSrc")
-    if source != "-":
-        raise NotImplementedYet(
-            f"importing from {source[:200]!r} is not supported: download it and import from `-`"
-        )
+    if "://" in source and not source.lower().startswith(("http://", "https://")):
+        raise InvalidArgument(f"cannot import from {source[:200]!r}: only http and https are")
     reference = wanted_reference(exchange.text("repo"), exchange.text("tag"))
     wanted = host_platform(platform.machine())
     if text := exchange.text("platform"):
@@ -184,8 +208,7 @@ async def import_image(engine: Engine, exchange: Exchange) -> None:
     config = _with_changes({}, exchange.query.get("changes", []))
     try:
         async with store.ingest() as session:
-            async with body_input(exchange) as body:
-                await exchange.begin_stream("application/json")
+            async with _import_input(engine, exchange, source) as body:
                 added = await session.add_layer(body, keep_blob=False)
             document = child_image.child_config(
                 {},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api import filters as filtering
@@ -75,7 +76,7 @@ async def _list(engine: Engine, exchange: Exchange) -> None:
         for image in images
         if chosen.takes(image) and (everything or _has_name(image) or image.id not in parents)
     ]
-    result = [render.render_image(image, exchange.api_version) for image in found]
+    result = [render.render_image(chosen.named(image), exchange.api_version) for image in found]
     if exchange.flag("shared-size") and engine.layered is not None:
         shared = render.shared_sizes(images, engine.layered.layer_size)
         for item in result:
@@ -128,12 +129,20 @@ class _Filter:
             return False
         if self._dangling is False and not _has_name(image):
             return False
-        patterns = filters.get("reference")
-        if patterns is not None and not any(
-            _matches(pattern, name) for pattern in patterns for name in image.tags + image.digests
-        ):
+        if "reference" in filters and not _has_name(self.named(image)):
             return False
         return filtering.match_labels(filters.get("label", ()), dict(image.labels))
+
+    def named(self, image: Image) -> Image:
+        """*image* with those of its names that were asked for."""
+        patterns = self._filters.get("reference")
+        if patterns is None:
+            return image
+
+        def fitting(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(name for name in names if any(_matches(p, name) for p in patterns))
+
+        return replace(image, tags=fitting(image.tags), digests=fitting(image.digests))
 
 
 def _truth(filters: filtering.Filters, key: str) -> bool | None:

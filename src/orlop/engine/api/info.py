@@ -104,7 +104,7 @@ def render_info(engine: Engine, api_version: Version) -> dict[str, Any]:
         "Labels": [],
         "ExperimentalBuild": False,
         "ServerVersion": settings.version,
-        "Runtimes": {"crun": {"path": str(settings.runtime)}},
+        "Runtimes": {name: {"path": str(settings.runtime)} for name in ("crun", "runc")},
         "DefaultRuntime": "crun",
         "Swarm": _no_swarm(),
         "LiveRestoreEnabled": True,

@@ -29,7 +29,7 @@ def network(
         "EnableIPv6": known.ipv6,
         "IPAM": {
             "Driver": "default",
-            "Options": dict(known.ipam_options) if not known.is_predefined else None,
+            "Options": None if known.ipam_options is None else dict(known.ipam_options),
             "Config": _pools(known),
         },
         "Internal": known.internal,
@@ -180,14 +180,18 @@ def _endpoint(
     wanted: EndpointConfig | None, current: Endpoint | None, network_id: str
 ) -> dict[str, Any]:
     ipam = None
-    if wanted is not None and (wanted.ipv4 or wanted.ipv6):
-        asked = {"IPv4Address": wanted.ipv4, "IPv6Address": wanted.ipv6}
+    if wanted is not None and (wanted.ipv4 or wanted.ipv6 or wanted.link_local):
+        asked: dict[str, Any] = {
+            "IPv4Address": wanted.ipv4,
+            "IPv6Address": wanted.ipv6,
+            "LinkLocalIPs": list(wanted.link_local),
+        }
         ipam = {key: value for key, value in asked.items() if value}
     return {
         "IPAMConfig": ipam,
         "Links": list(wanted.links) or None if wanted else None,
         "Aliases": list(wanted.aliases) or None if wanted else None,
-        "MacAddress": current.mac if current else "",
+        "MacAddress": current.mac if current else (wanted.mac if wanted else ""),
         "DriverOpts": dict(wanted.options) or None if wanted else None,
         "GwPriority": wanted.gateway_priority if wanted else 0,
         "NetworkID": network_id,

@@ -22,6 +22,8 @@ PROTOCOLS = ("tcp", "udp", "sctp")
 MAX_PORTS = 4096
 """Ports of one container: each is two sockets of the engine's."""
 
+MAX_LINK_LOCAL = 64
+
 SYSCTLS = "com.docker.network.endpoint.sysctls"
 _INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
@@ -102,8 +104,6 @@ def parse_endpoint(name: str, settings: Object) -> EndpointConfig:
         raise InvalidArgument(f"invalid IPv4 address: {ipv4[:60]}")
     if ipv6 and parse_address(ipv6).version != 6:
         raise InvalidArgument(f"invalid IPv6 address: {ipv6[:60]}")
-    if ipam.texts("LinkLocalIPs"):
-        raise NotImplementedYet("link-local addresses of endpoints are not supported")
     options = settings.text_map("DriverOpts")
     for key, value in options:
         if key == SYSCTLS and value:
@@ -116,6 +116,7 @@ def parse_endpoint(name: str, settings: Object) -> EndpointConfig:
         links=settings.texts("Links"),
         ipv4=ipv4,
         ipv6=str(parse_address(ipv6)) if ipv6 else "",
+        link_local=tuple(map(_link_local, ipam.texts("LinkLocalIPs")[:MAX_LINK_LOCAL])),
         mac=_mac(settings.text("MacAddress")),
         options=options,
         gateway_priority=settings.integer("GwPriority"),
@@ -157,6 +158,13 @@ def _address(text: str) -> str:
     return str(parse_address(text))
 
 
+def _link_local(text: str) -> str:
+    address = parse_address(text)
+    if not address.is_link_local:
+        raise InvalidArgument(f"invalid link-local IP address: {text[:60]}")
+    return str(address)
+
+
 def _word(text: str) -> str:
     """A word for resolv.conf: nothing that would begin another line or word there."""
     if len(text) > 255 or not text.isprintable() or set(text) & set(" \t#;"):
@@ -187,7 +195,7 @@ def parse_network(body: Object) -> NetworkRequest:
         attachable=body.flag("Attachable"),
         pools=tuple(_parse_pools(ipam)),
         ipam_driver=ipam.text("Driver"),
-        ipam_options=ipam.text_map("Options"),
+        ipam_options=ipam.text_map("Options") if "Options" in ipam else None,
         options=body.text_map("Options"),
         labels=body.text_map("Labels"),
     )

@@ -124,9 +124,7 @@ async def _disconnect(engine: Engine, networks: Networks, exchange: Exchange) ->
 
     body = Object(await exchange.json())
     container = engine.find(body.text("Container"))
-    await membership.disconnect(
-        networks, container, exchange.parameters["id"], force=body.flag("Force")
-    )
+    await membership.disconnect(networks, container, exchange.parameters["id"])
     await exchange.respond_empty(200)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api import network_render, render_host
 from orlop.engine.api.times import human_duration, to_text
+from orlop.engine.spec import merged_environment
 from orlop.engine.state import Health, State
 
 if TYPE_CHECKING:
@@ -158,8 +159,7 @@ def _state(container: Container) -> dict[str, Any]:
 
 
 def _config(config: ContainerConfig, image: Image | None, container_id: str) -> dict[str, Any]:
-    environment = dict(image.environment) if image else {}
-    environment.update(config.environment)
+    environment = merged_environment(config, image) if image else dict(config.environment)
     entrypoint = config.entrypoint
     if entrypoint is None and image is not None:
         entrypoint = image.entrypoint
@@ -177,7 +177,10 @@ def _config(config: ContainerConfig, image: Image | None, container_id: str) -> 
         "Tty": config.tty,
         "OpenStdin": config.stdin_open,
         "StdinOnce": config.stdin_once,
-        "Env": [f"{key}={value}" for key, value in environment.items()],
+        "Env": [
+            *(f"{key}={value}" for key, value in environment.items()),
+            *config.environment_unset,
+        ],
         "Cmd": list(command) or None,
         "Image": config.image,
         "Volumes": asked.get("Volumes"),

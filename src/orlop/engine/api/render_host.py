@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.spec import MASKED_PATHS, READONLY_PATHS
+from orlop.lib.errors import NotFound
 from orlop.wire.compose_model import MountKind, Seccomp
 
 if TYPE_CHECKING:
@@ -25,9 +27,10 @@ _EMPTY_TEXT = ("ContainerIDFile", "VolumeDriver", "Cgroup", "Isolation")
 _EMPTY_LIST = ("Dns", "DnsOptions", "DnsSearch")
 _ECHOED = frozenset(
     (
-        *("Binds", "Mounts", "Tmpfs", "VolumesFrom", "PortBindings", "PublishAllPorts", "Links"),
+        *("Binds", "Mounts", "Tmpfs", "VolumesFrom", "PortBindings", "PublishAllPorts"),
         *("Dns", "DnsOptions", "DnsSearch", "ContainerIDFile", "ConsoleSize", "VolumeDriver"),
         *("SecurityOpt", "MemorySwappiness", "OomKillDisable", "Cgroup", "NetworkMode", "Ulimits"),
+        "Isolation",
     )
 )
 """Shown as they were asked for; everything else is shown as it is now."""
@@ -63,8 +66,21 @@ def host_config(container: Container) -> dict[str, Any]:
     value |= {key: item for key, item in optional.items() if item}
     if config.init:
         value["Init"] = True
+    value["Links"] = _links(container) or None
     value["NetworkMode"] = config.network
     return value
+
+
+def _links(container: Container) -> list[str]:
+    """Of the default bridge: `/CHILD:/PARENT/ALIAS`, as dockerd has them."""
+    shown = []
+    for link in container.config.networking.links:
+        target, _, alias = link.partition(":")
+        target = target.removeprefix("/")
+        with contextlib.suppress(NotFound):
+            target = container.host.find(target).name
+        shown.append(f"/{target}:/{container.name}/{alias or target}")
+    return shown
 
 
 def _of_service(config: ContainerConfig) -> dict[str, Any]:
@@ -98,7 +114,7 @@ def _general(container: Container) -> dict[str, Any]:
         "ExtraHosts": [f"{name}:{address}" for name, address in config.extra_hosts] or None,
         "GroupAdd": list(config.group_add) or None,
         "ShmSize": config.shm_size_bytes,
-        "Runtime": "crun",
+        "Runtime": requested(config).get("HostConfig", {}).get("Runtime", "crun"),
         "Devices": [
             {
                 "PathOnHost": device.source,

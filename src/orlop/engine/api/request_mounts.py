@@ -35,7 +35,7 @@ def parse_mounts(body: Object, host: Object) -> tuple[tuple[Mount, ...], tuple[V
     Raises:
         InvalidArgument, NotImplementedYet: in dockerd's words.
     """
-    driver = _check_driver(host.text("VolumeDriver"))
+    driver = host.text("VolumeDriver")
     mounts = [parse_bind(text) for text in host.texts("Binds")]
     requests = [VolumeRequest(m.target, driver) for m in mounts if m.kind is MountKind.VOLUME]
     for item in host.sections("Mounts"):
@@ -55,6 +55,8 @@ def parse_mounts(body: Object, host: Object) -> tuple[tuple[Mount, ...], tuple[V
             seen.add(target)
             mounts.append(Mount(MountKind.VOLUME, target))
             requests.append(VolumeRequest(target, driver))
+    for request in requests:
+        _check_driver(request.driver)
     return tuple(mounts), tuple(requests)
 
 
@@ -240,7 +242,7 @@ def _parse_volume_options(options: Object, target: str) -> VolumeRequest:
     driver = options.section("DriverConfig")
     return VolumeRequest(
         target,
-        _check_driver(driver.text("Name")),
+        driver.text("Name"),
         driver.text_map("Options"),
         options.text_map("Labels"),
     )
@@ -279,12 +281,11 @@ def _refuse(item: Object, *keys: str) -> None:
             raise InvalidArgument(f"field {key} must not be specified")
 
 
-def _check_driver(name: str) -> str:
+def _check_driver(name: str) -> None:
     if name not in _LOCAL_DRIVERS:
         raise InvalidArgument(
             f'error looking up volume plugin {name[:80]}: plugin "{name[:80]}" not found'
         )
-    return name
 
 
 def _target(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from orlop.engine.api import settling
 from orlop.engine.api.attach import Attachment, stream_type
 from orlop.engine.api.router import Route, bind
 from orlop.engine.api.times import parse_time
@@ -64,6 +65,8 @@ async def _logs(engine: Engine, exchange: Exchange) -> None:
     query = parse_log_query(exchange)
     if container.config.log_driver == "none":
         raise NotImplementedYet("configured logging driver does not support reading")
+    if not query.follow:
+        await settling.await_first_output(container)
     await exchange.begin_stream(stream_type(container.config.tty, exchange.api_version))
     details = b""
     if exchange.flag("details"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orlop.engine import json_codec
-from orlop.engine.build import bases, copy_step, run_step, step_images
+from orlop.engine.build import bases, cache_sources, copy_step, run_step, step_images
 from orlop.engine.build.cache import cache_key
 from orlop.engine.build.output import short_id
 from orlop.engine.build.step_images import StageState
@@ -22,10 +22,13 @@ from orlop.wire.dockerfile.instructions import parse_trigger
 from orlop.wire.dockerfile.source import located
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any
 
     from orlop.engine.build.cache import BuildCache
     from orlop.engine.build.cache_mounts import CacheMounts
+    from orlop.engine.build.cache_sources import CacheSources
     from orlop.engine.build.options import BuildOptions
     from orlop.engine.build.output import Output
     from orlop.engine.build.plan import BuildPlan, PlannedStage
@@ -61,6 +64,8 @@ class Build:
     platform: Platform
     """What the target is to be for."""
     registry_auth: str = ""
+    sources: CacheSources | None = None
+    """Where steps may be taken from; None: the whole cache."""
     step: int = 0
     stages: dict[int, StageState] = field(default_factory=dict)
 
@@ -170,9 +175,10 @@ class Build:
             state.author = instruction.name
         state.command_is_set = state.command_is_set or isinstance(instruction, model.Cmd)
         key = self.key(state, [type(instruction).__name__, json_codec.encode(instruction)])
-        if await self.use_cache(state, key, config):
+        text = created_by(state, f" {comment}")
+        if await self.use_cache(state, key, config, text):
             return
-        await self.commit(state, key, created_by(state, f" {comment}"), config)
+        await self.commit(state, key, text, config)
 
     # Steps use these.
 
@@ -183,13 +189,13 @@ class Build:
         described: Json = [base, state.author, shell, parts]  # type: ignore[list-item]
         return cache_key(state.image_id, described)
 
-    async def use_cache(self, state: StageState, key: str, config: ImageConfig) -> bool:
-        """Whether the step was done before: *state* is after it then."""
+    async def use_cache(self, state: StageState, key: str, config: ImageConfig, text: str) -> bool:
+        """Whether the step *text* was done before: *state* is after it then."""
         if self.options.no_cache or state.is_new:
             return False
-        image_id = self.cache.find(key, self._is_whole)
+        image_id = self.cache.find(key, self._may_be_used)
         if image_id is None:
-            return False
+            return await self._use_source(state, key, config, text)
         record = self.store.images[image_id]
         self.session.pin(image_id)
         for diff_id in record.layers:
@@ -197,6 +203,30 @@ class Build:
         await self.output.text(" ---> Using cache\n")
         self._advance(state, record, config)
         return True
+
+    async def _use_source(
+        self, state: StageState, key: str, config: ImageConfig, text: str
+    ) -> bool:
+        """Whether an image that the cache is to be taken from has the step in its history."""
+        if self.sources is None:
+            return False
+        found = cache_sources.find_step(self.sources, state, text)
+        if found is None:
+            return False
+        entry, layer = found
+        if layer is not None:
+            self.session.pin(layer)
+            if layer not in self.store.layers:
+                return False
+        await self.output.text(" ---> Using cache\n")
+        await self.commit(state, key, text, config, layer, entry)
+        state.is_new = False
+        return True
+
+    def _may_be_used(self, image_id: str) -> bool:
+        if self.sources is not None and image_id not in self.sources.ancestors:
+            return False
+        return self._is_whole(image_id)
 
     def _is_whole(self, image_id: str) -> bool:
         record = self.store.images.get(image_id)
@@ -211,10 +241,13 @@ class Build:
         text: str,
         config: ImageConfig,
         layer: str | None = None,
+        entry: Mapping[str, Any] | None = None,
     ) -> None:
-        """Store the image after a step; *state* is after it then."""
+        """Store the image after a step, with *entry* in its history; *state* is after it then."""
         version = self.engine.settings.version
         document = step_images.make_document(state, config, text, layer, time.time_ns(), version)
+        if entry is not None:
+            document["history"][-1] = entry
         try:
             record = await step_images.store_image(
                 self.store, self.session, document, state.image_id

@@ -69,10 +69,10 @@ async def _layer(
         build.store, state.layers, source, job, build.directory, session=session
     ) as found:
         key = build.key(state, ["copy", json_codec.encode(job), found.digest])
-        if await build.use_cache(state, key, state.config):
+        text = _history(state, instruction, job, found.digest)
+        if await build.use_cache(state, key, state.config, text):
             return
         layer = await found.store(build.session)
-        text = _history(state, instruction, job, found.digest)
         await build.commit(state, key, text, state.config, layer)
 
 
@@ -114,10 +114,10 @@ async def make_workdir(build: Build, state: StageState, path: str) -> None:
     """WORKDIR: the directory is made, if the image has none there."""
     config, comment = image_config.apply(state.config, model.Workdir(path))
     key = build.key(state, ["workdir", config.working_dir])
-    if await build.use_cache(state, key, config):
+    text = f"{' '.join(state.config.shell_words())} #(nop) {comment}"
+    if await build.use_cache(state, key, config, text):
         return
     job = CopyJob(keyword="WORKDIR", destination=f"{config.working_dir}/", only_directory=True)
-    text = f"{' '.join(state.config.shell_words())} #(nop) {comment}"
     async with copying(build.store, state.layers, CopySource(), job, build.directory) as found:
         layer = await found.store(build.session) if found.needed else None
     await build.commit(state, key, text, config, layer)

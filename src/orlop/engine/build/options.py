@@ -41,6 +41,8 @@ class BuildOptions:
     force_remove: bool = False
     arguments: Mapping[str, str | None] = field(default_factory=dict)
     labels: tuple[tuple[str, str], ...] = ()
+    cache_from: tuple[str, ...] = ()
+    """Images that steps may be taken from, and no others; empty: from whatever was built here."""
     target: str = ""
     platform: str = ""
     network: str = "default"
@@ -81,6 +83,9 @@ def parse_options(query: Mapping[str, Sequence[str]]) -> BuildOptions:
         force_remove=flag("forcerm"),
         arguments=_object(text("buildargs"), "buildargs"),
         labels=tuple(sorted((key, value or "") for key, value in labels.items())),
+        cache_from=tuple(map(str, _list([text("cachefrom")], "cachefrom")))
+        if text("cachefrom")
+        else (),
         target=text("target"),
         platform=text("platform"),
         network=text("networkmode") or "default",

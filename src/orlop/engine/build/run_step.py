@@ -30,6 +30,9 @@ async def run(build: Build, state: StageState, instruction: model.Run, index: in
     command = plan_command(state.config, instruction.command)
     environment = state.config.environment_map()
     known = build.arguments.for_history(environment)
+    shown = [f"|{len(known)}"] if known else []
+    shown += [f"{name}={value}" for name, value in sorted(known.items())]
+    text = " ".join((*shown, *command.words))
     async with prepared_mounts(build, state, instruction.mounts, index) as mounts:
         key = build.key(
             state,
@@ -42,7 +45,9 @@ async def run(build: Build, state: StageState, instruction: model.Run, index: in
                 mounts.key,
             ],
         )
-        if await build.use_cache(state, key, state.config):
+        # The text of a script or of what is mounted says too little to go by.
+        described = "" if command.script or instruction.mounts else text
+        if await build.use_cache(state, key, state.config, described):
             return
         network = instruction.network.value
         request = running.RunRequest(
@@ -63,9 +68,7 @@ async def run(build: Build, state: StageState, instruction: model.Run, index: in
 
         await build.keep(state)
         layer = await running.run(build.engine, request, build.output, commit)
-    words = [f"|{len(known)}"] if known else []
-    words += [f"{name}={value}" for name, value in sorted(known.items())]
-    await build.commit(state, key, " ".join((*words, *command.words)), state.config, layer)
+    await build.commit(state, key, text, state.config, layer)
 
 
 def _script(build: Build, command: Command) -> list[Mount]:

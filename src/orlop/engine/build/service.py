@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from orlop.engine.build.cache_sources import CacheSources
     from orlop.engine.build.options import BuildOptions
     from orlop.engine.build.output import Output
     from orlop.engine.build.plan import BuildPlan
@@ -109,6 +110,18 @@ class Builds:
         host = host_platform(platform.machine())
         return host, parse_platform(options.platform, host) if options.platform else host
 
+    def _sources(self, options: BuildOptions) -> CacheSources | None:
+        """The images of `--cache-from` that are here; the others are passed over."""
+        if not options.cache_from:
+            return None
+        from orlop.engine.build import cache_sources
+
+        records = []
+        for name in options.cache_from:
+            with contextlib.suppress(OrlopError):
+                records.append(self.store.find(name))
+        return cache_sources.gather(self.store, records)
+
     async def run(
         self,
         options: BuildOptions,
@@ -143,6 +156,7 @@ class Builds:
                 host=host,
                 platform=wanted,
                 registry_auth=registry_auth,
+                sources=self._sources(options),
             )
             image_id = await build.run()
             for reference in options.references:

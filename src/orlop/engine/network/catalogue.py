@@ -61,7 +61,7 @@ class NetworkRequest:
     attachable: bool = False
     pools: tuple[PoolConfig, ...] = ()
     ipam_driver: str = "default"
-    ipam_options: Options = ()
+    ipam_options: Options | None = None
     options: Options = ()
     labels: Options = ()
 
@@ -168,10 +168,8 @@ def _check_name(request: NetworkRequest, networks: Sequence[Network]) -> None:
     name = request.name
     if not name.strip():
         raise InvalidArgument("invalid network name: name is empty")
-    if len(name) > MAX_NAME_LENGTH or not _NAME.fullmatch(name):
-        raise InvalidArgument(
-            f'invalid network name "{name[:80]}": only "{_NAME.pattern}" are allowed'
-        )
+    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise InvalidArgument(f"invalid network name: {name[:80]!r}")
     if name in ("bridge", "host", "none", "default"):
         raise Forbidden(f"operation is not permitted on predefined {name} network")
     if any(network.name == name for network in networks):

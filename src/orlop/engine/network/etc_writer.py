@@ -9,15 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.engine.network import etc_files
+from orlop.engine.network.link_environment import link_variables
+from orlop.engine.spec import merged_environment
 from orlop.lib.errors import Conflict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from orlop.engine.container import Container
     from orlop.engine.network.core import Core
-    from orlop.engine.network.model import SandboxState
+    from orlop.engine.network.model import Endpoint, SandboxState
     from orlop.engine.network.sandbox import Sandbox
     from orlop.engine.record import Record
 
@@ -80,11 +82,33 @@ class EtcWriter:
 
     def _linked(self, record: Record) -> list[tuple[str, str]]:
         """Links of the default bridge. In other networks the name server knows them."""
+        return [
+            (endpoint.ipv4, " ".join(dict.fromkeys((alias, other.record.id[:12], other.name))))
+            for alias, other, endpoint in self._links(record)
+        ]
+
+    def link_environment(self, record: Record) -> tuple[tuple[str, str], ...]:
+        """The variables of its links.
+
+        Raises:
+            Conflict: a container that it is linked to does not run.
+        """
+        found: list[tuple[str, str]] = []
+        for alias, other, endpoint in self._links(record):
+            found += link_variables(
+                f"/{record.config.name}/{alias}",
+                endpoint.ipv4,
+                other.config.networking.exposed,
+                merged_environment(other.config, other.image()),
+            )
+        return tuple(found)
+
+    def _links(self, record: Record) -> Iterator[tuple[str, Container, Endpoint]]:
+        """Alias, container and its place on the default bridge."""
         own = self._core.sandboxes.get(record.id)
         bridge_id = self._core.find("bridge").id
         if own is None or own.endpoint_in(bridge_id) is None:
-            return []
-        found = []
+            return
         for link in record.config.networking.links:
             ref, _, alias = link.partition(":")
             other = self._find_container(ref.removeprefix("/"))
@@ -97,9 +121,7 @@ class EtcWriter:
                     f"Cannot link to a non running container: /{other.name} AS "
                     f"/{record.config.name}/{alias or other.name}"
                 )
-            names = dict.fromkeys((alias or other.name, other.record.id[:12], other.name))
-            found.append((endpoint.ipv4, " ".join(names)))
-        return found
+            yield alias or other.name, other, endpoint
 
     def _resolv_conf(self, record: Record) -> str:
         networking, mode = record.config.networking, record.config.network

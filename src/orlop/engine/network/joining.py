@@ -143,6 +143,7 @@ def make_endpoint(
         ipv6=ipv6,
         prefix6=prefix6,
         gateway6=gateway6 if has_gateway else "",
+        link_local=wanted.link_local,
         names=names,
     )
 

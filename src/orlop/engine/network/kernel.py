@@ -180,6 +180,7 @@ class Kernel:
         with in_namespace(namespace), NetlinkSocket() as inner:
             index = link.decode(inner.ask(link.get(endpoint.interface))).index
             wanted = [(endpoint.ipv4, endpoint.prefix4), (endpoint.ipv6, endpoint.prefix6)]
+            wanted += [(text, 64 if ":" in text else 16) for text in endpoint.link_local]
             addresses = [(packed(text), length) for text, length in wanted if text]
             if endpoint.ipv6 and endpoint.mac:
                 addresses.append((link_local(bytes.fromhex(endpoint.mac.replace(":", ""))), 64))

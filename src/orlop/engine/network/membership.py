@@ -43,11 +43,11 @@ async def connect(networks: Networks, container: Container, wanted: EndpointConf
     await container.perform(operation)
 
 
-async def disconnect(networks: Networks, container: Container, ref: str, *, force: bool) -> None:
+async def disconnect(networks: Networks, container: Container, ref: str) -> None:
     """Have *container* no longer in the network *ref*.
 
     Raises:
-        OrlopError: it is not in it, and not *force*.
+        OrlopError: it is not in it.
     """
     network = networks.find(ref)
 
@@ -59,8 +59,6 @@ async def disconnect(networks: Networks, container: Container, ref: str, *, forc
             )
         found = _find(networks, config, network)
         if found is None:
-            if force:
-                return
             raise Internal(
                 f"container {container.record.id} is not connected to network {network.name}"
             )
@@ -71,6 +69,30 @@ async def disconnect(networks: Networks, container: Container, ref: str, *, forc
         container.replace_config(_with_endpoints(config, endpoints))
 
     await container.perform(operation)
+
+
+async def unlink(container: Container, alias: str) -> None:
+    """Have *container* linked no longer, from its next start on, to what it calls *alias*.
+
+    Raises:
+        NotFound: it has no such link.
+    """
+
+    async def operation() -> None:
+        networking = container.config.networking
+        kept = tuple(link for link in networking.links if link_alias(link) != alias)
+        if kept == networking.links:
+            raise NotFound(f"No such link: /{container.name}/{alias}")
+        changed = replace(networking, links=kept)
+        container.replace_config(replace(container.config, networking=changed))
+
+    await container.perform(operation)
+
+
+def link_alias(link: str) -> str:
+    """What a container calls the other end of `CONTAINER[:ALIAS]`."""
+    target, _, alias = link.partition(":")
+    return alias or target.removeprefix("/")
 
 
 def _check_mode(config: ContainerConfig, network: Network) -> None:

@@ -53,7 +53,7 @@ class Network:
     internal: bool = False
     attachable: bool = False
     pools: tuple[PoolConfig, ...] = ()
-    ipam_options: Options = ()
+    ipam_options: Options | None = None
     options: Options = ()
     labels: Options = ()
     interface: str = ""
@@ -108,6 +108,8 @@ class Endpoint:
     ipv6: str = ""
     prefix6: int = 0
     gateway6: str = ""
+    link_local: tuple[str, ...] = ()
+    """Further addresses, of 169.254/16 or fe80::/64."""
     names: tuple[str, ...] = ()
     """What it is called there, in the order Docker shows: name, aliases, short id."""
 

@@ -436,7 +436,15 @@ class Sandboxes:
         if mode.startswith(joining.CONTAINER_MODE):
             return replace(facts, namespaces=namespaces, etc_dir=self._joined(mode).layout.etc)
         self._etc.write(record, layout.etc, facts.hostname)
-        return replace(facts, namespaces=namespaces, etc_dir=layout.etc)
+        variables = self._etc.link_environment(record)
+        return replace(facts, namespaces=namespaces, etc_dir=layout.etc, environment=variables)
+
+    def link_environment(self, record: Record) -> tuple[tuple[str, str], ...]:
+        """What links add to a further process, as long as what it is linked to runs."""
+        try:
+            return self._etc.link_environment(record) if record.config.networking.links else ()
+        except OrlopError:
+            return ()
 
     def state_of(self, container_id: str) -> SandboxState | None:
         """What a running container has of networks."""

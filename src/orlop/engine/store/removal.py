@@ -151,7 +151,8 @@ class Remover:
             try:
                 self._check(record, force=force)
             except _Conflict as conflict:
-                if quiet and (self.references(record.id) or conflict.used):
+                needed = self.references(record.id) or self.children(record.id)
+                if quiet and (needed or conflict.used):
                     return
                 raise
             await self._remove_references(record, self.references(record.id), result)

@@ -1,7 +1,8 @@
 """Typed access to the JSON objects of Docker API requests.
 
 Docker's clients send every field, with null, zero or empty for "not set", so all of these are the
-default. A value of another type is an error which names the path of the field.
+default. A value of another type is an error which names the path of the field. The case of names
+does not matter, as it does not to dockerd: some clients send `detachKeys` or `hostname`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,18 @@ class Object:
     def __init__(self, data: Mapping[str, object], where: str = "") -> None:
         self._data = data
         self._where = where
+        self._folded: dict[str, object] | None = None
 
     def __contains__(self, key: str) -> bool:
-        return self._data.get(key) is not None
+        return self._get(key) is not None
+
+    def _get(self, key: str) -> object:
+        """The value of *key*, or of a name that differs in case alone; None when not set."""
+        if key in self._data:
+            return self._data[key]
+        if self._folded is None:
+            self._folded = {name.lower(): value for name, value in self._data.items()}
+        return self._folded.get(key.lower())
 
     def items(self) -> Iterator[tuple[str, object]]:
         """What is there, unchecked."""
@@ -36,7 +46,7 @@ class Object:
         return f"{self._where}.{key}" if self._where else key
 
     def text(self, key: str, default: str = "") -> str:
-        value = self._data.get(key)
+        value = self._get(key)
         if value is None:
             return default
         if not isinstance(value, str):
@@ -44,7 +54,7 @@ class Object:
         return value
 
     def flag(self, key: str, *, default: bool = False) -> bool:
-        value = self._data.get(key)
+        value = self._get(key)
         if value is None:
             return default
         if not isinstance(value, bool):
@@ -52,7 +62,7 @@ class Object:
         return value
 
     def integer(self, key: str, default: int = 0) -> int:
-        value = self._data.get(key)
+        value = self._get(key)
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int):
@@ -61,7 +71,7 @@ class Object:
 
     def section(self, key: str) -> Object:
         """Empty when not set."""
-        value = self._data.get(key)
+        value = self._get(key)
         if value is None:
             return Object({}, self.path(key))
         if not isinstance(value, dict):
@@ -99,7 +109,7 @@ class Object:
 
     def text_or_texts(self, key: str) -> tuple[str, ...] | None:
         """A list of strings, where one string is a list of one; None when not set."""
-        value = self._data.get(key)
+        value = self._get(key)
         if value is None:
             return None
         if isinstance(value, str):
@@ -108,7 +118,7 @@ class Object:
 
     def text_map(self, key: str) -> tuple[tuple[str, str], ...]:
         """An object of strings, in its order."""
-        value = self._data.get(key)
+        value = self._get(key)
         if value is None:
             return ()
         data = self._as_dict(value, key)
@@ -118,11 +128,11 @@ class Object:
 
     def keys(self, key: str) -> tuple[str, ...]:
         """The names in an object whose values do not matter."""
-        value = self._data.get(key)
+        value = self._get(key)
         return () if value is None else tuple(self._as_dict(value, key))
 
     def _list(self, key: str) -> list[object]:
-        value = self._data.get(key)
+        value = self._get(key)
         if value is None:
             return []
         if not isinstance(value, list) or len(value) > MAX_ITEMS:

@@ -66,7 +66,7 @@ def test_named_subnets() -> None:
     ("request_", "error"),
     [
         (NetworkRequest(name=""), InvalidArgument),
-        (NetworkRequest(name="a b"), InvalidArgument),
+        (NetworkRequest(name="a\nb"), InvalidArgument),
         (NetworkRequest(name="x" * 300), InvalidArgument),
         (NetworkRequest(name="bridge"), Forbidden),
         (NetworkRequest(name="one"), Conflict),
