@@ -31,6 +31,7 @@ WORKERS = {
     "tls": "orlop.engine.tls_worker",
     "userns": "orlop.engine.userns_worker",
     "tree": "orlop.engine.store.tree_worker",
+    "volume-mount": "orlop.engine.volume_mount_worker",
 }
 
 USAGE_STATUS = 2

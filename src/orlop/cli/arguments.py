@@ -12,6 +12,17 @@ from orlop.lib.errors import OrlopError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Protocol
+
+    class Parser(Protocol):
+        """The words not yet looked at, those that are no options, and what to do with options."""
+
+        rest: list[str]
+        words: list[str]
+
+        def take_long(self, word: str) -> None: ...
+
+        def take_short(self, word: str) -> None: ...
 
 
 class UsageError(OrlopError):
@@ -77,6 +88,19 @@ def parse_arguments(
             the wrong number of words.
     """
     parser = _Parser(argv, options)
+    take_words(parser, leading=leading)
+    if "help" in parser.values:
+        return Arguments(parser.values, parser.words)
+    least, most = words
+    if len(parser.words) < least:
+        raise UsageError("something is missing on the command line")
+    if len(parser.words) > most:
+        raise UsageError(f"{parser.words[most]!r} is one word too many")
+    return Arguments(parser.values, parser.words)
+
+
+def take_words(parser: Parser, *, leading: bool) -> None:
+    """Have *parser* take each word of a command line as what it is, as `parse_arguments` says."""
     while parser.rest:
         word = parser.rest.pop(0)
         if word == "--":
@@ -91,14 +115,6 @@ def parse_arguments(
             if leading:
                 parser.words += parser.rest
                 break
-    if "help" in parser.values:
-        return Arguments(parser.values, parser.words)
-    least, most = words
-    if len(parser.words) < least:
-        raise UsageError("something is missing on the command line")
-    if len(parser.words) > most:
-        raise UsageError(f"{parser.words[most]!r} is one word too many")
-    return Arguments(parser.values, parser.words)
 
 
 class _Parser:

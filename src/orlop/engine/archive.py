@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from orlop.engine import users
+from orlop.engine import disk, users
 from orlop.engine.worker_process import worker_argv
 from orlop.lib import errors
-from orlop.lib.children import wait_or_kill
+from orlop.lib.children import end_session, wait_or_kill
 from orlop.lib.errors import Conflict, Internal, OrlopError
 from orlop.lib.pipes import PipeReader
 from orlop.wire.compose_model import MountKind
@@ -112,9 +113,7 @@ async def transfer(
             try:
                 yield Transfer(container, child, reader)
             finally:
-                if child.status is None:
-                    child.send_signal(9)
-                    await asyncio.shield(child.wait())
+                await end_session(child)
         finally:
             reader.close()
 
@@ -168,7 +167,9 @@ async def _mounts(container: Container, holder: str) -> list[tuple[str, str, str
     for mount in ordered:
         if mount.kind is MountKind.VOLUME:
             source = os.fspath(await container.host.volumes.attach(mount.source, holder))
-        elif mount.kind is MountKind.BIND and os.path.lexists(mount.source):
+        elif mount.kind is MountKind.BIND and await disk.look(
+            mount.source, functools.partial(os.path.lexists, mount.source)
+        ):
             source = mount.source
         else:
             continue

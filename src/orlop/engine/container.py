@@ -9,7 +9,6 @@ to know waits with `wait_until`. What the operations do is told in the modules t
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from orlop.engine.container_restart import Restarts
 from orlop.engine.container_root import Root
 from orlop.engine.container_start import Starting
 from orlop.engine.state import ContainerInfo, State, WaitCondition
-from orlop.lib.errors import Conflict, Internal, NotModified
+from orlop.lib.errors import Conflict, NotModified
 from orlop.wire.compose_model import RestartMode
 
 if TYPE_CHECKING:
@@ -162,7 +161,8 @@ class Container:
         number = spec.parse_signal(signal_name) if signal_name else self.core.stop_signal()
         wait_s = self.config.stop_grace_period_s if grace_s is None else grace_s
         await self._owner.ask(lambda: self._ending.stop(number, wait_s))
-        await self.wait_until(lambda: not self.core.is_active)
+        limit_s = None if wait_s < 0 else wait_s + KILL_LIMIT_S
+        await self.core.wait_for_end(limit_s, f"cannot stop container: {self.name}")
         if self.config.restart.mode is not RestartMode.NO:
             await self.flush()
         self.publish("stop")
@@ -185,12 +185,8 @@ class Container:
         before = self.exits
         await self._owner.ask(lambda: self._ending.kill(number, last=last))
         if number == signal.SIGKILL:
-            try:
-                async with asyncio.timeout(KILL_LIMIT_S):
-                    await self.wait_until(lambda: not self.core.is_active or self.exits > before)
-            except TimeoutError:
-                reason = "tried to kill container, but did not receive an exit event"
-                raise Internal(reason) from None
+            what = f"cannot kill container: {self.name}"
+            await self.core.wait_for_end(KILL_LIMIT_S, what, lambda: self.exits > before)
 
     async def restart(self, grace_s: float | None) -> None:
         if self.core.is_active:
@@ -208,7 +204,8 @@ class Container:
         while not self.removed:
             if force and self.core.is_active:
                 await self._owner.ask(self._ending.end_for_removal)
-                await self.wait_until(lambda: not self.core.is_active or self.removed)
+                what = f'cannot remove container "{self.name}": could not kill container'
+                await self.core.wait_for_end(KILL_LIMIT_S, what, lambda: self.removed)
                 if self.removed:
                     break
             try:

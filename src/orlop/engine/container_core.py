@@ -17,7 +17,7 @@ from orlop.engine.layout import Layout
 from orlop.engine.log_writer import LogWriter
 from orlop.engine.owner import Owner
 from orlop.engine.state import State, check_transition
-from orlop.lib.errors import OrlopError, ResourceExhausted
+from orlop.lib.errors import Internal, OrlopError, ResourceExhausted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -118,6 +118,21 @@ class Core:
         """Wait until *condition* holds; looked at after each change of state or health."""
         while not condition():
             await self._changed.wait()
+
+    async def wait_for_end(
+        self, limit_s: float | None, what: str, other: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Until it is not active, or *other* holds.
+
+        Raises:
+            Internal: *what*; the kernel did not end it in time, and it stays as it is.
+        """
+        try:
+            async with asyncio.timeout(limit_s):
+                await self.wait_until(lambda: not self.is_active or other())
+        except TimeoutError:
+            reason = "tried to kill container, but did not receive an exit event"
+            raise Internal(f"{what}: {reason}") from None
 
     def replace_config(self, config: ContainerConfig) -> None:
         """Store another configuration."""

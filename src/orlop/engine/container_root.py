@@ -75,7 +75,9 @@ class Root:
             image = core.image()
             self.may_hold = True
             await core.host.images.mount(image, core.record.id)
-            launch.mount_root(core.layout, image, core.config, await core.userns_fd())
+            await asyncio.to_thread(
+                launch.mount_root, core.layout, image, core.config, await core.userns_fd()
+            )
             self.mounted = True
         self._holds += 1
 

@@ -107,6 +107,7 @@ class Starting:
             namespace = host.networks.sandboxes.namespace_of(core.record.id)
             if core.config.uid_map and namespace >= 0:
                 await asyncio.to_thread(userns.open_low_ports, namespace)
+        await launch.make_bind_sources(core.config)
         await host.images.mount(image, core.record.id)
         volumes = await volume_mounts.attach(
             host, core.layout, core.config, core.record.id, await core.userns_fd()
@@ -122,7 +123,7 @@ class Starting:
             root_is_mounted=self._root.mounted,
             userns_fd=await core.userns_fd(),
         )
-        unfilled = volume_fill.wanted(host, core.config, creating=False)
+        unfilled = await volume_fill.wanted(host, core.config, creating=False)
         await volume_fill.fill(
             host, unfilled, core.layout.rootfs, core.record.id, await core.userns_fd()
         )

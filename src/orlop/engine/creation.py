@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import os
 from typing import TYPE_CHECKING
 
-from orlop.engine import capabilities, joining, spec, userns, volume_fill, volume_mounts
+from orlop.engine import capabilities, disk, joining, spec, userns, volume_fill, volume_mounts
 from orlop.lib.errors import InvalidArgument, OrlopError
 from orlop.wire.compose_model import MountKind
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from orlop.engine.container import Container
     from orlop.engine.engine import Engine
     from orlop.engine.images import Image
+    from orlop.engine.layout import Layout
+    from orlop.engine.record import Record
 
 
 def plan(engine: Engine, config: ContainerConfig, image: Image) -> ContainerConfig:
@@ -27,7 +31,6 @@ def plan(engine: Engine, config: ContainerConfig, image: Image) -> ContainerConf
     capabilities.effective(config.cap_add, config.cap_drop)
     if config.stop_signal:
         spec.parse_signal(config.stop_signal)
-    _check_bind_sources(config)
     if config.volumes_from or image.volumes:
         config = volume_mounts.plan_mounts(config, image, lambda ref: engine.find(ref).config)
     uid_map = userns.choose_map(engine.settings, config)
@@ -36,31 +39,48 @@ def plan(engine: Engine, config: ContainerConfig, image: Image) -> ContainerConf
     return joining.fix_names(config, engine.find)
 
 
-def _check_bind_sources(config: ContainerConfig) -> None:
+async def check_bind_sources(config: ContainerConfig) -> None:
     """Refuse a source that is not there, where nobody said that it is to be made.
 
     A service's may come to be until it starts.
+
+    Raises:
+        InvalidArgument: as said. Unavailable: the disk does not say.
     """
     if not config.requested:
         return
     for mount in config.mounts:
-        missing = mount.kind is MountKind.BIND and not os.path.lexists(mount.source)
-        if missing and not mount.create_host_path:
+        if mount.kind is not MountKind.BIND or mount.create_host_path:
+            continue
+        source = mount.source
+        if not await disk.look(source, functools.partial(os.path.lexists, source)):
             raise InvalidArgument(
                 'invalid mount config for type "bind": bind source path does not exist: '
                 + mount.source
             )
 
 
-async def make_volumes(engine: Engine, config: ContainerConfig) -> ContainerConfig:
-    """*config* with every volume made and named.
+async def make_volumes(
+    engine: Engine, config: ContainerConfig, reserve: set[str]
+) -> ContainerConfig:
+    """*config* with every volume made and named; their names are added to *reserve*.
 
     Raises:
         OrlopError: one cannot be made.
     """
     if not any(mount.kind is MountKind.VOLUME for mount in config.mounts):
         return config
-    return await volume_mounts.create_volumes(engine.host.volumes, config)
+    return await volume_mounts.create_volumes(engine.host.volumes, config, reserve)
+
+
+async def discard(engine: Engine, layout: Layout, record: Record) -> None:
+    """Undo a creation that failed; what stays, the next start of the engine removes."""
+    with contextlib.suppress(OSError):
+        engine.host.run_trash.put(layout.run)
+    with contextlib.suppress(OSError):
+        engine.host.data_trash.put(layout.data)
+    volumes = volume_mounts.names_of(record.config)
+    await volume_mounts.remove_anonymous(engine.host.volumes, volumes)
 
 
 async def fill_volumes(engine: Engine, container: Container) -> None:
@@ -80,7 +100,7 @@ async def fill_volumes(engine: Engine, container: Container) -> None:
 
 
 async def _fill_volumes(engine: Engine, container: Container) -> None:
-    mounts = volume_fill.wanted(engine.host, container.config, creating=True)
+    mounts = await volume_fill.wanted(engine.host, container.config, creating=True)
     if not mounts:
         return
     holder = f"{container.record.id} filling"

@@ -27,7 +27,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from orlop.engine import creation, names, recovery, spec, volume_mounts
+from orlop.engine import creation, names, recovery, spec
 from orlop.engine.container import Container
 from orlop.engine.events import EventHub
 from orlop.engine.exec_session import run_probe
@@ -98,6 +98,8 @@ class Engine:
                 settings.run_dir / "volumes",
                 events=self.events,
                 trash=data_trash,
+                children=self.children,
+                tasks=self.tasks,
                 users=lambda name: creation.users_of(self, name),
             ),
             find=self.find,
@@ -261,6 +263,7 @@ class Engine:
         name = names.check_name(config.name)
         image = self.images.get(check_reference(config.image))
         config = creation.plan(self, config, image)
+        await creation.check_bind_sources(config)
         existing = self._id_by_name.get(name)
         if existing is not None and replace:
             kept = self._by_id[existing]
@@ -268,20 +271,30 @@ class Engine:
                 return existing
             await self.remove_container(existing)
             existing = self._id_by_name.get(name)
-        self._refuse_taken(name)
-        config = await creation.make_volumes(self, config)
+        names.refuse_taken(name, self._id_by_name)
+        with self.host.volumes.reserving() as reserved:
+            config = await creation.make_volumes(self, config, reserved)
+            container = await self._make(config, image.id, reserved)
+        container.run_owner()
+        await creation.fill_volumes(self, container)
+        container.publish("create")
+        return container.record.id
+
+    async def _make(self, config: ContainerConfig, image_id: str, reserved: set[str]) -> Container:
         container_id = names.new_id()
         record = Record(
             id=container_id,
             config=config,
-            image_id=image.id,
+            image_id=image_id,
             cgroup_name=self._cgroup_name(config, container_id),
             created_ns=time.time_ns(),
         )
         layout = Layout(self.settings, container_id)
         container: Container | None = None
         try:
-            self._refuse_taken(name)
+            names.refuse_taken(config.name, self._id_by_name)
+            # It may have been deleted while there were volumes to be made.
+            self.images.for_container(image_id, config.image)
             layout.run.mkdir(mode=0o711)
             self.host.records.create(record)
             container = self._add(record)
@@ -291,32 +304,12 @@ class Engine:
             # Also when the caller is cancelled: a container without its owner would answer nobody.
             if container is not None:
                 self._forget(container)
-            await self._discard(layout, record)
+            reserved.clear()
+            await creation.discard(self, layout, record)
             if isinstance(error, OSError):
-                raise OrlopError(f"cannot create container {name}: {error}") from error
+                raise OrlopError(f"cannot create container {config.name}: {error}") from error
             raise
-        container.run_owner()
-        await creation.fill_volumes(self, container)
-        container.publish("create")
-        return container_id
-
-    def _refuse_taken(self, name: str) -> None:
-        existing = self._id_by_name.get(name)
-        if existing is not None:
-            raise Conflict(
-                f'Conflict. The container name "/{name}" is already in use by container '
-                f'"{existing}". You have to remove (or rename) that container to be able to '
-                "reuse that name."
-            )
-
-    async def _discard(self, layout: Layout, record: Record) -> None:
-        """What a creation that failed has left; what stays, the next start removes."""
-        with contextlib.suppress(OSError):
-            self.host.run_trash.put(layout.run)
-        with contextlib.suppress(OSError):
-            self.host.data_trash.put(layout.data)
-        volumes = volume_mounts.names_of(record.config)
-        await volume_mounts.remove_anonymous(self.host.volumes, volumes)
+        return container
 
     async def start_container(self, ref: str) -> None:
         """Start; returns when the container's command has been executed.
@@ -404,7 +397,7 @@ class Engine:
         if new == container.name:
             raise InvalidArgument("Renaming a container with the same name as its current name")
         try:
-            self._refuse_taken(new)
+            names.refuse_taken(new, self._id_by_name)
         except Conflict as error:
             raise Conflict(f"Error when allocating new name: {error}") from error
         self._id_by_name[new] = container.record.id

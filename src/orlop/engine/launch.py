@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import resource
@@ -9,7 +10,7 @@ import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orlop.engine import capabilities, joining, rootfs, seccomp, spec, users
+from orlop.engine import capabilities, disk, joining, rootfs, seccomp, spec, users
 from orlop.engine.config import SERVICE_LABEL
 from orlop.lib.errors import InvalidArgument, ResourceExhausted
 from orlop.wire.compose_model import MountKind, Seccomp
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from orlop.engine.layout import Layout
     from orlop.engine.record import Record
     from orlop.wire import oci
-    from orlop.wire.compose_model import Device
+    from orlop.wire.compose_model import Device, Mount
 
 MAX_HOST_DEVICES = 512
 """Nodes a privileged container gets: more than machines have, and no reason to hang if not."""
@@ -53,7 +54,6 @@ def prepare(
         layout.data.mkdir(parents=True, exist_ok=True, mode=0o710)
         if not root_is_mounted:
             mount_root(layout, image, config, userns_fd)
-        _make_bind_sources(config)
         joining.mount_shm(config, layout)
         facts = gather_facts(host, layout, record, image, volumes=volumes)
         if host.networks is not None:
@@ -163,14 +163,27 @@ def _init_program(host: Host, config: ContainerConfig) -> Path | None:
     return program
 
 
-def _make_bind_sources(config: ContainerConfig) -> None:
+async def make_bind_sources(config: ContainerConfig) -> None:
+    """Make what is to be bound and is not there.
+
+    Raises:
+        OrlopError: it may not be made, or its disk does not let it be or does not answer.
+    """
     for mount in config.mounts:
-        if mount.kind is not MountKind.BIND or os.path.lexists(mount.source):
-            continue
-        if not mount.create_host_path:
-            raise InvalidArgument(f"bind source path does not exist: {mount.source}")
+        if mount.kind is MountKind.BIND:
+            await disk.look(mount.source, functools.partial(_make_bind_source, config, mount))
+
+
+def _make_bind_source(config: ContainerConfig, mount: Mount) -> None:
+    if os.path.lexists(mount.source):
+        return
+    if not mount.create_host_path:
+        raise InvalidArgument(f"bind source path does not exist: {mount.source}")
+    try:
         os.makedirs(mount.source, mode=0o755, exist_ok=True)
         _give_to_service(mount.source, config)
+    except OSError as error:
+        raise ResourceExhausted(f"cannot prepare container {config.name}: {error}") from error
 
 
 def _give_to_service(directory: str, config: ContainerConfig) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import InvalidArgument, NotFound
+from orlop.lib.errors import Conflict, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,6 +114,18 @@ def check_name(name: str) -> str:
             f"Invalid container name ({plain[:80]}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         )
     return plain
+
+
+def refuse_taken(name: str, id_by_name: Mapping[str, str]) -> None:
+    """Raises:
+    Conflict: a container has *name*; in dockerd's words.
+    """
+    if (existing := id_by_name.get(name)) is not None:
+        raise Conflict(
+            f'Conflict. The container name "/{name}" is already in use by container '
+            f'"{existing}". You have to remove (or rename) that container to be able to '
+            "reuse that name."
+        )
 
 
 def find[T](ref: str, by_id: Mapping[str, T], id_by_name: Mapping[str, str]) -> T:

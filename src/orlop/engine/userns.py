@@ -15,6 +15,7 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop.engine.worker_process import worker_argv
+from orlop.lib.children import end_session
 from orlop.lib.errors import Internal, InvalidArgument
 
 if TYPE_CHECKING:
@@ -77,9 +78,8 @@ class UserNamespaces:
         except (OSError, TimeoutError) as error:
             raise Internal(f"cannot make a user namespace: {error}") from error
         finally:
-            child.send_signal(9)
             os.close(reading)
-            await asyncio.shield(child.wait())
+            await end_session(child)
 
 
 def choose_map(settings: EngineSettings, config: ContainerConfig) -> tuple[int, int] | None:

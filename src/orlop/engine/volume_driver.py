@@ -1,23 +1,28 @@
 """The options of the volume driver `local`: mounting a file system as a volume.
 
 `type`, `device` and `o` are what mount(8) takes: `nfs`, `tmpfs`, `bind` (as `type=none,o=bind`), a
-block device … Mounting may wait for a server for long, so it is done in a thread.
+block device … Mounting may wait for a server for long, or for ever, so a process of its own does it
+(`engine.volume_mount_worker`).
 """
 
 from __future__ import annotations
 
-import asyncio
+import json
+import os
 import socket
 from typing import TYPE_CHECKING
 
+from orlop.engine.worker_process import worker_argv
 from orlop.lib import mount
-from orlop.lib.errors import Internal, InvalidArgument, Unavailable
+from orlop.lib.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
 from orlop.lib.mount import MountFlag
 from orlop.lib.units import parse_size_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from orlop.lib.children import Children
 
 MOUNT_TIMEOUT_S = 120.0
 
@@ -90,7 +95,7 @@ def parse_mount_options(text: str) -> tuple[MountFlag, MountFlag, str]:
     return flags, propagation, ",".join(data)
 
 
-async def mount_options(options: Mapping[str, str], target: Path) -> None:
+async def mount_volume(children: Children, options: Mapping[str, str], target: Path) -> None:
     """Mount what *options* say at *target*.
 
     Raises:
@@ -98,21 +103,32 @@ async def mount_options(options: Mapping[str, str], target: Path) -> None:
     """
     if "device" not in options:
         return
+    # Not as an argument of the command: options may have passwords.
+    memory = os.memfd_create("volume options", os.MFD_CLOEXEC)
     try:
-        async with asyncio.timeout(MOUNT_TIMEOUT_S):
-            await asyncio.to_thread(_mount, options, target)
-    except TimeoutError:
+        os.pwrite(memory, json.dumps(dict(options)).encode(), 0)
+        argv = worker_argv("volume-mount", os.fspath(target))
+        status, output = await children.run(argv, stdin_fd=memory, timeout_s=MOUNT_TIMEOUT_S)
+    except DeadlineExceeded:
         reason = f"no answer in {MOUNT_TIMEOUT_S:g} s"
         raise Unavailable(f"failed to mount local volume: {reason}") from None
-    except OSError as error:
+    finally:
+        os.close(memory)
+    if not status.ok:
         device, kind = options["device"], options.get("type", "")
+        reason = output.decode(errors="replace").strip()[-500:] or "the worker failed"
         raise Internal(
             f"error while mounting volume '{target}': failed to mount local volume: "
-            f"mount {device}:{target}, type: {kind}: {error.strerror}"
-        ) from error
+            f"mount {device}:{target}, type: {kind}: {reason}"
+        )
 
 
-def _mount(options: Mapping[str, str], target: Path) -> None:
+def mount_options(options: Mapping[str, str], target: Path) -> None:
+    """In the worker: as `mount_volume`.
+
+    Raises:
+        OSError: the kernel's reason.
+    """
     kind, device = options.get("type", ""), options["device"]
     flags, propagation, data = parse_mount_options(options.get("o", ""))
     if kind in ("nfs", "nfs4", "cifs"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from orlop.engine import volume_mounts
+from orlop.engine import disk, volume_mounts
 from orlop.engine.worker_process import worker_argv
 from orlop.lib.errors import Internal
 from orlop.wire.compose_model import MountKind
@@ -26,7 +26,7 @@ TIMEOUT_S = 3600.0
 """For one volume: ends a hang, not a large image."""
 
 
-def wanted(host: Host, config: ContainerConfig, *, creating: bool) -> list[Mount]:
+async def wanted(host: Host, config: ContainerConfig, *, creating: bool) -> list[Mount]:
     """The mounts of *config* whose volumes may have to be filled.
 
     When *creating*, every one that is empty; when starting, only those left half done.
@@ -36,15 +36,21 @@ def wanted(host: Host, config: ContainerConfig, *, creating: bool) -> list[Mount
         if mount.kind is not MountKind.VOLUME or mount.no_copy or mount.subpath:
             continue
         volume = host.volumes.get(mount.source)
-        is_empty = creating and (bool(volume.options) or not _has_entries(host, mount.source))
-        if volume.filling or is_empty:
+        if volume.filling or (
+            creating and (volume.options or not await _has_entries(host, mount.source))
+        ):
             found.append(mount)
     return found
 
 
-def _has_entries(host: Host, name: str) -> bool:
-    with os.scandir(host.volumes.content(name)) as entries:
-        return next(entries, None) is not None
+async def _has_entries(host: Host, name: str) -> bool:
+    path = os.fspath(host.volumes.content(name))
+
+    def look() -> bool:
+        with os.scandir(path) as entries:
+            return next(entries, None) is not None
+
+    return await disk.look(path, look)
 
 
 async def fill(
@@ -60,10 +66,10 @@ async def fill(
     for mount in mounts:
         await host.volumes.attach(mount.source, holder)
         if not host.volumes.get(mount.source).filling:
-            if _has_entries(host, mount.source):
+            if await _has_entries(host, mount.source):
                 continue
             await host.volumes.set_filling(mount.source, filling=True)
-        with volume_mounts.shifted(host, mount.source, holder[:64], userns_fd) as target:
+        async with volume_mounts.shifted(host, mount.source, holder[:64], userns_fd) as target:
             command = worker_argv("copy", os.fspath(root), mount.target, target)
             fd = userns_fd if userns_fd >= 0 else None
             status, output = await host.children.run(command, stdin_fd=fd, timeout_s=TIMEOUT_S)

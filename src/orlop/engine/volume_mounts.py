@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orlop.engine import disk
 from orlop.engine.config import VolumeRequest
 from orlop.lib import mount as mounting
 from orlop.lib.errors import Conflict, Internal, InvalidArgument, NotFound, OrlopError
@@ -20,7 +22,7 @@ from orlop.lib.linux import open_in_root
 from orlop.wire.compose_model import Mount, MountKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from orlop.engine.config import ContainerConfig
@@ -66,8 +68,10 @@ def plan_mounts(
     return replace(config, mounts=tuple(mounts), volume_requests=tuple(requests), volumes_from=())
 
 
-async def create_volumes(volumes: Volumes, config: ContainerConfig) -> ContainerConfig:
-    """*config* with every volume made and named.
+async def create_volumes(
+    volumes: Volumes, config: ContainerConfig, reserve: set[str]
+) -> ContainerConfig:
+    """*config* with every volume made and named; their names are added to *reserve*.
 
     Raises:
         OrlopError: a volume cannot be made; those made before for no name are gone again.
@@ -87,6 +91,7 @@ async def create_volumes(volumes: Volumes, config: ContainerConfig) -> Container
                 options=request.options,
                 labels=request.labels,
                 filling=not mount.no_copy,
+                reserve=reserve,
             )
             if not mount.source:
                 fresh.append(volume.name)
@@ -94,6 +99,7 @@ async def create_volumes(volumes: Volumes, config: ContainerConfig) -> Container
             mode = mount.mode_text or ("z" if mount.source else "")
             mounts.append(replace(mount, source=volume.name, mode_text=mode))
     except BaseException:
+        reserve.clear()
         await remove_anonymous(volumes, fresh)
         raise
     return replace(config, mounts=tuple(mounts), volume_requests=())
@@ -138,7 +144,8 @@ async def attach(
             continue
         path = os.fspath(await host.volumes.attach(mount.source, container_id))
         if mount.subpath or userns_fd >= 0:
-            path = _bind_part(host, layout.subpath(index), path, mount.subpath, userns_fd)
+            part = (host, layout.subpath(index), path, mount.subpath, userns_fd)
+            path = await disk.look(path, functools.partial(_bind_part, *part))
         found.append((mount.target, path))
         host.volumes.publish_mount(
             "mount",
@@ -227,8 +234,8 @@ def _bind_part(host: Host, target: Path, root: str, subpath: str, userns_fd: int
     return os.fspath(target)
 
 
-@contextlib.contextmanager
-def shifted(host: Host, name: str, container_id: str, userns_fd: int) -> Iterator[str]:
+@contextlib.asynccontextmanager
+async def shifted(host: Host, name: str, container_id: str, userns_fd: int) -> AsyncIterator[str]:
     """The directory of volume *name*, with owners as the container sees them, meanwhile.
 
     Raises:
@@ -240,7 +247,7 @@ def shifted(host: Host, name: str, container_id: str, userns_fd: int) -> Iterato
         return
     place = host.settings.run_dir / "subpaths" / f"{container_id}-{os.urandom(4).hex()}"
     try:
-        yield _bind_part(host, place, root, "", userns_fd)
+        yield await disk.look(root, lambda: _bind_part(host, place, root, "", userns_fd))
     finally:
         with contextlib.suppress(OSError):
             _remove_place(place)

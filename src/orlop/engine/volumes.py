@@ -15,74 +15,48 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import json
 import logging
 import os
-import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orlop.engine import json_codec
+from orlop.engine.turns import Turns
+from orlop.engine.volume_record import (
+    ANONYMOUS_LABEL,
+    DATA,
+    NAME,
+    Volume,
+    check_name,
+    read_volume,
+    write_volume,
+)
 from orlop.lib import atomic_file, mount
-from orlop.lib.errors import Conflict, Internal, InvalidArgument, NotFound, OrlopError
+from orlop.lib.errors import Conflict, Internal, NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from orlop.engine.events import EventHub
     from orlop.engine.removal import Trash
+    from orlop.engine.tasks import TaskSet
+    from orlop.lib.children import Children
 
 log = logging.getLogger(__name__)
 
-ANONYMOUS_LABEL = "com.docker.volume.anonymous"
-DATA = "_data"
-FILE_NAME = "volume.json"
-FORMAT = 1
-MAX_FILE_BYTES = 1 << 20
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-MAX_NAME = 255
+TURN_LIMIT_S = 150.0
+"""As long as one mount may take, and then some."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Volume:
-    """What is known about one volume, as it is stored."""
-
-    name: str
-    created_ns: int
-    driver: str = "local"
-    options: tuple[tuple[str, str], ...] = ()
-    labels: tuple[tuple[str, str], ...] = ()
-    filling: bool = False
-    """It is to be filled with an image's content, and that has not been done yet, or not wholly."""
-
-    @property
-    def is_anonymous(self) -> bool:
-        return any(key == ANONYMOUS_LABEL for key, _ in self.labels)
-
-
-def check_name(name: str) -> str:
-    """Refuse what is no name for a volume.
-
-    Raises:
-        InvalidArgument: in dockerd's words.
-    """
-    if len(name) == 1:
-        raise InvalidArgument(
-            "volume name is too short, names should be at least two alphanumeric characters"
-        )
-    if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
-        raise InvalidArgument(
-            f'create {name[:200]}: "{name[:200]}" includes invalid characters for a local volume '
-            'name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host '
-            "directory, use absolute path"
-        )
-    return name
+DETACH_LIMIT_S = 5.0
+"""How long the end of a container waits for its volumes to be unmounted."""
 
 
 class Volumes:
-    """Those of one engine. Changes are made one after the other."""
+    """Those of one engine. Changes to one are made one after the other.
+
+    Whoever has to wait for the change before, which may hang on a server, waits `TURN_LIMIT_S`.
+    """
 
     def __init__(
         self,
@@ -91,6 +65,8 @@ class Volumes:
         *,
         events: EventHub,
         trash: Trash,
+        children: Children,
+        tasks: TaskSet,
         users: Callable[[str], list[str]],
     ) -> None:
         """*users* tells the ids of the containers that have the volume of a name."""
@@ -98,10 +74,13 @@ class Volumes:
         self._mounts_dir = mounts_dir
         self._events = events
         self._trash = trash
+        self._children = children
+        self._tasks = tasks
         self.users = users
         self._volumes: dict[str, Volume] = {}
         self._mounted: dict[str, set[str]] = {}
-        self._lock = asyncio.Lock()
+        self._turns = Turns()
+        self._reservations: list[set[str]] = []
 
     def load(self) -> None:
         """Find what is there. A volume that cannot be read keeps its content, and is reported.
@@ -114,8 +93,8 @@ class Volumes:
             path = self._directory / entry
             if entry.startswith(atomic_file.TEMPORARY_PREFIX):
                 self._trash.put(path)
-            elif _NAME.fullmatch(entry) and (path / DATA).is_dir():
-                volume = self._volumes[entry] = _read(path)
+            elif NAME.fullmatch(entry) and (path / DATA).is_dir():
+                volume = self._volumes[entry] = read_volume(path)
                 if volume.filling:
                     self._empty(path)
 
@@ -156,8 +135,11 @@ class Volumes:
         options: Sequence[tuple[str, str]] = (),
         labels: Sequence[tuple[str, str]] = (),
         filling: bool = False,
+        reserve: set[str] | None = None,
     ) -> Volume:
         """Make a volume, or return the one of that name. Without a name it is anonymous.
+
+        Its name is added to *reserve*, which `reserving` made.
 
         Raises:
             InvalidArgument, NotFound: name, driver or options are wrong. Internal: the disk is.
@@ -174,11 +156,14 @@ class Volumes:
             from orlop.engine import volume_driver
 
             volume_driver.check_options(dict(options))
-        async with self._lock:
+        check_name(name)
+        async with self._turn(name):
+            if reserve is not None:
+                reserve.add(name)
             if name in self._volumes:
                 return self._volumes[name]
             volume = Volume(
-                name=check_name(name),
+                name=name,
                 created_ns=time.time_ns(),
                 options=tuple(options),
                 labels=tuple(chosen.items()),
@@ -198,13 +183,15 @@ class Volumes:
         Raises:
             NotFound: there is none, unless *force*. Conflict: a container has it.
         """
-        async with self._lock:
+        async with self._turn(name):
             if name not in self._volumes and force:
                 return
             volume = self.get(name)
             using = self.users(name)
             if using:
                 raise Conflict(f"remove {name}: volume is in use - [{', '.join(using)}]")
+            if any(name in names for names in self._reservations):
+                raise Conflict(f"remove {name}: volume is in use by a container that is being made")
             try:
                 await asyncio.to_thread(self._unmount, name)
                 await asyncio.to_thread(self._check_unmounted, name)
@@ -220,10 +207,10 @@ class Volumes:
         Raises:
             Internal: the disk is full or broken.
         """
-        async with self._lock:
+        async with self._turn(name):
             volume = replace(self.get(name), filling=filling)
             try:
-                await asyncio.to_thread(_write, volume, self._directory / name)
+                await asyncio.to_thread(write_volume, volume, self._directory / name)
             except OSError as error:
                 raise Internal(f"cannot write volume {name}: {error}") from error
             self._volumes[name] = volume
@@ -234,15 +221,17 @@ class Volumes:
         Raises:
             NotFound: there is no such volume. Internal: it cannot be mounted.
         """
-        volume, path = self.get(name), self.content(name)
-        async with self._lock:
-            holders = self._mounted.setdefault(name, set())
-            if volume.options and not await asyncio.to_thread(_is_mounted, path):
+        if not self.get(name).options:
+            self.adopt(name, container_id)
+            return self.path(name)
+        async with self._turn(name):
+            volume, path = self.get(name), self.content(name)
+            if not _is_mounted(path):
                 path.mkdir(parents=True, exist_ok=True, mode=0o700)
                 from orlop.engine import volume_driver
 
-                await volume_driver.mount_options(dict(volume.options), path)
-            holders.add(container_id)
+                await volume_driver.mount_volume(self._children, dict(volume.options), path)
+            self.adopt(name, container_id)
         return path
 
     def adopt(self, name: str, container_id: str) -> None:
@@ -253,20 +242,51 @@ class Volumes:
         """The container is down: unmount what only it used; those it had. Never raises."""
         mine = [name for name, holders in self._mounted.items() if container_id in holders]
         for name in mine:
-            async with self._lock:
-                holders = self._mounted.get(name, set())
-                holders.discard(container_id)
-                if holders:
-                    continue
-                self._mounted.pop(name, None)
-                volume = self._volumes.get(name)
-                if volume is None or not volume.options:
-                    continue
-                try:
-                    await asyncio.to_thread(self._unmount, name)
-                except OSError as error:
-                    log.warning("cannot unmount volume %s: %s, ignoring", name, error)
+            self._mounted[name].discard(container_id)
+            if self._mounted[name]:
+                continue
+            del self._mounted[name]
+            if name in self._volumes and self._volumes[name].options:
+                # Shielded by being a task: it is done also when its turn comes later.
+                unmounting = self._tasks.start(self._unmount_unused(name), f"unmounting {name}")
+                await asyncio.wait((unmounting,), timeout=DETACH_LIMIT_S)
         return mine
+
+    @contextlib.contextmanager
+    def reserving(self) -> Iterator[set[str]]:
+        """A set of names whose volumes nobody removes meanwhile: for a container in the making."""
+        names: set[str] = set()
+        self._reservations.append(names)
+        try:
+            yield names
+        finally:
+            # By identity: sets of other containers may be equal.
+            self._reservations = [other for other in self._reservations if other is not names]
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, name: str) -> AsyncIterator[None]:
+        """What is done to volume *name*, one after the other.
+
+        Raises:
+            Unavailable: what came before takes too long.
+        """
+        has_begun = False
+        try:
+            async with self._turns.of(name, TURN_LIMIT_S):
+                has_begun = True
+                yield
+        except TimeoutError:
+            if has_begun:
+                raise
+            raise Unavailable(f"volume {name} is busy: what it mounts does not answer") from None
+
+    async def _unmount_unused(self, name: str) -> None:
+        try:
+            async with self._turn(name):
+                if name not in self._mounted and name in self._volumes:
+                    await asyncio.to_thread(self._unmount, name)
+        except (OSError, Unavailable) as error:
+            log.warning("cannot unmount volume %s: %s, ignoring", name, error)
 
     def publish_mount(self, action: str, name: str, attributes: dict[str, str]) -> None:
         """`mount` and `unmount`, with what Docker says about them."""
@@ -280,7 +300,7 @@ class Volumes:
         temporary.mkdir(mode=0o701)
         try:
             (temporary / DATA).mkdir(mode=0o755)
-            _write(volume, temporary)
+            write_volume(volume, temporary)
             os.rename(temporary, self._directory / volume.name)
         except OSError:
             with contextlib.suppress(OSError):
@@ -317,24 +337,3 @@ class Volumes:
 
 def _is_mounted(path: Path) -> bool:
     return any(entry.target == path for entry in mount.read_mounts())
-
-
-def _write(volume: Volume, directory: Path) -> None:
-    data = {"format": FORMAT, "volume": json_codec.encode(volume)}
-    atomic_file.write_text(directory / FILE_NAME, json.dumps(data), mode=0o600)
-
-
-def _read(directory: Path) -> Volume:
-    """The volume in *directory*; if what is said about it is damaged, one without labels."""
-    try:
-        with open(directory / FILE_NAME, "rb") as stream:
-            data = json.loads(stream.read(MAX_FILE_BYTES))
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise InvalidArgument("unknown format")
-        volume = json_codec.decode(Volume, data.get("volume"), FILE_NAME)
-        if volume.name == directory.name:
-            return volume
-        raise InvalidArgument(f"it belongs to volume {volume.name}")
-    except (OSError, ValueError, OrlopError) as error:
-        log.error("volume %s: %s, keeping its content", directory.name, error)
-        return Volume(name=directory.name, created_ns=directory.stat().st_mtime_ns)

@@ -107,6 +107,8 @@ async def start_worker(
     # Here, as workers use this module too: loading asyncio would be half of their start.
     import asyncio
 
+    from orlop.lib.children import end_session
+
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
         try:
@@ -122,8 +124,7 @@ async def start_worker(
         except TimeoutError:
             raise DeadlineExceeded(f"the {name} worker took longer than {timeout_s:g} s") from None
         finally:
-            child.send_signal(signal.SIGKILL)
-            await asyncio.shield(child.wait())
+            await end_session(child)
     finally:
         os.close(reading)
 

@@ -43,6 +43,9 @@ OUTPUT_LIMIT_BYTES = 64 << 10
 SPAWN_RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Waits between attempts while the kernel has no memory or no PID for a new process."""
 
+KILLED_LIMIT_S = 5.0
+"""How long a killed process is waited for: the kernel may be busy with its memory."""
+
 STATUS_RETRY_DELAY_S = 0.05
 STATUS_RETRIES = 20
 """A foreign process is dead before its parent has reaped it; only then its status can be read."""
@@ -285,7 +288,7 @@ class Children:
     ) -> tuple[ExitStatus, bytes]:
         """Run *argv* to its end; its status, and what it wrote, up to `OUTPUT_LIMIT_BYTES`.
 
-        Cancelling kills it with its whole session, and returns when it is reaped.
+        Cancelling kills it with its whole session, and returns as `end_session` does.
 
         Raises:
             DeadlineExceeded: it took longer than *timeout_s*; it has been killed.
@@ -397,7 +400,7 @@ def read_pidfd_status(pidfd: int) -> ExitStatus | None:
 async def wait_or_kill(child: Child, timeout_s: float) -> ExitStatus:
     """Wait for *child*, the leader of its session; kill the session if cancelled or too late.
 
-    Returns or raises only when the child is reaped.
+    Returns or raises only when the child is reaped, but for what `end_session` says.
 
     Raises:
         TimeoutError: it took longer than *timeout_s*.
@@ -406,8 +409,19 @@ async def wait_or_kill(child: Child, timeout_s: float) -> ExitStatus:
         async with asyncio.timeout(timeout_s):
             return await child.wait()
     finally:
-        if child.status is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.send_signal(signal.SIGKILL)
-            await asyncio.shield(child.wait())
+        await end_session(child)
+
+
+async def end_session(child: Child) -> None:
+    """SIGKILL for *child*'s session, which it leads, if it still runs; returns when it is reaped.
+
+    But not later than in `KILLED_LIMIT_S`: a process whose disk or server does not answer may be
+    where no signal reaches it. It is reaped whenever that ends.
+    """
+    if child.status is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.send_signal(signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KILLED_LIMIT_S):
+                await child.wait()

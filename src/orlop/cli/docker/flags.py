@@ -7,6 +7,7 @@ pflag), because scripts use every spelling that it takes: `--name value`, `--nam
 
 from __future__ import annotations
 
+from orlop.cli.arguments import take_words
 from orlop.lib.errors import OrlopError
 
 TYPE_CHECKING = False
@@ -101,20 +102,7 @@ def parse_flags(argv: Sequence[str], flags: Sequence[Flag], *, leading: bool = F
         FlagError: docker's text for what is wrong.
     """
     parser = _Parser(argv, flags)
-    while parser.rest:
-        word = parser.rest.pop(0)
-        if word == "--":
-            parser.words += parser.rest
-            break
-        if word.startswith("--"):
-            parser.take_long(word)
-        elif word.startswith("-") and len(word) > 1:
-            parser.take_short(word)
-        else:
-            parser.words.append(word)
-            if leading:
-                parser.words += parser.rest
-                break
+    take_words(parser, leading=leading)
     return Values(parser.by_name, parser.given, parser.words)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from typing import TYPE_CHECKING
 
 from orlop.engine.worker_process import start_worker, worker_argv
 from orlop.lib import mount
+from orlop.lib.children import end_session
 from orlop.lib.errors import Internal
 
 if TYPE_CHECKING:
@@ -65,9 +65,8 @@ async def _tar(container: Container, command: str, directory: Path) -> AsyncIter
             raise Internal("the files of the container cannot be read")
     finally:
         os.close(reading)
-        if child is not None and child.status is None:
-            child.send_signal(signal.SIGKILL)
-            await child.wait()
+        if child is not None:
+            await end_session(child)
 
 
 async def changes(container: Container) -> list[Mapping[str, object]]:
