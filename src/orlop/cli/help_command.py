@@ -47,6 +47,8 @@ def describe(name: str, command: Command) -> str:
     lines = [f"usage: orlop {command.USAGE}"]
     if name in COMMANDS:
         lines += ["", f"{INDENT}{COMMANDS[name][1]}"]
+    if more := getattr(command, "MORE", ""):
+        lines += ["", more]
     if command.OPTIONS:
         width = max(len(option.spelled()) for option in command.OPTIONS)
         lines.append("")

@@ -212,7 +212,7 @@ class Boot:
         self.machine.stage("state")
 
     async def _read_configuration(self) -> None:
-        await self.config.read()
+        await self.config.start()
         self.machine.stage("config")
 
     def set_hostname(self, name: str | None) -> None:

@@ -1,6 +1,7 @@
-"""The configuration in force: read at boot, read again on request, and handed to who needs it.
+"""The configuration in force: read at boot, read again on request, changed through the API.
 
-What the sources say comes from the worker (`configuration`). Sources that are whole are copied, so
+What the sources say, and what a change makes of them, comes from the worker (`configuration`). The
+machine's own document is kept in versions (`config_store`). Sources that are whole are copied, so
 that the next boot has something to go on with if one of them is broken by then.
 """
 
@@ -9,11 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
-from orlop.system import configuration, service_files
+from orlop.lib.errors import Conflict, OrlopError, Unavailable
+from orlop.system import config_effects, configuration, service_files
+from orlop.system.boot_channel import uptime_s
+from orlop.system.config_store import ConfigStore, Texts, boot_id
 from orlop.system.configuration import Configuration
 from orlop.system.parameters import configuration_words
 
@@ -21,8 +26,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orlop.system.boot import Boot
+    from orlop.wire.compose_model import Json
 
 log = logging.getLogger(__name__)
+
+MAX_TRIAL_S = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a change is made: only thought of, or on trial for *confirm_s* (0: for good)."""
+
+    dry_run: bool = False
+    confirm_s: float = 0.0
 
 
 class ConfigControl:
@@ -30,8 +46,11 @@ class ConfigControl:
 
     def __init__(self, boot: Boot, command_line: str) -> None:
         self.current = Configuration()
+        self.store = ConfigStore(configuration.BASE)
         self._boot = boot
         self._has_words = bool(configuration_words(command_line))
+        self._lock = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
 
     def sources(self) -> list[str]:
         """What the worker has to read now."""
@@ -43,8 +62,13 @@ class ConfigControl:
         state = self._boot.machine.state
         return "/var" if state is None else state.root
 
-    async def read(self) -> None:
-        """Read the sources, and let what they say be in force."""
+    async def start(self) -> None:
+        """The first reading."""
+        async with self._lock:
+            await self._look_after_trial()
+            await self._read()
+
+    async def _read(self) -> None:
         self._use(await configuration.load(self._boot.children, self.sources()))
 
     def _use(self, new: Configuration) -> None:
@@ -56,9 +80,10 @@ class ConfigControl:
 
     async def reload(self) -> list[str]:
         """Read the sources again and act on what changed; names of the services affected."""
-        await self.read()
-        await self.keep_good()
-        return await self._tell_services()
+        async with self._lock:
+            await self._read()
+            await self._keep_good()
+            return await self._tell_services()
 
     async def _tell_services(self) -> list[str]:
         services = self._boot.services
@@ -68,26 +93,191 @@ class ConfigControl:
 
     def write_service(self, name: str) -> bool:
         """Write what service *name* is told into its file; whether that is something new."""
-        definition = self._boot.services.definition(name)
-        if not definition.config.value or definition.config.value == "none":
+        data = self.service_data(name, self.current)
+        if data is None:
             return False
-        data = service_files.service_configuration(
-            name,
-            self.current,
-            self._boot.consoles(),
-            recovery=self._boot.machine.parameters.recovery,
-        )
         os.makedirs(f"{service_files.RUN}/config", mode=0o700, exist_ok=True)
         return service_files.write_configuration(name, data)
 
+    def service_data(self, name: str, of: Configuration) -> dict[str, Json] | None:
+        """What *of* tells service *name*; None for one that is told nothing."""
+        definition = self._boot.services.definition(name)
+        if not definition.config.value or definition.config.value == "none":
+            return None
+        return service_files.service_configuration(
+            name, of, self._boot.consoles(), recovery=self._boot.machine.parameters.recovery
+        )
+
+    # What goes on from one boot, or one program of PID 1, to the next.
+
+    async def _look_after_trial(self) -> None:
+        """A version that was on trial when the machine ended is not the
+        one to boot with; one that is on trial in this boot still has its time."""
+        if self._root() != "/var":
+            return
+        trial = self.store.trial()  # one small file; a thread would cost more, at every boot
+        if trial is None:
+            return
+        if trial.boot_id == boot_id():
+            self._start_timer(trial.deadline_s)
+            return
+        number = await asyncio.to_thread(self.store.go_back)
+        self._boot.machine.warn(
+            f"the configuration was not confirmed before the machine ended: version {number} "
+            "is in force again"
+        )
+
     async def keep_good(self) -> None:
-        """Copy the sources with which the machine has come up. A disk that takes no copy is
-        mentioned in the log: the machine does without."""
+        """Copy the sources with which the machine has come up."""
+        async with self._lock:
+            await self._keep_good()
+
+    async def _keep_good(self) -> None:
         if self.current.good and self._root() == "/var":
             await asyncio.to_thread(_copy, self.current.good)
 
+    # Changes.
+
+    async def validate(self, operation: Mapping[str, str]) -> Mapping[str, Json]:
+        """What is wrong with a document.
+
+        Raises:
+            InvalidArgument: the first error.
+        """
+        return await configuration.ask_change(self._boot.children, [], operation)
+
+    async def change(self, operation: Mapping[str, str], manner: Manner) -> dict[str, Json]:
+        """Change the machine's own document, and act on it; the report of `config_effects`.
+
+        On trial, the version before comes back by itself unless `confirm` is called in time.
+
+        Raises:
+            InvalidArgument, NotFound: the change is wrong, and nothing has changed.
+            Conflict: another one waits to be confirmed.
+            Unavailable: the machine cannot keep it.
+        """
+        async with self._lock:
+            answer = await configuration.ask_change(
+                self._boot.children, self._sources_of_change(), operation
+            )
+            new = configuration.parse_answer(answer)
+            report = config_effects.report(self, self._boot, new)
+            report["changed"] = answer["changed"]
+            report["shadowed"] = answer["shadowed"]
+            report["version"] = self.store.current() or None
+            if manner.dry_run or not answer["changed"]:
+                return report
+            texts = answer["texts"]
+            assert isinstance(texts, dict)
+            old = Texts(str(texts["old"]), str(texts["old_secret"]))
+            text = Texts(str(texts["new"]), str(texts["new_secret"]))
+            report["version"] = await self._put_in_force(old, text, manner.confirm_s)
+            await self._act_on(new)
+            return report
+
+    def _sources_of_change(self) -> list[str]:
+        """The sources, with the own document among them even if there is none yet."""
+        if self._boot.machine.parameters.recovery:
+            raise Unavailable("there is no configuration in recovery mode")
+        if self._root() != "/var":
+            raise Unavailable("the state partition can only be read")
+        return configuration.sources(command_line=self._has_words, with_own=True)
+
+    async def _put_in_force(self, old: Texts, new: Texts, confirm_s: float) -> int:
+        if self._timer is not None:
+            raise Conflict(
+                "the last change waits to be confirmed",
+                hint="orlop config confirm, or orlop config rollback",
+            )
+
+        def work() -> int:
+            store = self.store
+            store.adopt(old)
+            number = store.add(new)
+            if confirm_s:
+                store.begin_trial(store.current(), uptime_s() + confirm_s)
+            store.switch(number)
+            store.prune()
+            return number
+
+        try:
+            number = await asyncio.to_thread(work)
+        except OSError as error:
+            raise Unavailable(f"cannot keep the configuration: {error.strerror}") from error
+        if confirm_s:
+            self._start_timer(uptime_s() + confirm_s)
+        return number
+
+    async def _act_on(self, new: Configuration) -> None:
+        self._use(new)
+        await self._keep_good()
+        await self._tell_services()
+
+    async def confirm(self) -> int:
+        """Let what is on trial stay; its version.
+
+        Raises:
+            Conflict: nothing is on trial.
+        """
+        async with self._lock:
+            if self._timer is None:
+                raise Conflict("there is nothing to confirm")
+            await asyncio.to_thread(self.store.end_trial)
+            self._stop_timer()
+            return self.store.current()
+
+    async def rollback(self, number: int, manner: Manner) -> dict[str, Json]:
+        """Put the texts of version *number* in force again, as a new version; 0: the one before.
+
+        What is on trial ends at once with that.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+        if self._timer is not None and not number and not manner.dry_run:
+            return {"changed": True, "version": await self._go_back()}
+        current = self.store.current()
+        if not number:
+            number = max((v.number for v in self.store.versions() if v.number < current), default=0)
+        texts = self.store.read(number)
+        operation = {"verb": "replace", "text": texts.public, "name": f"version {number}"}
+        operation["secret"] = texts.secret
+        return await self.change(operation, manner)
+
+    def _start_timer(self, deadline_s: float) -> None:
+        self._stop_timer()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(
+            max(0.0, deadline_s - uptime_s()),
+            lambda: self._boot.tasks.start(self._time_out(), "configuration's trial"),
+        )
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+
+    async def _time_out(self) -> None:
+        try:
+            number = await self._go_back()
+        except (OrlopError, OSError) as error:
+            self._boot.machine.warn(f"cannot go back to the configuration before: {error}")
+            return
+        self._boot.machine.warn(
+            f"the configuration was not confirmed: version {number} is in force again"
+        )
+
+    async def _go_back(self) -> int:
+        async with self._lock:
+            self._stop_timer()
+            number = await asyncio.to_thread(self.store.go_back)
+            new = await configuration.load(self._boot.children, self.sources())
+            await self._act_on(replace(new, notices=()))
+            return number
+
 
 def _copy(good: Mapping[str, str]) -> None:
+    """A disk that takes no copy is mentioned in the log: the machine does without."""
     for path, text in good.items():
         copy = Path(configuration.copy_path(path, configuration.BASE))
         try:

@@ -4,6 +4,8 @@ A short-lived process of PID 1: `worker config SOURCE...`, in rising order of pr
 
     services:PATH   definitions of services
     config:PATH     a document of the configuration
+    own:PATH        the machine's own document, which `orlop config` writes
+    secret:PATH     what is secret of it
     good:PATH       the document before it, as it was when it last was whole
     cmdline:PATH    the kernel command line
 
@@ -11,6 +13,9 @@ It reads all files first, as root, up to a limit; then gives up its user, groups
 network and most of its limits for good; only then does it look at the bytes. The answer is one JSON
 object on stdout: `wire.config.evaluate.Evaluation.answer`. A file with an error becomes a problem
 there. The exit status is 0 then too.
+
+With `change:PATH` as its first word the file there is a `wire.config.change.Operation` as JSON, and
+the answer what would be in force after it, or `{"error": TEXT, "hint": TEXT, "kind": KIND}`.
 """
 
 from __future__ import annotations
@@ -23,7 +28,9 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
+from orlop.lib.errors import OrlopError
 from orlop.system.parameters import PARAMETERS, PREFIX, configuration_words
+from orlop.wire.config.change import Operation, plan, validate
 from orlop.wire.config.evaluate import Evaluation, Source
 from orlop.wire.config.words import kernel_document
 from orlop.wire.located_yaml import MAX_LENGTH
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+    from orlop.wire.compose_model import Json
     from orlop.wire.config.evaluate import Content
 
 NOBODY = 65534
@@ -40,6 +48,9 @@ CPU_S = 50
 SOURCE_CPU_S = 12.0
 """For one source: 1 MiB of YAML takes ten seconds in an emulator."""
 MAX_SOURCES = 256
+MAX_OPERATION_BYTES = 8 << 20
+
+CHANGE = "change:"
 
 PR_SET_NO_NEW_PRIVS = 38
 CLONE_FLAGS = os.CLONE_NEWNET | os.CLONE_NEWIPC | os.CLONE_NEWUTS | os.CLONE_NEWCGROUP
@@ -47,12 +58,28 @@ CLONE_FLAGS = os.CLONE_NEWNET | os.CLONE_NEWIPC | os.CLONE_NEWUTS | os.CLONE_NEW
 
 def main(argv: list[str]) -> int:
     """Read, drop, parse, answer."""
+    operation = b""
+    if argv and argv[0].startswith(CHANGE):
+        with open(argv.pop(0).removeprefix(CHANGE), "rb") as stream:
+            operation = stream.read(MAX_OPERATION_BYTES)
     sources = read_sources(argv[:MAX_SOURCES])
     drop_privileges()
-    answer = json.dumps(evaluate_bounded(sources).answer()).encode()
+    found = evaluate_bounded(sources).answer() if not operation else change(sources, operation)
+    answer = json.dumps(found).encode()
     while answer:
         answer = answer[os.write(1, answer) :]
     return 0
+
+
+def change(sources: Sequence[Source], operation: bytes) -> dict[str, Json]:
+    """The outcome of *operation*, or why it cannot be."""
+    try:
+        asked = Operation(**json.loads(operation))
+        if asked.verb == "validate":
+            return validate(asked)
+        return plan(sources, asked, evaluate_bounded)
+    except OrlopError as error:
+        return {"error": error.message, "hint": error.hint, "kind": type(error).__name__}
 
 
 def read_sources(words: Sequence[str]) -> list[Source]:

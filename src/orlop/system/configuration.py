@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import OrlopError
+from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
 from orlop.wire.compose import parse_service
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from orlop.wire.compose_model import Json, ServiceDefinition
 
 BASE = "/var/lib/orlop"
+
+OWN = "config.yml"
+OWN_SECRET = "config/current/secrets.yml"
+"""The document that `orlop config` writes, below `BASE`; `config_store` says how."""
 
 DATA_SOURCES = "/run/orlop/cloud"
 """Where documents are put that were found on a disk, in a network or in the firmware."""
@@ -49,6 +53,8 @@ class Configuration:
     """What is in force and should be written differently."""
     good: Mapping[str, str] = field(default_factory=dict)
     """Sources that are whole and not as their copies are, with their content."""
+    secrets: tuple[tuple[str, ...], ...] = ()
+    """What nobody is shown: patterns of `wire.config.secrets`."""
 
     def get(self, key: str) -> Json:
         """The value at the dotted *key*, None when it is not set."""
@@ -81,13 +87,21 @@ def sources(
     *,
     data_sources: str = DATA_SOURCES,
     command_line: bool = False,
+    with_own: bool = False,
 ) -> list[str]:
-    """What the worker has to read, in rising order of precedence; *root* is the state's."""
+    """What the worker has to read, in rising order of precedence; *root* is the state's.
+
+    *with_own*: the machine's own document, even if there is none.
+    """
     base = f"{root}/lib/orlop"
     endings = (".yml", ".yaml")
     found = [f"services:{path}" for path in _files(f"{base}/services", (".json", *endings))]
     for path in _files(f"{base}/conf.d", endings):
         found += _with_copy(path, base)
+    if with_own or os.path.exists(f"{base}/{OWN}"):
+        found += _with_copy(f"{base}/{OWN}", base, "own")
+        if with_own or os.path.exists(f"{base}/{OWN_SECRET}"):
+            found.append(f"secret:{base}/{OWN_SECRET}")
     if command_line:
         found.append("cmdline:/proc/cmdline")
     for path in _files(data_sources, endings):
@@ -97,10 +111,10 @@ def sources(
     return found
 
 
-def _with_copy(path: str, base: str) -> list[str]:
+def _with_copy(path: str, base: str, kind: str = "config") -> list[str]:
     """*path* as a source, and the copy of what it last was, if there is one."""
     copy = copy_path(path, base)
-    return [f"config:{path}"] + ([f"good:{copy}"] if os.path.exists(copy) else [])
+    return [f"{kind}:{path}"] + ([f"good:{copy}"] if os.path.exists(copy) else [])
 
 
 def copy_path(path: str, base: str) -> str:
@@ -189,13 +203,38 @@ def parse_answer(answer: Mapping[str, Json]) -> Configuration:
         tuple(problems),
         tuple(str(notice) for notice in _list(answer.get("notices"))),
         {path: str(text) for path, text in _map(answer.get("good")).items()},
+        tuple(tuple(map(str, _list(path))) for path in _list(answer.get("secrets"))),
     )
 
 
-async def _ask_worker(children: Children, names: list[str]) -> Mapping[str, Json]:
+async def ask_change(
+    children: Children, names: list[str], operation: Mapping[str, str]
+) -> Mapping[str, Json]:
+    """Let the worker say what *operation* makes of the sources: see `wire.config.change`.
+
+    Raises:
+        InvalidArgument, NotFound: the change is wrong; with what the worker says.
+        OrlopError, OSError, ValueError, TimeoutError: the worker failed.
+    """
+    answer = await _ask_worker(children, names, json.dumps(operation).encode())
+    if "error" in answer:
+        kind = NotFound if answer.get("kind") == "NotFound" else InvalidArgument
+        hint = f" ({answer['hint']})" if answer.get("hint") else ""
+        raise kind(f"{answer['error']}{hint}")  # the API has no place for a hint
+    return answer
+
+
+async def _ask_worker(
+    children: Children, names: list[str], operation: bytes = b""
+) -> Mapping[str, Json]:
     output = os.memfd_create("config", os.MFD_CLOEXEC)
+    fds = {1: output}
     try:
-        child = await children.spawn_patiently(program("worker", "config", *names), fds={1: output})
+        if operation:
+            fds[0] = os.memfd_create("operation", os.MFD_CLOEXEC)
+            os.pwrite(fds[0], operation, 0)
+            names = ["change:/proc/self/fd/0", *names]
+        child = await children.spawn_patiently(program("worker", "config", *names), fds=fds)
         try:
             async with asyncio.timeout(WORKER_TIMEOUT_S):
                 status = await child.wait()
@@ -208,7 +247,8 @@ async def _ask_worker(children: Children, names: list[str]) -> Mapping[str, Json
             raise OrlopError(f"the configuration worker's answer has {size_bytes} bytes")
         return _map(json.loads(os.pread(output, size_bytes, 0)))
     finally:
-        os.close(output)
+        for descriptor in fds.values():
+            os.close(descriptor)
 
 
 def _map(value: object) -> dict[str, Json]:

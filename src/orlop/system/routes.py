@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.api.router import Route
 from orlop.lib.errors import Unavailable
-from orlop.system import status
+from orlop.system import config_routes, status
 from orlop.system.power import PowerAction
 from orlop.wire.compose_model import to_json
 
@@ -26,8 +26,7 @@ def make_routes(boot: Boot) -> Sequence[Route]:
     return (
         Route("GET", "/orlop/status", handlers.status),
         Route("GET", "/orlop/boot", handlers.boot),
-        Route("GET", "/orlop/config", handlers.config),
-        Route("POST", "/orlop/config/reload", handlers.reload),
+        *config_routes.make_routes(boot),
         Route("GET", "/orlop/dmesg", handlers.dmesg),
         Route("GET", "/orlop/services", handlers.services),
         Route("GET", "/orlop/services/{name}", handlers.service),
@@ -53,15 +52,6 @@ class _Handlers:
 
     async def boot(self, exchange: Exchange) -> None:
         await exchange.respond_json(200, {"stages": status.stages(self._boot.machine)})
-
-    async def config(self, exchange: Exchange) -> None:
-        await exchange.respond_json(200, status.shown_configuration(self._boot.config.current))
-
-    async def reload(self, exchange: Exchange) -> None:
-        self._refuse_while_stopping()
-        changed = await self._boot.config.reload()
-        problems = list(self._boot.config.current.problems)
-        await exchange.respond_json(200, {"changed": [*changed], "problems": [*problems]})
 
     async def dmesg(self, exchange: Exchange) -> None:
         await exchange.respond_json(200, {"messages": status.kernel_log()})

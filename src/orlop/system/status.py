@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from orlop.system.services import Services, ServiceStatus
     from orlop.wire.compose_model import Json
 
-SECRET_KEYS = frozenset({"keys", "password", "secret", "token", "passphrase", "private_key"})
-"""Values of such keys are never shown; `keys` are those of orlop.time."""
-
 MAX_LOG_BYTES = 256 << 10
 
 EFI_DIRECTORY = "/sys/firmware/efi"
@@ -119,25 +116,22 @@ def pressure(directory: str = "/proc/pressure") -> dict[str, Json]:
     return found
 
 
-def shown_configuration(configuration: Configuration) -> dict[str, Json]:
-    """The effective configuration, where each value is from, and what was wrong; no secrets."""
+def shown_configuration(configuration: Configuration, secrets: str = "hide") -> dict[str, Json]:
+    """The effective configuration, where each value is from, and what was wrong.
+
+    *secrets*: `hide` that there are some values, `omit` them, or `show` them.
+    """
+    from orlop.wire.config.secrets import hide
+
+    data = dict(configuration.data)
+    if secrets != "show":
+        data = hide(data, configuration.secrets, leave_out=secrets == "omit")
     return {
-        "config": hide_secrets(dict(configuration.data)),
+        "config": data,
         "origins": dict(configuration.origins),
         "problems": list(configuration.problems),
         "notices": list(configuration.notices),
     }
-
-
-def hide_secrets(data: dict[str, Json]) -> dict[str, Json]:
-    """*data* with the values of secret keys replaced."""
-    shown: dict[str, Json] = {}
-    for key, value in data.items():
-        if key in SECRET_KEYS:
-            shown[key] = "(hidden)"
-        else:
-            shown[key] = hide_secrets(value) if isinstance(value, dict) else value
-    return shown
 
 
 def system_cgroup(name: str) -> dict[str, Json]:

@@ -12,6 +12,7 @@ from orlop.system.parameters import Parameters
 from orlop.system.services import Services, ServiceState, ServiceStatus
 from orlop.system.state import State
 from orlop.wire.compose_model import Json
+from orlop.wire.config.table import SECRETS
 
 DOCUMENT = Path(__file__).parents[3] / "docs/system-api.md"
 
@@ -66,9 +67,13 @@ def test_a_service_in_json() -> None:
 
 def test_secrets_are_not_shown() -> None:
     data: dict[str, Json] = {"orlop": {"time": {"keys": ["7 SHA256 HEX:00"], "servers": ["a"]}}}
-    shown = status.shown_configuration(Configuration(data))
+    found = Configuration(data, secrets=SECRETS)
+    shown = status.shown_configuration(found)
     assert "HEX" not in str(shown)
     assert shown["config"] == {"orlop": {"time": {"keys": "(hidden)", "servers": ["a"]}}}
+    assert status.shown_configuration(found, "show")["config"] == data
+    omitted = status.shown_configuration(found, "omit")["config"]
+    assert omitted == {"orlop": {"time": {"servers": ["a"]}}}
 
 
 def test_pressure_and_memory(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import OrlopError
 from orlop.wire.compose import parse_services, to_json
 from orlop.wire.config.document import APPEND, check_document, merge, settle
+from orlop.wire.config.table import SECRETS
 from orlop.wire.located_yaml import LocatedYaml, parse_yaml
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ KERNEL = "kernel parameter"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file of *kind* `config` or `services`; *good* is the last content of it that was whole."""
+    """A file of *kind* `services`, or a document of the configuration: `config`, `own`, `secret`.
+
+    *good* is the last content of it that was whole.
+    """
 
     kind: str
     path: str
@@ -56,9 +60,9 @@ class Evaluation:
         elif self._attempt(
             source.path, lambda: self.add_checked(check(source.path, source.content))
         ):
-            if isinstance(source.content, bytes) and (
-                source.good is None or source.good[1] != source.content
-            ):
+            known = None if source.good is None else source.good[1]
+            is_copied = source.kind != "secret"
+            if is_copied and isinstance(source.content, bytes) and source.content != known:
                 self.good[source.path] = source.content.decode()
         elif source.good is not None:
             path, content = source.good
@@ -110,6 +114,7 @@ class Evaluation:
             "problems": [*self.problems],
             "notices": [*self.notices],
             "good": dict(self.good),
+            "secrets": [[*path] for path in SECRETS],
         }
 
 

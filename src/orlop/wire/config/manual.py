@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.wire.config.table import KEYS
+from orlop.wire.config.yaml_text import INDENT
 
 if TYPE_CHECKING:
     from orlop.wire.config.table import Key
@@ -53,19 +54,43 @@ def describe(key: Key) -> str:
     return " ".join(parts)
 
 
+def facts(key: Key) -> dict[str, str]:
+    """What there is to know of *key*, by name; empty where there is nothing."""
+    return {
+        "what": key.what,
+        "form": key.kind.form,
+        "default": key.default,
+        "example": key.example,
+        "applies": str(key.applies),
+        "secret": "yes" if key.secret else "",
+        "rancheros": ", ".join(key.rancher),
+    }
+
+
 def explain(key: Key) -> list[str]:
     """*key* in lines for a terminal."""
-    rows = [
-        ("value", key.kind.form),
-        ("default", key.default),
-        ("example", key.example),
-        ("applies", str(key.applies)),
-        ("secret", "yes" if key.secret else ""),
-        ("RancherOS", ", ".join(key.rancher)),
-    ]
-    return [key.path, f"  {key.what}"] + [
-        f"  {name + ':':<11}{text}" for name, text in rows if text
-    ]
+    return [key.path, *(f"  {name + ':':<11}{text}" for name, text in facts(key).items() if text)]
+
+
+def template() -> str:
+    """A document with every key, commented out, to begin one with."""
+    lines = ["#cloud-config", "# Take away the # of what you want to set.", ""]
+    open_path: tuple[str, ...] = ()
+    for key in KEYS:
+        *parents, name = key.segments
+        for depth, parent in enumerate(parents):
+            if open_path[: depth + 1] != tuple(parents[: depth + 1]):
+                lines.append(f"#{INDENT * depth}{parent}:")
+        open_path = tuple(parents)
+        pad = INDENT * len(parents)
+        lines += [f"{pad}# {describe_short(key)}", f"#{pad}{name}: {key.example}"]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def describe_short(key: Key) -> str:
+    """What *key* is, its kind and its default, in one line."""
+    default = f" Default: {key.default}." if key.default else ""
+    return f"{key.what} {key.kind.form[:1].upper()}{key.kind.form[1:]}.{default}"
 
 
 def man_page() -> str:

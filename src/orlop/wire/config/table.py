@@ -218,3 +218,7 @@ def _match(pattern: Path, words: list[str]) -> Path | None:
     end = len(words) - (len(pattern) - before - 1)
     found = (*words[:before], ".".join(words[before:end]), *words[end:])
     return found if end > before and fits(pattern, found) else None
+
+
+SECRETS: tuple[Path, ...] = tuple(key.segments for key in KEYS if key.secret)
+"""The paths of values that nobody is shown: patterns of `secrets`."""

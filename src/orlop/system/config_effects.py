@@ -1,0 +1,75 @@
+"""What a configuration would change on the machine, before it does: the report of a change.
+
+differences   [{"key", "old", "new"}], values that nobody is shown hidden
+services      [{"name", "action"}]: start, stop, restart, reload
+problems, notices
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orlop.system.services import ServiceState
+from orlop.wire.compose_model import ConfigDelivery
+from orlop.wire.config.secrets import hide
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orlop.system.boot import Boot
+    from orlop.system.config_control import ConfigControl
+    from orlop.system.configuration import Configuration
+    from orlop.wire.compose_model import Json
+
+_IDLE = (ServiceState.SKIPPED, ServiceState.DISABLED)
+
+
+def report(control: ConfigControl, boot: Boot, new: Configuration) -> dict[str, Json]:
+    """What putting *new* in force would change."""
+    services: list[Json] = []
+    conditions = replace(boot.conditions, configuration=new)
+    for status in boot.services.statuses():
+        action = ""
+        definition = boot.services.definition(status.name)
+        refusal = conditions.refusal(definition)
+        if status.state is ServiceState.RUNNING:
+            if refusal is not None and refusal[0] is ServiceState.DISABLED:
+                action = "stop"
+            elif control.service_data(status.name, new) != control.service_data(
+                status.name, control.current
+            ):
+                reloads = definition.config is ConfigDelivery.RELOAD
+                action = "reload" if reloads else "restart"
+        elif status.state in _IDLE and refusal is None:
+            action = "start"
+        if action:
+            services.append({"name": status.name, "action": action})
+    return {
+        "differences": differences(control.current, new),
+        "services": services,
+        "problems": [*new.problems],
+        "notices": [*new.notices],
+    }
+
+
+def differences(old: Configuration, new: Configuration) -> list[Json]:
+    """The values that are not the same; None stands for no value."""
+    patterns = new.secrets or old.secrets
+    shown_old, shown_new = (_flat(hide(dict(c.data), patterns)) for c in (old, new))
+    plain_old, plain_new = _flat(old.data), _flat(new.data)
+    return [
+        {"key": key, "old": shown_old.get(key), "new": shown_new.get(key)}
+        for key in sorted({*plain_old, *plain_new})
+        if plain_old.get(key) != plain_new.get(key)
+    ]
+
+
+def _flat(data: Mapping[str, Json], prefix: str = "") -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found

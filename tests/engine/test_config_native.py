@@ -1,0 +1,144 @@
+"""`orlop config` on a machine: changes, versions, trials, secrets, kernel parameters' rank."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.engine.native_machine import NativeMachine
+from tests.engine.test_pid1_native import STAY, by_name, pids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.root, pytest.mark.engine]
+
+SERVICES: dict[str, dict[str, Any]] = {
+    "time": {**STAY, "x-orlop": {"config": True}},
+    "syslog": {**STAY, "x-orlop": {"config": True}},
+    "named": {**STAY, "x-orlop": {"condition": {"configured": "hostname"}}},
+}
+SECRET = "1 SHA256 HEX:00ff"
+
+
+@pytest.fixture
+def machine() -> Iterator[NativeMachine]:
+    with NativeMachine(SERVICES) as running:
+        running.wait_ready()
+        yield running
+
+
+def config(machine: NativeMachine, *words: str, stdin: str = "") -> tuple[int, str, str]:
+    """`orlop config WORDS...`: exit status, output, errors."""
+    done = subprocess.run(
+        ["chroot", str(machine.path("/")), "/usr/bin/python3.13", "-I", "-S", "-OO",
+         "/usr/lib/orlop/python", "cli", "config", *words],
+        input=stdin, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_changes(machine: NativeMachine) -> None:
+    before = pids(machine.request("GET", "/orlop/status")[1])
+    code, out, errors = config(machine, "set", "hostname", "ship", "--dry-run")
+    assert (code, out) == (0, "would change:\n+ hostname: ship\nstart named\n")
+    assert config(machine, "get", "hostname")[0] == 1
+
+    code, out, errors = config(machine, "set", "hostname", "ship")
+    assert (code, out) == (0, "+ hostname: ship\nstart named\nversion 2 is in force\n")
+    assert "no state partition" in errors
+    assert config(machine, "get", "hostname")[:2] == (0, "ship\n")
+    assert config(machine, "set", "hostname", "ship")[:2] == (0, "nothing changes\n")
+    status = machine.wait_for(lambda s: by_name(s)["named"]["state"] == "running")
+    assert status["hostname"] == "ship"
+    assert pids(status)["time"] == before["time"]
+
+    code, out, errors = config(machine, "set", "hostname", "not a name")
+    assert (code, out) == (1, "")
+    assert "hostname: must be a host name" in errors
+    code, out, errors = config(machine, "set", "orlop.time.server", "[a]")
+    assert (code, out) == (1, "")
+    assert "did you mean servers?" in errors
+
+    text = "# the fleet's\r\norlop:\r\n  time: {servers: [ntp.example]}\r\n"
+    code, out, errors = config(machine, "merge", "-", stdin=text)
+    assert code == 0
+    assert "restart time" in out
+    assert "restart syslog" not in out
+    after = pids(machine.wait_for(lambda s: pids(s)["time"] not in (0, before["time"])))
+    assert after["syslog"] == before["syslog"]
+    told = machine.path("/run/orlop/config/time.json").read_text()
+    assert json.loads(told) == {"servers": ["ntp.example"]}
+
+    code, out, _ = config(machine, "explain", "orlop.time.servers")
+    assert "/var/lib/orlop/config.yml:4" in out
+    code, out, _ = config(machine, "diff")
+    assert "+  time:" in out
+    assert "-hostname" not in out
+    code, out, _ = config(machine, "rollback")
+    assert "- orlop.time.servers:" in out
+    assert config(machine, "unset", "orlop.time.servers")[0] == 1
+    assert config(machine, "unset", "hostname")[0] == 0
+    assert config(machine, "export")[1] == "#cloud-config\n{}\n"
+    code, out, _ = config(machine, "versions", "--json")
+    assert json.loads(out)["current"] == 5
+
+
+def test_a_document_as_it_was_written(machine: NativeMachine) -> None:
+    path = machine.path("/tmp/ship.yml")
+    path.write_text("# mine\nhostname: ship\n")
+    assert config(machine, "diff", "/tmp/ship.yml")[1] == "+ hostname: ship\nstart named\n"
+    assert config(machine, "apply", "/tmp/ship.yml")[0] == 0
+    assert config(machine, "apply", "/tmp/ship.yml")[1] == "nothing changes\n"
+    stored = machine.path("/var/lib/orlop/config/current/config.yml")
+    assert stored.read_text() == "# mine\nhostname: ship\n"
+    path.write_text("# mine\nhostname: ship\npackages: [vim]\n")
+    for verb in ("validate", "apply", "merge"):
+        code, out, errors = config(machine, verb, "/tmp/ship.yml")
+        assert (code, out) == (1, "")
+        assert "/tmp/ship.yml:3: configuration: packages: there is no package manager" in errors
+    assert stored.read_text() == "# mine\nhostname: ship\n"
+
+
+def test_secrets(machine: NativeMachine) -> None:
+    assert config(machine, "set", "orlop.time.keys", f'["{SECRET}"]')[0] == 0
+    base = machine.path("/var/lib/orlop/config")
+    assert SECRET in (base / "current/secrets.yml").read_text()
+    assert (base / "current/secrets.yml").stat().st_mode & 0o777 == 0o600
+    assert SECRET not in (base / "current/config.yml").read_text()
+    for words in (
+        ("show",),
+        ("export",),
+        ("get", "orlop.time.keys"),
+        ("diff",),
+        ("rollback", "-n"),
+    ):
+        code, out, errors = config(machine, *words)
+        assert code == 0, words
+        assert "HEX" not in out + errors, words
+    assert SECRET in config(machine, "export", "--private")[1]
+    assert json.loads(machine.path("/run/orlop/config/time.json").read_text())["keys"] == [SECRET]
+
+
+def test_a_trial_that_nobody_confirms(machine: NativeMachine) -> None:
+    config(machine, "set", "hostname", "before")
+    _, out, _ = config(machine, "set", "hostname", "trial", "--confirm", "3s")
+    assert "config confirm" in out
+    assert config(machine, "set", "hostname", "other")[0] == 1
+    # The trial goes on over a re-execution.
+    machine.signal(signal.SIGUSR2)
+    status = machine.wait_for(lambda s: any("was not confirmed" in w for w in s["warnings"]))
+    assert status["reexecutions"] == 1
+    assert status["hostname"] == "before"
+    assert config(machine, "get", "hostname")[1] == "before\n"
+    assert config(machine, "confirm")[0] == 1
+    config(machine, "set", "hostname", "kept", "--confirm", "60s")
+    assert config(machine, "confirm")[:2] == (0, "version 4 stays\n")
+    assert config(machine, "set", "hostname", "again")[0] == 0
+    config(machine, "set", "hostname", "undone", "--confirm", "60s")
+    assert config(machine, "rollback")[0] == 0
+    assert config(machine, "get", "hostname")[1] == "again\n"
