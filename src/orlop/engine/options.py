@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orlop import __version__
+from orlop.engine import settings_file
 from orlop.engine.registry.settings import Registries
 from orlop.engine.settings import (
     DEFAULT_BRIDGE,
@@ -16,6 +19,11 @@ from orlop.engine.settings import (
     NetworkSettings,
 )
 from orlop.engine.tls_listener import TlsFiles
+from orlop.lib.errors import InvalidArgument
+from orlop.wire.registry.proxies import Proxies, from_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEFAULT_DATA = Path("/var/lib/orlop/user")
 DEFAULT_RUN = Path("/run/orlop/user")
@@ -76,6 +84,30 @@ def _parse_remap(text: str) -> tuple[int, int]:
     return int(first), int(count)
 
 
+def _add_registries(add: Callable[..., object]) -> None:
+    add("--registry-mirror", action="append", default=[], metavar="URL", help="before Docker Hub")
+    add("--insecure-registry", action="append", default=[], metavar="HOST", help="TLS unchecked")
+    add("--certs-dir", type=Path, default=DEFAULT_CERTS, metavar="DIR", help="HOST/*.crt to trust")
+    add("--search-registry", default="", metavar="HOST", help="registry that is searched")
+    add("--http-proxy", default="", metavar="URL", help="instead of $HTTP_PROXY")
+    add("--https-proxy", default="", metavar="URL", help="instead of $HTTPS_PROXY")
+    add("--no-proxy", default="", metavar="HOSTS", help="instead of $NO_PROXY")
+    add("--settings", type=Path, metavar="FILE", help="registries and proxies, as JSON")
+
+
+def _proxies(parser: argparse.ArgumentParser, found: argparse.Namespace) -> Proxies:
+    """What the command line says, or else the environment."""
+    given = {
+        "HTTP_PROXY": found.http_proxy,
+        "HTTPS_PROXY": found.https_proxy,
+        "NO_PROXY": found.no_proxy,
+    }
+    try:
+        return from_environment(dict(os.environ) | {k: v for k, v in given.items() if v})
+    except InvalidArgument as error:
+        parser.error(str(error))
+
+
 def parse(argv: list[str]) -> Options:
     """The options in *argv*; writes to stderr and raises SystemExit if they are wrong."""
     parser = argparse.ArgumentParser(
@@ -105,10 +137,7 @@ def parse(argv: list[str]) -> Options:
     add("--subnet", default="", metavar="CIDR", help="of the default network")
     add("--nft", type=Path, default=DEFAULT_NFT, metavar="PROGRAM", help="of nftables")
     add("--no-networks", action="store_true", help="host and none only; needs no nft")
-    add("--registry-mirror", action="append", default=[], metavar="URL", help="before Docker Hub")
-    add("--insecure-registry", action="append", default=[], metavar="HOST", help="TLS unchecked")
-    add("--certs-dir", type=Path, default=DEFAULT_CERTS, metavar="DIR", help="HOST/*.crt to trust")
-    add("--search-registry", default="", metavar="HOST", help="registry that is searched")
+    _add_registries(add)
     add(
         "--userns-remap",
         type=_parse_remap,
@@ -129,6 +158,15 @@ def parse(argv: list[str]) -> Options:
         # Two engines on one host, each with its own bridge, have a table each.
         table=DEFAULT_TABLE if found.bridge == DEFAULT_BRIDGE else found.bridge,
     )
+    registries = Registries(
+        mirrors=tuple(found.registry_mirror),
+        insecure=tuple(found.insecure_registry),
+        certificates=str(found.certs_dir.absolute()),
+        search=found.search_registry,
+        proxies=_proxies(parser, found),
+    )
+    if found.settings is not None:
+        registries = settings_file.read(found.settings, registries)
     return Options(
         networks=None if found.no_networks else networks,
         data=found.data.absolute(),
@@ -142,12 +180,7 @@ def parse(argv: list[str]) -> Options:
         tcp=found.tcp,
         tls=TlsFiles(found.tls_ca, found.tls_cert, found.tls_key) if found.tcp else None,
         userns_remap=found.userns_remap,
-        registries=Registries(
-            mirrors=tuple(found.registry_mirror),
-            insecure=tuple(found.insecure_registry),
-            certificates=str(found.certs_dir.absolute()),
-            search=found.search_registry,
-        ),
+        registries=registries,
         log_level=found.log_level,
         check=found.action == "check",
         repair=found.repair,

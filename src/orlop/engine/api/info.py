@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from orlop.engine.api.server import API_VERSION, MIN_API_VERSION
 from orlop.engine.api.times import to_text
 from orlop.engine.state import State
+from orlop.wire.registry.proxies import without_password
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
@@ -97,9 +98,9 @@ def render_info(engine: Engine, api_version: Version) -> dict[str, Any]:
         "MemTotal": memory_bytes,
         "GenericResources": None,
         "DockerRootDir": str(settings.data_dir),
-        "HttpProxy": "",
-        "HttpsProxy": "",
-        "NoProxy": "",
+        "HttpProxy": without_password(settings.registries.proxies.http),
+        "HttpsProxy": without_password(settings.registries.proxies.https),
+        "NoProxy": ",".join(settings.registries.proxies.none),
         "Name": settings.name or name.nodename,
         "Labels": [],
         "ExperimentalBuild": False,

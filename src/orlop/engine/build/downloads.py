@@ -73,6 +73,17 @@ def file_name(url: str) -> str:
     return "" if name in (".", "..") or "\0" in name else name
 
 
+def _proxies(engine: Engine, given: Mapping[str, str]) -> dict[str, str]:
+    """Those of the build's arguments, each or else the engine's own."""
+    own = engine.settings.registries.proxies
+    lower = {name.lower(): text for name, text in given.items()}
+    return {
+        "http": lower.get("http_proxy", own.http),
+        "https": lower.get("https_proxy", own.https),
+        "no": lower.get("no_proxy", ",".join(own.none)),
+    }
+
+
 @contextlib.asynccontextmanager
 async def fetched(
     engine: Engine, url: str, directory: Path, proxies: Mapping[str, str]
@@ -88,9 +99,7 @@ async def fetched(
             "url": url,
             "authorities": engine.settings.registries.authorities,
             "max_bytes": free_bytes(directory),
-            "proxies": {
-                name.lower().removesuffix("_proxy"): text for name, text in proxies.items()
-            },
+            "proxies": _proxies(engine, proxies),
         }
         async with start_worker(
             engine.children,

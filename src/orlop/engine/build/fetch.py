@@ -19,9 +19,12 @@ from orlop.engine.store.spool import sha256
 from orlop.engine.worker_process import report
 from orlop.lib.errors import InvalidArgument, ResourceExhausted
 from orlop.lib.linux import LIBC, check
+from orlop.wire.registry.proxies import parse_proxies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from orlop.wire.registry.proxies import Proxies
 
 OUTPUT = 4
 READ_BYTES = 256 << 10
@@ -44,8 +47,10 @@ def main(job: Mapping[str, Any]) -> None:
     )
     _become_nobody()
     url = str(job["url"])
+    given = job["proxies"]
+    proxies = parse_proxies(str(given["http"]), str(given["https"]), [str(given["no"])])
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler(dict(job.get("proxies") or {})),
+        _ProxyHandler(proxies),
         urllib.request.HTTPSHandler(context=context),
     )
     request = urllib.request.Request(url, headers={"User-Agent": "orlop-build"})
@@ -59,6 +64,20 @@ def main(job: Mapping[str, Any]) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise InvalidArgument(f"failed to GET {url}: {reason}") from error
+
+
+class _ProxyHandler(urllib.request.ProxyHandler):
+    """Asks anew for each address, as a redirect may lead to one that needs no proxy."""
+
+    def __init__(self, proxies: Proxies) -> None:
+        known = {"http": proxies.http, "https": proxies.https}
+        super().__init__({scheme: proxy for scheme, proxy in known.items() if proxy})
+        self._chosen = proxies
+
+    def proxy_open(self, req: urllib.request.Request, proxy: str, type: str) -> Any:  # noqa: A002
+        if not self._chosen.choose(req.full_url):
+            return None
+        return super().proxy_open(req, proxy, type)
 
 
 def _copy(response: Any, max_bytes: int) -> dict[str, object]:

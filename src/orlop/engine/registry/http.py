@@ -7,13 +7,14 @@ the words of Go's client, which people search for.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import socket
 import ssl
 import threading
 from typing import TYPE_CHECKING, BinaryIO
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from orlop.engine.registry import tls
 from orlop.lib.errors import OrlopError
@@ -148,6 +149,9 @@ class Pool:
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         fields = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+        if parts.scheme == "http" and (proxy := self._contexts.proxies.choose(url)):
+            target = f"http://{parts.netloc}{target}"
+            fields |= _proxy_credentials(proxy)
         connection = self._take(parts.scheme, parts.netloc)
         reused = connection is not None
         try:
@@ -164,7 +168,7 @@ class Pool:
                 connection = self._connect(parts.scheme, parts.netloc)
                 connection.request(method, target, body, fields)
                 raw = connection.getresponse()
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, TransportError) as error:
             if connection is not None:
                 connection.close()
             verb = method.capitalize()
@@ -177,11 +181,12 @@ class Pool:
             return idle.pop() if idle else None
 
     def _connect(self, scheme: str, host: str) -> _Connection:
+        proxy = self._contexts.proxies.choose(f"{scheme}://{host}")
         if scheme == "https":
             context = self._contexts.get(host, insecure=self.insecure)
-            connection: _Connection = _TlsConnection(host, context)
+            connection: _Connection = _TlsConnection(host, context, proxy)
         else:
-            connection = _Connection(host)
+            connection = _Connection(host, proxy)
         connection.connect()
         assert connection.sock is not None
         connection.sock.settimeout(STALL_TIMEOUT_S)
@@ -191,12 +196,24 @@ class Pool:
 class _Connection(http.client.HTTPConnection):
     scheme = "http"
 
-    def __init__(self, netloc: str) -> None:
-        super().__init__(netloc, timeout=CONNECT_TIMEOUT_S, blocksize=BLOCK_BYTES)
+    def __init__(self, netloc: str, proxy: str) -> None:
+        """To *netloc*, or to *proxy* for it."""
+        place = netloc
+        if proxy:
+            place = urlsplit(proxy).netloc.rpartition("@")[2]
+            place += "" if urlsplit(proxy).port else ":80"
+        super().__init__(place, timeout=CONNECT_TIMEOUT_S, blocksize=BLOCK_BYTES)
         self.key = self.scheme, netloc
+        self.proxy = proxy
 
     def connect(self) -> None:
-        super().connect()
+        try:
+            super().connect()
+        except OSError as error:
+            if not self.proxy:
+                raise
+            reason = _describe(error, self.proxy)
+            raise TransportError(f"proxyconnect tcp: {reason}") from error
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
@@ -205,13 +222,26 @@ class _TlsConnection(_Connection):
     scheme = "https"
     default_port = 443
 
-    def __init__(self, netloc: str, context: ssl.SSLContext) -> None:
-        super().__init__(netloc)
+    def __init__(self, netloc: str, context: ssl.SSLContext, proxy: str) -> None:
+        super().__init__(netloc, proxy)
+        parts = urlsplit(f"https://{netloc}")
         self._context = context
+        self._name = parts.hostname or netloc
+        if proxy:
+            port = parts.port or self.default_port
+            self.set_tunnel(self._name, port, headers=_proxy_credentials(proxy))
 
     def connect(self) -> None:
         super().connect()
-        self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
+        self.sock = self._context.wrap_socket(self.sock, server_hostname=self._name)
+
+
+def _proxy_credentials(proxy: str) -> dict[str, str]:
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
 def _shown(url: str) -> str:
@@ -236,6 +266,8 @@ def _describe(error: Exception, url: str) -> str:
             return "unexpected EOF"
         case http.client.BadStatusLine():
             return "malformed HTTP response"
+        case TransportError():
+            return str(error)
         case OSError():
             return f"dial tcp {host}: {(error.strerror or str(error)).lower()}"
         case _:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from orlop.engine.registry.settings import Registries
+from orlop.engine.registry.settings import KnownRegistry, Registries
 from orlop.wire.registry import auth_config
 from orlop.wire.registry.auth_config import AuthConfig
+from orlop.wire.registry.proxies import parse_proxies
 from orlop.wire.registry.reference import Reference
 
 
@@ -50,6 +51,13 @@ def to_json(job: Job) -> dict[str, Any]:
             "certificates": registries.certificates,
             "authorities": registries.authorities,
             "search": registries.search,
+            "http_proxy": registries.proxies.http,
+            "https_proxy": registries.proxies.https,
+            "no_proxy": list(registries.proxies.none),
+            "known": [
+                [known.host, known.authorities, known.username, known.password]
+                for known in registries.known
+            ],
         },
         "staging": job.staging,
         "max_layer_bytes": job.max_layer_bytes,
@@ -74,6 +82,13 @@ def parse_job(data: dict[str, Any]) -> Job:
             certificates=registries["certificates"],
             authorities=registries["authorities"],
             search=registries["search"],
+            proxies=parse_proxies(
+                registries["http_proxy"], registries["https_proxy"], registries["no_proxy"]
+            ),
+            known=tuple(
+                KnownRegistry(host=host, authorities=authorities, username=name, password=password)
+                for host, authorities, name, password in registries["known"]
+            ),
         ),
         staging=data["staging"],
         max_layer_bytes=data["max_layer_bytes"],

@@ -1,4 +1,4 @@
-"""TLS for registries: what is trusted, and what is shown. In the worker only.
+"""How registries are reached: what is trusted, what is shown, which proxy. In the worker only.
 
 The directory of a registry is read as dockerd reads `certs.d/HOST`: every `*.crt` is an authority
 in addition to the system's, every `NAME.cert` with its `NAME.key` a certificate of ours.
@@ -37,12 +37,16 @@ class Contexts:
     def __init__(self, registries: Registries, hosts: Iterable[str]) -> None:
         """Read what is on disk for *hosts* (`name[:port]`)."""
         self._authorities = read_authorities(registries.authorities, PACKAGED_AUTHORITIES)
+        self.proxies = registries.proxies
         self._contexts: dict[str, ssl.SSLContext | InvalidArgument] = {}
         for host in hosts:
             if os.path.basename(host) == host:
                 directory = Path(registries.certificates) / host
+                known = registries.find(host)
                 try:
-                    self._contexts[host] = self._make(directory, insecure=False)
+                    self._contexts[host] = self._make(
+                        directory, insecure=False, more=known.authorities if known else ""
+                    )
                 except InvalidArgument as error:
                     self._contexts[host] = error
         self._checked = self._make(None, insecure=False)
@@ -61,7 +65,7 @@ class Contexts:
             raise found
         return found
 
-    def _make(self, directory: Path | None, *, insecure: bool) -> ssl.SSLContext:
+    def _make(self, directory: Path | None, *, insecure: bool, more: str = "") -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
@@ -69,8 +73,13 @@ class Contexts:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         else:
-            if self._authorities:
-                context.load_verify_locations(cadata=self._authorities)
+            for text in filter(None, (self._authorities, more)):
+                try:
+                    context.load_verify_locations(cadata=text)
+                except ValueError as error:  # SSLError is one
+                    raise InvalidArgument(f"a configured authority cannot be read: {error}") from (
+                        error
+                    )
             if directory is not None:
                 _load_directory(context, directory)
         return context

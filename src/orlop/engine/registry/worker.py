@@ -29,6 +29,7 @@ from orlop.engine.sandbox import Limits, drop_privileges
 from orlop.engine.store import compression
 from orlop.engine.worker_process import report_error
 from orlop.lib.errors import Internal, OrlopError, ResourceExhausted, Unauthorized
+from orlop.wire.registry.auth_config import AuthConfig
 from orlop.wire.registry.endpoints import (
     Endpoint,
     InsecureRegistries,
@@ -136,7 +137,7 @@ class _Worker:
             if endpoint.url.startswith("http://") and endpoint.host in secure:
                 continue
             path = self._job.reference.path if actions else ""
-            session = Session(endpoint, self._contexts, self._job.auth, path, actions)
+            session = Session(endpoint, self._contexts, self._auth(endpoint), path, actions)
             try:
                 return act(session)
             except OrlopError as error:
@@ -146,6 +147,13 @@ class _Worker:
                 if not _goes_on(error, endpoint):
                     break
         raise translate_pull_error(last, self._job.reference) if "pull" in actions[:1] else last
+
+    def _auth(self, endpoint: Endpoint) -> AuthConfig:
+        """The client's credentials, or else those that were configured for the registry."""
+        known = self._job.registries.find(endpoint.host)
+        if self._job.auth != AuthConfig() or known is None:
+            return self._job.auth
+        return AuthConfig(username=known.username, password=known.password)
 
     def _endpoints(self, with_mirrors: bool) -> list[Endpoint]:
         domain = self._job.reference.domain

@@ -14,6 +14,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orlop.lib.errors import InvalidArgument
+from orlop.wire.registry.endpoints import check_mirror, parse_insecure
+from orlop.wire.registry.proxies import check_proxy, parse_proxies
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -173,6 +177,54 @@ def _remote(fields: Fields, key: str) -> Json:
     return text
 
 
+def _checked_by(check: Callable[[str], object]) -> Callable[[Fields, str, str], str]:
+    """For one text that *check* refuses with a reason."""
+
+    def checked(fields: Fields, key: str, text: str) -> str:
+        try:
+            check(text)
+        except InvalidArgument as error:
+            fields.fail(key, f"is wrong: {error}")
+        return text
+
+    return checked
+
+
+def _each(check: Callable[[str], object]) -> Check:
+    """For a list of such texts."""
+    checked = _checked_by(check)
+
+    def check_list(fields: Fields, key: str) -> Json:
+        texts = enumerate(fields.strings(key))
+        return [checked(fields, f"{key}[{index}]", text) for index, text in texts]
+
+    return check_list
+
+
+def _one(check: Callable[[str], object]) -> Check:
+    checked = _checked_by(check)
+    return lambda fields, key: checked(fields, key, fields.string(key))
+
+
+def _check_registry(text: str) -> None:
+    parse_insecure([text])
+
+
+def _check_certificates(text: str) -> None:
+    if "-----BEGIN CERTIFICATE-----" not in text or "-----END CERTIFICATE-----" not in text:
+        raise InvalidArgument("no certificate in it: PEM begins with -----BEGIN CERTIFICATE-----")
+
+
+def _check_text(text: str) -> None:
+    if not text or not text.isprintable():
+        raise InvalidArgument("printable characters expected")
+
+
+def _no_proxy(fields: Fields, key: str) -> Json:
+    """Items, which may also be in one text with commas, as in the environment."""
+    return [item for text in fields.strings(key) for item in parse_proxies("", "", [text]).none]
+
+
 def number(low: int, high: int) -> Kind:
     """A whole number from *low* to *high*."""
     schema: Mapping[str, Json] = {"type": "integer", "minimum": low, "maximum": high}
@@ -190,4 +242,11 @@ DOMAINS = Kind("list of domains", _STRINGS, _host_names)
 HOSTS = Kind("list of hosts", _STRINGS, _host_names)
 TIME_SERVERS = Kind("list of HOST[:PORT] [key ID]", _STRINGS, _time_servers)
 TIME_KEYS = Kind("list of ID TYPE SECRET", _STRINGS, _time_keys)
+MIRRORS = Kind("list of URLs", _STRINGS, _each(check_mirror))
+INSECURE_REGISTRIES = Kind("list of HOST[:PORT] and networks", _STRINGS, _each(_check_registry))
+REGISTRY = Kind("HOST[:PORT]", _STRING, _one(_check_registry))
+CERTIFICATES = Kind("certificates as PEM", _STRING, _one(_check_certificates))
+TEXT = Kind("text", _STRING, _one(_check_text))
+PROXY = Kind("http://[USER:PASSWORD@]HOST:PORT", _STRING, _one(check_proxy))
+NO_PROXY = Kind("list of hosts and networks", _STRINGS, _no_proxy)
 REMOTE = Kind("udp://HOST:PORT, tcp://HOST:PORT", _STRING, _remote)

@@ -53,6 +53,7 @@ class Key:
 
 
 _INTERFACE = "orlop.network.interfaces.NAME"
+_REGISTRY = "orlop.engine.registries.NAME"
 _RANCHER_INTERFACE = "rancher.network.interfaces.NAME"
 
 KEYS: tuple[Key, ...] = (
@@ -168,6 +169,82 @@ KEYS: tuple[Key, ...] = (
         applies=Applies.SERVICE,
     ),
     Key(
+        "orlop.engine.registry_mirrors",
+        kinds.MIRRORS,
+        "Registries that are asked first for images of Docker's own, in this order.",
+        "[https://mirror.example]",
+        default="none",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "orlop.engine.insecure_registries",
+        kinds.INSECURE_REGISTRIES,
+        "Registries whose certificates are not checked, or that have none.",
+        '["registry.example:5000", 10.0.0.0/8]',
+        default="this machine's own addresses",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "orlop.engine.search_registry",
+        kinds.REGISTRY,
+        "The registry that docker search asks.",
+        "registry.example",
+        default="Docker's own",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        f"{_REGISTRY}.authorities",
+        kinds.CERTIFICATES,
+        "Who signs the registry's certificate, as PEM.",
+        '"-----BEGIN CERTIFICATE-----\\nMIIB…\\n-----END CERTIFICATE-----\\n"',
+        default="those of the system",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        f"{_REGISTRY}.username",
+        kinds.TEXT,
+        "Who asks the registry when a client brings no credentials.",
+        "reader",
+        default="nobody",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        f"{_REGISTRY}.password",
+        kinds.TEXT,
+        "And the password.",
+        "correct-horse",
+        default="none",
+        applies=Applies.SERVICE,
+        secret=True,
+    ),
+    Key(
+        "orlop.engine.http_proxy",
+        kinds.PROXY,
+        "Proxy for what the engine fetches by plain HTTP.",
+        "http://proxy.example:3128",
+        default="none",
+        applies=Applies.SERVICE,
+        rancher=("rancher.network.http_proxy",),
+    ),
+    Key(
+        "orlop.engine.https_proxy",
+        kinds.PROXY,
+        "Proxy for what the engine fetches by HTTPS, registries foremost.",
+        "http://proxy.example:3128",
+        default="none",
+        applies=Applies.SERVICE,
+        rancher=("rancher.network.https_proxy",),
+    ),
+    Key(
+        "orlop.engine.no_proxy",
+        kinds.NO_PROXY,
+        "Hosts and networks that are asked without a proxy.",
+        "[.example, 10.0.0.0/8]",
+        default="this machine alone",
+        applies=Applies.SERVICE,
+        rancher=("rancher.network.no_proxy",),
+    ),
+    Key(
         "orlop.services.NAME.enabled",
         kinds.BOOLEAN,
         "Whether a system service is started.",
@@ -178,6 +255,10 @@ KEYS: tuple[Key, ...] = (
 
 NAMES: Mapping[Path, tuple[re.Pattern[str], str]] = {
     ("orlop", "network", "interfaces"): (re.compile(r"[^\s/:%*+]{1,15}"), "an interface name"),
+    ("orlop", "engine", "registries"): (
+        re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"),
+        "a registry, HOST or HOST:PORT",
+    ),
     ("orlop", "services"): (re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}"), "a service name"),
 }
 """Where names may stand: their form, and what they are."""

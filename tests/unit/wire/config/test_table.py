@@ -14,7 +14,11 @@ from orlop.wire.config.table import KEYS, NAME, NAMES, Key, find, split_key
 from orlop.wire.config.words import document
 
 REPOSITORY = Path(__file__).parents[4]
-INSTANCES = {"orlop.network.interfaces": "eth0", "orlop.services": "ssh"}
+INSTANCES = {
+    "orlop.network.interfaces": "eth0",
+    "orlop.engine.registries": "registry.example:5000",
+    "orlop.services": "ssh",
+}
 
 
 def path_of(key: Key) -> tuple[str, ...]:
