@@ -106,6 +106,7 @@ async def _build(builds: Builds, exchange: Exchange) -> None:
         await exchange.end()
 
 
+TIME_FILTERS = frozenset({"until", "unused-for"})
 PRUNE_FILTERS = frozenset(
     {"until", "unused-for", "id", "parent", "type", "description", "inuse", "shared", "private"}
 )
@@ -115,9 +116,10 @@ async def _prune(builds: Builds, exchange: Exchange) -> None:
     from orlop.engine.build import upkeep
 
     filters = filtering.parse_filters(exchange.text("filters"), PRUNE_FILTERS)
-    unsupported = sorted(filters.keys() - {"until", "unused-for"})
-    if unsupported:
-        raise InvalidArgument(f"filter {unsupported[0]} of the build cache is not supported")
+    fields = {key: values for key, values in filters.items() if key not in TIME_FILTERS}
+    for key, values in fields.items():
+        if len(values) > 1:
+            raise InvalidArgument(f"filter {key} expects only one value")
     texts = [*filters.get("until", ()), *filters.get("unused-for", ())]
     keep = exchange.integer("reserved-space") or exchange.integer("keep-storage") or 0
     deleted, freed_bytes = await upkeep.prune(
@@ -126,6 +128,7 @@ async def _prune(builds: Builds, exchange: Exchange) -> None:
         everything=exchange.flag("all"),
         until_ns=min(map(parse_time, texts), default=None),
         keep_bytes=keep,
+        fields={key: next(iter(values)) for key, values in fields.items()},
     )
     builds.engine.events.publish("builder", "prune", "", {"reclaimed": str(freed_bytes)})
     await exchange.respond_json(

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api.times import to_text
 from orlop.lib.errors import Conflict
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from orlop.engine.build.cache import CacheEntry
     from orlop.engine.build.service import Builds
     from orlop.engine.store.layered import LayeredImages
     from orlop.engine.store.records import ImageRecord
 
+EVERY: Mapping[str, str] = MappingProxyType({})
 ID_DIGITS = 25
 """Of an entry's key, as many as BuildKit's ids have."""
 
@@ -76,11 +78,13 @@ async def prune(
     everything: bool,
     until_ns: int | None = None,
     keep_bytes: int = 0,
+    fields: Mapping[str, str] = EVERY,
 ) -> tuple[list[str], int]:
     """Forget steps, and *remove* images that only they keep; ids of entries, bytes of files.
 
     Without *everything* steps of images that have a name or a container stay. *until_ns*: only
-    what was last used before. The latest that together have *keep_bytes* stay.
+    what was last used before. The latest that together have *keep_bytes* stay. With *fields* only
+    entries that have them, see `_has_fields`, and no cache mount.
     """
     store, cache = builds.store, builds.cache
     entries = sorted(cache.entries().values(), key=lambda item: item.used_ns, reverse=True)
@@ -92,8 +96,10 @@ async def prune(
         size = own_size(store, record) if record is not None else 0
         if keep_bytes and kept_bytes + size <= keep_bytes:
             kept_bytes += size
-        elif (everything or entry.image_id not in needed) and (
-            until_ns is None or entry.used_ns < until_ns
+        elif (
+            (everything or entry.image_id not in needed)
+            and (until_ns is None or entry.used_ns < until_ns)
+            and _has_fields(entry, fields, in_use=entry.image_id in needed)
         ):
             chosen.append(entry)
     freed = 0
@@ -107,8 +113,24 @@ async def prune(
             with contextlib.suppress(Conflict):
                 await remove(record)
             freed += size if entry.image_id not in store.images else 0
-    freed += await _prune_mounts(builds)
+    freed += 0 if fields else await _prune_mounts(builds)
     return [entry.key[:ID_DIGITS] for entry in chosen], freed
+
+
+def _has_fields(entry: CacheEntry, fields: Mapping[str, str], *, in_use: bool) -> bool:
+    """Whether *entry* is shown by `usage` with *fields*; of the id a part is enough."""
+    shown = {
+        "parent": entry.parent_id,
+        "type": "regular",
+        "description": entry.text,
+        "inuse": str(in_use).lower(),
+        "shared": str(in_use).lower(),
+        "private": str(not in_use).lower(),
+    }
+    return all(
+        text in entry.key[:ID_DIGITS] if name == "id" else shown.get(name) == text
+        for name, text in fields.items()
+    )
 
 
 async def _prune_mounts(builds: Builds) -> int:
