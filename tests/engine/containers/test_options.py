@@ -302,3 +302,28 @@ def test_listing_filters(engine: EngineProcess) -> None:
     assert names({"status": ["running"]}) == []
     target = '/containers/json?filters={"status":["odd"]}'
     assert engine.request("GET", target) == (400, {"message": "invalid filter 'status=odd'"})
+
+
+def test_what_inspect_remembers_is_what_there_is(engine: EngineProcess) -> None:
+    """With sizes nothing is remembered: both answers are the same, whatever changes in between."""
+    name = engine.run("up", ["sleep", "1000"], HostConfig={"Memory": 64 << 20})
+
+    def check() -> dict[str, Any]:
+        shown = engine.inspect(name)
+        status, fresh = engine.request("GET", f"/containers/{name}/json?size=1")
+        assert status == 200
+        assert fresh.pop("SizeRw") >= 0
+        assert fresh.pop("SizeRootFs") >= 0
+        assert list(shown.items()) == list(fresh.items())
+        return shown
+
+    assert check()["State"]["Running"]
+    engine.request("POST", f"/containers/{name}/rename?name=other")
+    assert check()["Name"] == "/other"
+    changes = {"PidsLimit": 9, "RestartPolicy": {"Name": "always"}}
+    engine.request("POST", f"/containers/{name}/update", changes)
+    assert check()["HostConfig"]["PidsLimit"] == 9
+    engine.request("POST", f"/containers/{name}/stop?t=0")
+    assert check()["State"]["ExitCode"] == 137
+    engine.request("POST", f"/containers/{name}/start")
+    assert check()["State"]["Running"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine import names
 from orlop.engine.api import render, settling
+from orlop.engine.api.exchange import JSON_TYPE
 from orlop.engine.api.router import Route, bind
 from orlop.engine.images import check_reference
 from orlop.lib.errors import Conflict, InvalidArgument
@@ -63,12 +64,12 @@ async def _create(engine: Engine, exchange: Exchange) -> None:
 
 async def _inspect(engine: Engine, exchange: Exchange) -> None:
     container = engine.find(exchange.parameters["id"])
-    value = render.inspect(container)
-    if exchange.flag("size"):
-        from orlop.engine.api.container_list import sizes
+    if not exchange.flag("size"):
+        await exchange.respond_bytes(200, render.inspect_json(container) + b"\n", JSON_TYPE)
+        return
+    from orlop.engine.api.container_list import sizes
 
-        value |= await sizes(container)
-    await exchange.respond_json(200, value)
+    await exchange.respond_json(200, render.inspect(container) | await sizes(container))
 
 
 async def _start(engine: Engine, exchange: Exchange) -> None:

@@ -27,6 +27,14 @@ _FALSE = frozenset({"", "0", "no", "false", "none"})
 """Everything else is true: what dockerd's clients rely on."""
 
 
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
+def encode_json(value: object) -> bytes:
+    """*value* as answers have it."""
+    return _encoder.encode(value).encode()
+
+
 class Exchange:
     """Made by the server for each request. A handler answers exactly once."""
 
@@ -114,8 +122,7 @@ class Exchange:
 
     async def respond_json(self, status: int, value: object) -> None:
         """Answer with *value*."""
-        data = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
-        await self.respond_bytes(status, data, JSON_TYPE)
+        await self.respond_bytes(status, encode_json(value) + b"\n", JSON_TYPE)
 
     async def respond_bytes(
         self, status: int, data: bytes, content_type: str, more_headers: Headers = ()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from orlop.engine.api import network_render, render_host
+from orlop.engine.api.exchange import encode_json
 from orlop.engine.api.times import human_duration, to_text
 from orlop.engine.spec import merged_environment
 from orlop.engine.state import Health, State
@@ -87,6 +91,47 @@ def image_of(container: Container) -> Image | None:
 
 def inspect(container: Container) -> dict[str, Any]:
     """`GET /containers/ID/json`."""
+    return _document(container, *_changing(container))
+
+
+def inspect_json(container: Container) -> bytes:
+    """The same as JSON. What cannot change without a new configuration or image is made once."""
+    image = image_of(container)
+    known = _templates.get(container)
+    # Both are replaced, never changed, when something about them does.
+    if known is None or known.config is not container.config or known.image != image:
+        document = _document(container, *(_MARK,) * 4)
+        pieces = encode_json(document).split(f'"{_MARK}"'.encode())
+        known = _templates[container] = _Template(container.config, image, pieces)
+    changing = [*map(encode_json, _changing(container)), b""]
+    return b"".join(part for pair in zip(known.pieces, changing, strict=True) for part in pair)
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """What is around that which changes while *config* and *image* do not."""
+
+    config: ContainerConfig
+    image: Image | None
+    pieces: list[bytes]
+
+
+_MARK = os.urandom(16).hex()
+"""Stands where the changing parts go; nobody who sets anything of a container can know it."""
+
+_templates: WeakKeyDictionary[Container, _Template] = WeakKeyDictionary()
+
+
+def _changing(container: Container) -> tuple[Any, Any, Any, Any]:
+    """State, restart count, execs, network settings."""
+    execs = [session.id for session in container.execs.values() if session.running] or None
+    network = network_render.settings(container)
+    return _state(container), container.record.restart_count, execs, network
+
+
+def _document(
+    container: Container, state: Any, restart_count: Any, execs: Any, network: Any
+) -> dict[str, Any]:
     known, config = container.record, container.config
     image = image_of(container)
     command = command_of(config, image)
@@ -95,20 +140,20 @@ def inspect(container: Container) -> dict[str, Any]:
         "Created": to_text(known.created_ns),
         "Path": command[0] if command else "",
         "Args": list(command[1:]),
-        "State": _state(container),
+        "State": state,
         "Image": known.image_id,
         "ResolvConfPath": str(container.layout.etc / "resolv.conf") if config.manage_etc else "",
         "HostnamePath": str(container.layout.etc / "hostname") if config.manage_etc else "",
         "HostsPath": str(container.layout.etc / "hosts") if config.manage_etc else "",
         "LogPath": "" if config.log_driver == "none" else str(container.log.path()),
         "Name": f"/{config.name}",
-        "RestartCount": known.restart_count,
+        "RestartCount": restart_count,
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": config.apparmor,
-        "ExecIDs": [s.id for s in container.execs.values() if s.running] or None,
+        "ExecIDs": execs,
         "HostConfig": render_host.host_config(container),
         "GraphDriver": {
             "Name": "overlay2",
@@ -121,7 +166,7 @@ def inspect(container: Container) -> dict[str, Any]:
         },
         "Mounts": render_host.mount_points(container),
         "Config": _config(config, image, known.id),
-        "NetworkSettings": network_render.settings(container),
+        "NetworkSettings": network,
     }
 
 

@@ -55,6 +55,9 @@ TIMEOUT_S = 6 * 3600.0
 
 DOCUMENT_TIMEOUT_S = 60.0
 
+STORED_AT_ONCE = 3
+"""Layers of an archive: some threads are left for others."""
+
 RESERVE_BYTES = 64 << 20
 """Disk left alone, so that a full store does not stop running containers."""
 
@@ -198,10 +201,9 @@ class Ingest:
         job = {"platform": f"{machine.os}/{machine.architecture}"}
         async with self.staging() as directory:
             result = await self._work(directory, "load", job, source, TIMEOUT_S)
-            new: set[str] = set()
-            for facts in result["layers"]:
-                if self.reuse(str(facts["diff_id"])) is None:
-                    new.add((await self._store_layer(directory, facts)).diff_id)
+            wanted = [f for f in result["layers"] if self.reuse(str(f["diff_id"])) is None]
+            await self._store_layers(directory, wanted)
+            new = {str(facts["diff_id"]) for facts in wanted}
             return [await self._loaded(directory, item, new) for item in result["images"]]
 
     async def _loaded(self, directory: Path, item: Mapping[str, Any], new: set[str]) -> LoadedImage:
@@ -259,6 +261,19 @@ class Ingest:
             raise _no_room(error) from error
         # Two sessions may have brought the same layer: both are whole, one is kept.
         return self._store.layers.setdefault(record.diff_id, record)
+
+    async def _store_layers(self, directory: Path, found: Sequence[Mapping[str, Any]]) -> None:
+        """Several at a time: they wait for the same disk, which syncs for all of them at once."""
+        turns = asyncio.Semaphore(STORED_AT_ONCE)
+
+        async def store(facts: Mapping[str, Any]) -> None:
+            async with turns:
+                await self._store_layer(directory, facts)
+
+        outcomes = await asyncio.gather(*map(store, found), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
 
     @contextlib.asynccontextmanager
     async def staging(self) -> AsyncIterator[Path]:
