@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine import tar_reader, tar_writer
 from orlop.lib import mount
-from orlop.lib.file_worker import confine, enter_userns, is_userns
+from orlop.lib.file_worker import confine, enter_userns, fd_links, is_userns
 from orlop.lib.linux import open_in_root
 from orlop.lib.mount import MountFlag
 
@@ -59,6 +59,7 @@ def main(argv: list[str]) -> int:
     """Do what is asked; 1 when it was refused or failed."""
     request = json.loads(argv[0])
     try:
+        fd_links()
         owners = is_userns(USERNS_FD)
         enter_root(request, shifted=owners)
         if owners:

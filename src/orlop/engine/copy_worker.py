@@ -16,7 +16,7 @@ import os
 import stat
 import sys
 
-from orlop.lib.file_worker import confine, enter_userns, is_userns
+from orlop.lib.file_worker import confine, enter_userns, is_userns, open_regular
 from orlop.lib.linux import LIBC, open_in_root
 
 MAX_DEPTH = 400
@@ -118,7 +118,7 @@ class _Copy:
 
 def copy_file(source_fd: int, target_fd: int, name: str) -> None:
     """The content of a regular file, its holes kept."""
-    reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source_fd)
+    reading = open_regular(name, source_fd)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         writing = os.open(name, flags, 0o600, dir_fd=target_fd)

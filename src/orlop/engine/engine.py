@@ -404,8 +404,9 @@ class Engine:
         try:
             # Whoever renamed it in between has given it the name that goes now.
             old = await container.rename(new)
-        except OrlopError:
-            self._id_by_name.pop(new, None)
+        except BaseException:
+            if self._id_by_name.get(new) == container.record.id:
+                del self._id_by_name[new]
             raise
         self._id_by_name.pop(old, None)
         await container.flush()
@@ -436,9 +437,11 @@ class Engine:
         return container
 
     def _forget(self, container: Container) -> None:
-        self._by_id.pop(container.record.id, None)
-        if self._id_by_name.get(container.name) == container.record.id:
-            del self._id_by_name[container.name]
+        gone = container.record.id
+        self._by_id.pop(gone, None)
+        # All names: it may have been about to get another.
+        for name in [name for name, id_ in self._id_by_name.items() if id_ == gone]:
+            del self._id_by_name[name]
         if self.layered is not None and self.layered.container_removed(container.record.image_id):
             self.tasks.start(self.layered.clean_up(), "image store")
 

@@ -29,10 +29,11 @@ TELL_RETRY_S = 0.1
 
 
 class Owner:
-    """*name* is for messages and for the task."""
+    """*name*, a kind and a name, is for messages and for the task."""
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._gone = f"No such {name.replace(' ', ': ', 1)}"
         self._queue: asyncio.Queue[tuple[Operation, asyncio.Future[None] | None]]
         self._queue = asyncio.Queue(QUEUED_OPERATIONS)
         self._timer: asyncio.TimerHandle | None = None
@@ -49,7 +50,7 @@ class Owner:
             NotFound: the owner has retired. Unavailable: too much is waiting already.
         """
         if self.retired:
-            raise NotFound(f"No such {self._name}")
+            raise NotFound(self._gone)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             self._queue.put_nowait((operation, future))
@@ -98,7 +99,7 @@ class Owner:
         while not self._queue.empty():
             _operation, future = self._queue.get_nowait()
             if future is not None and not future.done():
-                future.set_exception(NotFound(f"No such {self._name}"))
+                future.set_exception(NotFound(self._gone))
 
     async def _carry_out(
         self, operation: Operation, future: asyncio.Future[None] | None

@@ -8,6 +8,8 @@ import stat
 import tarfile
 from typing import TYPE_CHECKING
 
+from orlop.lib.file_worker import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -81,13 +83,13 @@ def _write_entry(
     if info.type != tarfile.REGTYPE:
         _write_head(output, info)
         return
-    reading = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    reading = open_regular(path)
     try:
         with contextlib.suppress(OSError):
             value = os.getxattr(reading, _CAPABILITY)
             text = value.decode("utf-8", "surrogateescape")
             info.pax_headers = {f"SCHILY.xattr.{_CAPABILITY}": text}
-        info.size = status.st_size
+        info.size = os.fstat(reading).st_size
         _write_head(output, info)
         _write_content(output, reading, info.size)
     finally:

@@ -6,8 +6,11 @@ Such a worker owns no network, starts nothing, and has the capabilities for file
 from __future__ import annotations
 
 import ctypes
+import errno
+import functools
 import os
 import resource
+import stat
 
 from orlop.lib.linux import LIBC, check
 
@@ -62,6 +65,31 @@ def enter_userns(descriptor: int) -> None:
     os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
+
+
+@functools.cache
+def fd_links() -> int:
+    """The directory of this process's descriptors in /proc; call it before a change of root."""
+    return os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def open_regular(name: str, dir_fd: int | None = None) -> int:
+    """Open the regular file *name* for reading, whatever a container puts there meanwhile.
+
+    What is no regular file is not opened at all: a device would be the host's, and a pipe may never
+    answer.
+
+    Raises:
+        FileNotFoundError: there is none of that name, or no regular one.
+        OSError: it cannot be opened.
+    """
+    found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            raise FileNotFoundError(errno.ENOENT, "it is no regular file any more", name)
+        return os.open(str(found), os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd_links())
+    finally:
+        os.close(found)
 
 
 def confine(*more: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import time
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from orlop.wire.registry.reference import Reference
 
 MAX_TEXT = 1 << 16
+PIECE_BYTES = 32 << 10
 
 
 def routes(engine: Engine) -> list[Route]:
@@ -45,8 +47,21 @@ def routes(engine: Engine) -> list[Route]:
 
 async def _changes(engine: Engine, exchange: Exchange) -> None:
     container = engine.find(exchange.parameters["id"])
-    found = await container_tree.changes(container)
-    await exchange.respond_json(200, found or None)
+    async with container_tree.changes(container) as found:
+        change = await anext(found, None)
+        if change is None:
+            await exchange.respond_json(200, None)
+            return
+        await exchange.begin_stream("application/json")
+        text = b"["
+        while change is not None:
+            text += json.dumps(change, separators=(",", ":")).encode()
+            change = await anext(found, None)
+            text += b"]\n" if change is None else b","
+            if len(text) > PIECE_BYTES or change is None:
+                await exchange.write(text)
+                text = b""
+    await exchange.end()
 
 
 async def _export(engine: Engine, exchange: Exchange) -> None:
@@ -110,8 +125,9 @@ async def _commit(engine: Engine, exchange: Exchange) -> None:
         )
     attributes = {"comment": comment, "imageID": image_id}
     container.publish("commit", {**attributes, "imageRef": reference.familiar if reference else ""})
-    if reference:
-        publish(engine, store.images[image_id], "tag", reference.familiar)
+    # It may have been deleted already.
+    if reference and (made := store.images.get(image_id)) is not None:
+        publish(engine, made, "tag", reference.familiar)
     await exchange.respond_json(201, {"Id": image_id})
 
 

@@ -18,7 +18,8 @@ from orlop.engine.network.model import Driver, Network
 from orlop.engine.network.rules import network_rows
 from orlop.engine.network.sandboxes import Sandboxes
 from orlop.engine.network.store import NetworkStore
-from orlop.lib.errors import Forbidden, Internal, OrlopError
+from orlop.engine.turns import Turns
+from orlop.lib.errors import Forbidden, Internal, NotFound, OrlopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHORT_ID = 12
+TURN_LIMIT_S = 60.0
+"""How long the removal of a network waits for its making."""
+
 FORWARDING_MARKER = "forwarding-was-off"
 """File in RUN: this engine switched forwarding on, so nobody meant this host to be a router."""
 
@@ -47,6 +51,7 @@ class Networks:
         self.sandboxes = Sandboxes(self._core, find)
         self._find_container = find
         self._store = NetworkStore(host.settings.data_dir / "networks")
+        self._turns = Turns()
         self._ula = ""
         self._used: list[tuple[bytes, int]] = []
 
@@ -197,6 +202,14 @@ class Networks:
         network = catalogue.plan_network(request, self._surroundings(), id_, time.time_ns())
         pools = joining.NetworkPools(network)
         self._core.known[id_] = pools
+        async with self._turns.of(id_, TURN_LIMIT_S):
+            network = await self._make(pools)
+        self._core.publish("create", network)
+        return network
+
+    async def _make(self, pools: joining.NetworkPools) -> Network:
+        """What is planned, on file and in the kernel; known no more if that fails."""
+        network, id_, kernel = pools.network, pools.network.id, self._core.working()
         try:
             found = await self._core.in_thread(kernel.find, network.interface)
             network = pools.network = replace(network, owns_interface=found is None)
@@ -215,7 +228,6 @@ class Networks:
             if isinstance(error, OrlopError):
                 raise
             raise Internal(f"cannot create network {network.name}: {error}") from error
-        self._core.publish("create", network)
         return network
 
     async def remove(self, ref: str) -> Network:
@@ -225,7 +237,14 @@ class Networks:
             Forbidden: it is predefined, or in use. NotFound: no such network.
         """
         await self._core.ready.wait()
-        network = self._core.find(ref)
+        id_ = self._core.find(ref).id
+        async with self._turns.of(id_, TURN_LIMIT_S):
+            # Not by name: another may have it by now.
+            if id_ not in self._core.known:
+                raise NotFound(f"network {ref} not found")
+            return await self._remove(self._core.known[id_].network)
+
+    async def _remove(self, network: Network) -> Network:
         if network.is_predefined:
             raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
         if users := self._core.endpoints_in(network):

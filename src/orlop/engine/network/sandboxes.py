@@ -308,7 +308,9 @@ class Sandboxes:
             await self._core.in_thread(kernel.disconnect, sandbox.namespace, endpoint)
         except OSError as error:
             self._core.host.warn(f"cannot delete {endpoint.interface}: {error}, ignoring")
-        self._core.known[network.id].give_back(endpoint)
+        # Nobody was in it any more: it may have been removed meanwhile.
+        if (pools := self._core.known.get(network.id)) is not None:
+            pools.give_back(endpoint)
         await self._follow(sandbox, before, record, layout, all_wanted)
         self._core.publish("disconnect", network, record.id)
 

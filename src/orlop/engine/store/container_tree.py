@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from orlop.engine.worker_process import start_worker, worker_argv
 from orlop.lib import mount
 from orlop.lib.children import end_session
-from orlop.lib.errors import Internal
+from orlop.lib.errors import Internal, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from orlop.lib.children import Child
 
 TIMEOUT_S = 3600.0
-MAX_CHANGES = 1_000_000
 
 
 @contextlib.asynccontextmanager
@@ -31,7 +31,7 @@ async def export(container: Container) -> AsyncIterator[int]:
     """
     await container.hold_root()
     try:
-        async with _tar(container, "export", container.layout.rootfs) as output:
+        async with _tar(container, "export", _open(container.layout.rootfs)) as output:
             yield output
     finally:
         container.drop_root()
@@ -40,17 +40,16 @@ async def export(container: Container) -> AsyncIterator[int]:
 @contextlib.asynccontextmanager
 async def diff(container: Container) -> AsyncIterator[int]:
     """The same of what it has changed, as a layer."""
-    container.layout.upper.mkdir(parents=True, exist_ok=True, mode=0o755)
-    async with _tar(container, "diff", container.layout.upper) as output:
+    async with _tar(container, "diff", _open_upper(container)) as output:
         yield output
 
 
 @contextlib.asynccontextmanager
-async def _tar(container: Container, command: str, directory: Path) -> AsyncIterator[int]:
+async def _tar(container: Container, command: str, tree: int) -> AsyncIterator[int]:
+    """Takes over *tree*."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     child: Child | None = None
     try:
-        tree = _open(directory)
         try:
             argv = worker_argv("tree", command, *map(str, container.config.uid_map))
             child = await container.host.children.spawn_patiently(
@@ -69,58 +68,67 @@ async def _tar(container: Container, command: str, directory: Path) -> AsyncIter
             await end_session(child)
 
 
-async def changes(container: Container) -> list[Mapping[str, object]]:
+@contextlib.asynccontextmanager
+async def changes(container: Container) -> AsyncIterator[AsyncIterator[Mapping[str, object]]]:
     """What it has changed: `{"Path": ..., "Kind": 0 modified, 1 added, 2 deleted}`, by path.
+
+    They are not kept here, however many there are.
 
     Raises:
         OrlopError: its image cannot be mounted, or the files not be read.
     """
     image = container.image()
     user = f"changes of {container.record.id}"
-    images, children = container.host.images, container.host.children
+    images = container.host.images
     await images.mount(image, user)
-    lower = container.layout.run / f"lower-{os.urandom(4).hex()}"
-    container.layout.upper.mkdir(parents=True, exist_ok=True, mode=0o755)
-    found: list[Mapping[str, object]] = []
+    opened: list[int] = []
     try:
-        lower.mkdir(parents=True, mode=0o700)
-        _mount_lower(image.lower, lower)
-        tree, below = _open(container.layout.upper), _open(lower)
-        try:
-            fds = {3: tree, 4: below}
-            async with start_worker(
-                children,
-                "tree",
-                "changes",
-                *map(str, container.config.uid_map),
-                fds=fds,
-                timeout_s=TIMEOUT_S,
-            ) as worker:
-                async for change in worker.messages():
-                    found.append(change)
-                    if len(found) > MAX_CHANGES:
-                        raise Internal(f"the container has changed more than {MAX_CHANGES} files")
-        finally:
-            os.close(tree)
-            os.close(below)
+        place = container.host.settings.run_dir / f"lower-{os.urandom(4).hex()}"
+        opened.append(await asyncio.to_thread(_open_lower, image.lower, place))
+        opened.append(_open_upper(container))
+        below, tree = opened
+        async with start_worker(
+            container.host.children,
+            "tree",
+            "changes",
+            *map(str, container.config.uid_map),
+            fds={3: tree, 4: below},
+            timeout_s=TIMEOUT_S,
+        ) as worker:
+            yield worker.messages()
     except OSError as error:
         raise Internal(f"cannot look at the container's files: {error}") from error
     finally:
-        with contextlib.suppress(OSError):
-            mount.detach(lower)
-            lower.rmdir()
+        for descriptor in opened:
+            os.close(descriptor)
         images.unmount(user)
-    return sorted(found, key=lambda change: str(change["Path"]))
 
 
-def _mount_lower(lowers: tuple[Path, ...], target: Path) -> None:
-    """The image by itself, read-only."""
+def _open_upper(container: Container) -> int:
+    """Raises: NotFound: it has been removed meanwhile. OSError: its layer cannot be opened."""
+    if container.removed:
+        raise NotFound(f"No such container: {container.record.id}")
+    # One that was never started may have none.
+    container.layout.upper.mkdir(parents=True, exist_ok=True, mode=0o755)
+    return _open(container.layout.upper)
+
+
+def _open_lower(lowers: tuple[Path, ...], place: Path) -> int:
+    """The image by itself, read-only: a descriptor, which alone keeps it mounted."""
     from orlop.engine.rootfs import mount_overlay
 
-    if len(lowers) == 1:
-        mount.mount(lowers[0], target, None, mount.MountFlag.BIND)
-        return
-    mount_overlay(target, lowers)
+    place.mkdir(mode=0o700)
+    try:
+        if len(lowers) == 1:
+            mount.mount(lowers[0], place, None, mount.MountFlag.BIND)
+        else:
+            mount_overlay(place, lowers)
+        try:
+            return _open(place)
+        finally:
+            mount.detach(place)
+    finally:
+        place.rmdir()
 
 
 def _open(directory: Path) -> int:

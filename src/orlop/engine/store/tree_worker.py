@@ -22,7 +22,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from orlop.lib.file_worker import CAP_SYS_ADMIN, confine
+from orlop.lib.file_worker import CAP_SYS_ADMIN, confine, open_regular
 from orlop.wire import tar
 from orlop.wire.tar import BLOCK, Header, Kind
 
@@ -33,6 +33,9 @@ TREE, LOWER = 3, 4
 BUFFER_BYTES = 1 << 20
 MAX_LINKS = 200_000
 """Files with several names that are remembered; one beyond becomes a file of its own."""
+
+MAX_CHANGES = 1_000_000
+"""That are told of, sorted: some 200 MB here."""
 
 MAX_OPEN = 1000
 """Directories held open at once, one for each level."""
@@ -202,11 +205,10 @@ class _Writer:
         content = -1
         if kind is Kind.FILE:
             try:
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                content = os.open(name, flags, dir_fd=directory)
+                content = open_regular(name, directory)
             except FileNotFoundError:
                 return
-            size = status.st_size
+            size = os.fstat(content).st_size
         header = Header(
             name=raw + (b"/" if kind is Kind.DIRECTORY else b""),
             kind=kind,
@@ -284,11 +286,23 @@ def _xattr(path: str, key: str) -> bytes | None:
 
 def _report_changes() -> None:
     """Compare level by level; lower directories are opened beside the upper ones."""
+    found: list[tuple[str, int]] = []
     for kind, path in changes(TREE, LOWER):
-        line = json.dumps({"Path": f"/{path}", "Kind": kind}) + "\n"
-        data = line.encode("utf-8", "replace")
-        while data:
-            data = data[os.write(1, data) :]
+        found.append((path, kind))
+        if len(found) > MAX_CHANGES:
+            reason = f"the container has changed more than {MAX_CHANGES} files"
+            found = []
+            _write_line({"error": reason, "kind": "ResourceExhausted"})
+            return
+    found.sort()
+    for path, kind in found:
+        _write_line({"Path": f"/{path}", "Kind": kind})
+
+
+def _write_line(value: dict[str, object]) -> None:
+    data = f"{json.dumps(value)}\n".encode("utf-8", "replace")
+    while data:
+        data = data[os.write(1, data) :]
 
 
 def changes(upper: int, lower: int) -> Iterator[tuple[int, str]]:
