@@ -12,6 +12,7 @@ DATA/trash/          what is being deleted
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,22 +21,23 @@ if TYPE_CHECKING:
     from orlop.engine.settings import EngineSettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
-    """Where things of container *id* are."""
+    """Where things of container *id* are. Without slots: each path is made once, a start asks for
+    some of them ten times."""
 
     settings: EngineSettings
     id: str
 
-    @property
+    @cached_property
     def run(self) -> Path:
         return self.settings.run_dir / "containers" / self.id
 
-    @property
+    @cached_property
     def rootfs(self) -> Path:
         return self.run / "rootfs"
 
-    @property
+    @cached_property
     def etc(self) -> Path:
         return self.run / "etc"
 
@@ -46,32 +48,32 @@ class Layout:
         """
         return self.settings.run_dir / "subpaths" / f"{self.id}-{index}"
 
-    @property
+    @cached_property
     def shifted(self) -> Path:
         """Where image directories with shifted owners are mounted."""
         return self.settings.run_dir / "shifted" / self.id
 
-    @property
+    @cached_property
     def shm(self) -> Path:
         """Where a /dev/shm that other containers may share is mounted."""
         return self.run / "shm"
 
-    @property
+    @cached_property
     def data(self) -> Path:
         return self.settings.data_dir / "containers" / self.id
 
-    @property
+    @cached_property
     def upper(self) -> Path:
         return self.data / "upper"
 
-    @property
+    @cached_property
     def work(self) -> Path:
         return self.data / "work"
 
-    @property
+    @cached_property
     def logs(self) -> Path:
         return self.data / "logs"
 
-    @property
+    @cached_property
     def runtime_state(self) -> Path:
         return self.settings.run_dir / "runtime" / self.id

@@ -11,12 +11,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 log = logging.getLogger(__name__)
+
+TURN_S = 0.1
+"""Of a thread: most trees have some levels and are gone after a few milliseconds."""
 
 DELAY_S = 0.02
 """Before deleting begins: whoever asked for it gets the answer first, and more may come."""
@@ -76,11 +80,19 @@ class Trash:
     async def _empty(self) -> None:
         await asyncio.sleep(DELAY_S)
         stuck: set[str] = set()
-        while await asyncio.to_thread(self._sweep, stuck):
+        while await asyncio.to_thread(self._sweep_for_a_while, stuck):
             pass
 
+    def _sweep_for_a_while(self, stuck: set[str]) -> bool:
+        """In a thread, which others want too: whether there may be more."""
+        until_s = time.monotonic() + TURN_S
+        while more := self._sweep(stuck):
+            if time.monotonic() > until_s:
+                break
+        return more
+
     def _sweep(self, stuck: set[str]) -> bool:
-        """Delete what is there now; whether there was anything. In a thread."""
+        """Delete what is there now; whether there was anything."""
         names = [name for name in os.listdir(self._directory) if name not in stuck]
         for name in names:
             path = os.path.join(self._directory, name)
