@@ -19,6 +19,7 @@ import logging
 import os
 import struct
 import termios
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from orlop.lib.linux import tee
@@ -38,6 +39,13 @@ TERMINAL_BYTES = 1 << 20
 
 READS_PER_TURN = 4
 """Reads from one container before others get their turn."""
+
+BUSY_WITHIN_S = 0.001
+REST_S = 0.001
+"""Who writes again so soon after being read is left alone for a while: programs write a few
+kilobytes at a time, and being woken for each takes more than all that is done with them. Meanwhile
+the pipe takes `BUSY_PIPE_BYTES`, more than anybody writes in that time."""
+BUSY_PIPE_BYTES = 1 << 20
 
 STALL_LIMIT_S = 10.0
 """How long one listener may hold back a container."""
@@ -112,6 +120,7 @@ class Peek:
 
     def __init__(self) -> None:
         self._reading, self._writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        enlarge_pipe(self._writing)
         self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
     def look(self, fd: int) -> bytes:
@@ -152,6 +161,8 @@ class Pump:
         self._deliver = deliver
         self._reading = False
         self._timer: asyncio.TimerHandle | None = None
+        self._read_at_s = 0.0
+        self._is_large = False
 
     def start(self) -> None:
         """Begin, or go on after *deliver* said no."""
@@ -190,13 +201,28 @@ class Pump:
             self.fd = -1
 
     def _readable(self) -> None:
+        data = b""
         for _ in range(READS_PER_TURN):
             data = self._read()
             if not data:
-                return
+                break
             if not self._pass_on(data):
                 self.pause()
                 return
+        now_s = time.monotonic()
+        if now_s - self._read_at_s < BUSY_WITHIN_S and len(data) < READ_BYTES:
+            now_s += self._rest()
+        self._read_at_s = now_s
+
+    def _rest(self) -> float:
+        """Do not read for a while, if what is written meanwhile has room; for how long."""
+        if not self._is_large and self._timer is None:
+            self._is_large = enlarge_pipe(self.fd)
+        if not self._is_large or self._timer is not None:
+            return 0.0
+        self.pause()
+        self._timer = asyncio.get_running_loop().call_later(REST_S, self._after_pause)
+        return REST_S
 
     def _pass_on(self, data: bytes) -> bool:
         go_on = self._deliver(self._stream, data)
@@ -221,10 +247,10 @@ class Pump:
             self.pause()
             loop = asyncio.get_running_loop()
             if self._timer is None:
-                self._timer = loop.call_later(HANGUP_RETRY_S, self._after_hangup)
+                self._timer = loop.call_later(HANGUP_RETRY_S, self._after_pause)
         return data
 
-    def _after_hangup(self) -> None:
+    def _after_pause(self) -> None:
         self._timer = None
         self.start()
 
@@ -290,6 +316,14 @@ class InputWriter:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def enlarge_pipe(fd: int) -> bool:
+    """Let *fd* take `BUSY_PIPE_BYTES` before who writes to it waits; false: it is no pipe."""
+    try:
+        return fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, BUSY_PIPE_BYTES) >= BUSY_PIPE_BYTES
+    except OSError:
+        return False
 
 
 def set_terminal_size(fd: int, height: int, width: int) -> None:
