@@ -19,6 +19,7 @@ from tests.vm.lab import Lab
 from tests.vm.test_docker_cli import api_tunnel, docker
 
 COUNT = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done"
+FAST_LINES = 300_000
 MEMORY_LIMIT_MIB = 160
 """Of the whole machine with a user's container, much above what is aimed at: not to be passed."""
 
@@ -125,6 +126,52 @@ def test_killed_engine_loses_no_container_and_no_line(user_machine: Machine, hos
     # The new engine has the old one's mounts and pipes.
     assert docker(host, "exec", "counter", "echo", "inside") == "inside\n"
     docker(host, "stop", "-t", "0", "counter")
+
+
+def test_killed_engine_loses_no_line_at_full_speed(user_machine: Machine, host: str) -> None:
+    """Killed at whatever it does; every line is there once, and the exit status is right."""
+    drivers = ("local", "json-file")
+    count = f"i=0; while [ $i -lt {FAST_LINES} ]; do i=$((i+1)); echo $i; done; exit 7"
+    for driver in drivers:
+        docker(
+            host, "run", "-d", "--log-driver", driver, "--name", driver, IMAGE, "sh", "-c", count
+        )
+    kills = 0
+    while docker(host, "ps", "-q"):
+        kill_engine(user_machine, host)
+        kills += 1
+    assert kills > 1
+    assert docker(host, "wait", *drivers).split() == ["7", "7"]
+    for driver in drivers:
+        found = [int(line) for line in docker(host, "logs", driver).split()]
+        assert found == list(range(1, FAST_LINES + 1))
+
+
+def test_exit_status_of_an_end_without_an_engine_is_known(user_machine: Machine, host: str) -> None:
+    """PID 1 is the parent of the containers by then, and tells the next engine."""
+    trap = "trap 'exit 7' TERM; while :; do sleep 0.1; done"
+    docker(host, "run", "-d", "--name=seven", IMAGE, "sh", "-c", trap)
+    docker(host, "run", "-d", "--name=killed", IMAGE, "sleep", "100000")
+    docker(host, "run", "-d", "--rm", "--name=gone", IMAGE, "sleep", "100000")
+    docker(host, "run", "-d", "--name=stays", IMAGE, "sh", "-c", trap)
+    pids = {name: pid_of(host, name) for name in ("seven", "killed", "gone", "stays")}
+
+    user_machine.succeed("orlop service stop engine")
+    user_machine.succeed(f"kill {pids['seven']}; kill -9 {pids['killed']} {pids['gone']}")
+    user_machine.wait_until_succeeds(f"[ ! -e /proc/{pids['seven']} ]")
+    user_machine.succeed("orlop service start engine")
+    user_machine.wait_until(lambda: answers(host), "the user's engine answers", timeout_s=60)
+
+    assert docker(host, "wait", "seven", "killed").split() == ["7", "137"]
+    assert pid_of(host, "stays") == pids["stays"]
+    assert "gone" not in docker(host, "ps", "-a")
+    # Ends under an engine that is not its parent.
+    docker(host, "stop", "stays")
+    assert docker(host, "wait", "stays").strip() == "7"
+
+
+def pid_of(host: str, name: str) -> int:
+    return int(docker(host, "inspect", "-f", "{{.State.Pid}}", name))
 
 
 def test_shutdown_and_power_cut_bring_back_what_is_to_run(user_machine: Machine, host: str) -> None:

@@ -8,7 +8,7 @@ import logging
 import signal
 from typing import TYPE_CHECKING
 
-from orlop.engine import joining, rootfs
+from orlop.engine import exit_notes, joining, rootfs
 from orlop.lib import cgroup
 from orlop.lib.errors import Internal
 
@@ -36,6 +36,7 @@ class Confinement:
         self._record = record
         self.child: Child | None = None
         """The container's init, until its end has been dealt with."""
+        self._asked: tuple[int, int] | None = None
 
     @property
     def cgroup(self) -> Path:
@@ -44,7 +45,21 @@ class Confinement:
     def watch(self, child: Child, ended: Callable[[Child, ExitStatus], None]) -> None:
         """*child* is its init from now on; *ended* is called once, at its end."""
         self.child = child
-        child.on_exit(lambda status: ended(child, status))
+        run_dir = self._host.settings.run_dir
+        pid, ticks = self._record.pid, self._record.pid_started_ticks
+        if self._host.records.durable:
+            self._asked = pid, ticks
+            try:
+                exit_notes.ask(run_dir, pid, ticks)
+            except OSError as error:
+                log.warning("nobody is asked how process %d ends: %s, ignoring", pid, error)
+
+        def told(status: ExitStatus) -> None:
+            # It was another's child, or is no more since before this engine.
+            known = None if status.known else exit_notes.read(run_dir, pid, ticks)
+            ended(child, known or status)
+
+        child.on_exit(told)
 
     def send(self, number: int) -> None:
         """Send a signal to the init; nothing if there is none.
@@ -87,6 +102,9 @@ class Confinement:
 
     async def release(self) -> None:
         """End what still runs and undo what a start made; never raises."""
+        if self._asked is not None:
+            exit_notes.forget(self._host.settings.run_dir, *self._asked)
+            self._asked = None
         # In a thread: the kernel waits for all processors before it lets go of a mount.
         await asyncio.to_thread(rootfs.unmount_rootfs, self._layout)
         try:

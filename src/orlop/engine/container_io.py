@@ -61,7 +61,9 @@ class ContainerIO:
         try:
             for stream in (Stream.STDOUT, Stream.STDERR):
                 ours, theirs[stream] = open_output_fifo(self._layout.run / stream.name.lower())
-                self._pumps.append(Pump(ours, stream, self._deliver, is_kept=True))
+                self._pumps.append(
+                    Pump(ours, stream, self._deliver, is_kept=True, on_taken=self._mark_taken)
+                )
             if stdin:
                 self._stdin_fd, theirs[0] = open_input_fifo(self._layout.run / "stdin")
         except OSError:
@@ -79,6 +81,30 @@ class ContainerIO:
         """The pipes of a container that an earlier engine started."""
         for descriptor in self.open(terminal=False, stdin=stdin).values():
             os.close(descriptor)
+        self._skip_logged()
+
+    def _skip_logged(self) -> None:
+        """Take out of the pipes what that engine was killed after logging, before taking it.
+
+        That can only be the newest block of the log, if it is later than what was taken last.
+        """
+        block = self._log.last_block() if self._keep else None
+        for pump in self._pumps:
+            if (
+                block is not None
+                and pump.stream is block.stream
+                and os.stat(pump.fd).st_atime_ns < block.time_ns
+            ):
+                pump.skip(block.payload)
+                os.utime(pump.fd, ns=(block.time_ns, block.time_ns))
+
+    def _mark_taken(self, fd: int) -> None:
+        """Keep in the pipe's inode, which outlives the engine, when what was taken was logged.
+
+        The time of access is nobody else's: output is never read from the pipe, only spliced.
+        """
+        if self._keep and self._log.last_ns:
+            os.utime(fd, ns=(self._log.last_ns, self._log.last_ns))
 
     def adopt_stdin(self, descriptor: int) -> None:
         """Use the writing end that was kept over `execve`."""

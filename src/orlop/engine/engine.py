@@ -476,6 +476,8 @@ class Engine:
         all_names = (container.record.cgroup_name for container in self._by_id.values())
         cgroups = {name.partition("/")[0] for name in all_names}
         recovery.remove_strays(self.host, frozenset(self._by_id), frozenset(cgroups))
+        records = [container.record for container in self._by_id.values()]
+        recovery.forget_exits(self.host.settings, records)
         for container in self._by_id.values():
             if not container.record.state.is_up:
                 container.clean_up_later()

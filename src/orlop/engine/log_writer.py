@@ -44,6 +44,8 @@ class LogWriter:
         self.generation = 0
         """How often the log was rotated by this writer; readers find their file by it."""
         self.dropped_bytes = 0
+        self.last_ns = 0
+        """The time of the last block that this writer has stored."""
 
     @property
     def limits(self) -> tuple[int, int]:
@@ -84,7 +86,22 @@ class LogWriter:
             self.dropped_bytes += len(data)
             return
         self._size_bytes += total
+        self.last_ns = moment_ns
         self.wake()
+
+    def last_block(self) -> log_format.Block | None:
+        """The newest block that is stored, by whatever writer; None if it cannot be told."""
+        try:
+            descriptor = os.open(self.path(), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            found = log_file.block_before(descriptor, log_file.whole_end(descriptor))
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+        return found[0] if found is not None else None
 
     def follow(self, callback: Callable[[], None]) -> None:
         """Call *callback* after each block; it must return at once and not raise."""

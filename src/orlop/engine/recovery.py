@@ -15,14 +15,15 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from orlop.engine import rootfs, volume_mounts
+from orlop.engine import exit_notes, rootfs, volume_mounts
 from orlop.lib import cgroup, mount
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from orlop.engine.host import Host
+    from orlop.engine.record import Record
     from orlop.engine.settings import EngineSettings
     from orlop.wire.compose_model import Json
 
@@ -70,6 +71,12 @@ def remove_strays(host: Host, ids: frozenset[str], cgroups: frozenset[str]) -> N
             with contextlib.suppress(OSError):
                 cgroup.kill(path)
                 cgroup.remove(path)
+
+
+def forget_exits(settings: EngineSettings, records: Iterable[Record]) -> None:
+    """Ask no longer how processes end that are of no container of *records* which is up."""
+    up = {(known.pid, known.pid_started_ticks) for known in records if known.state.is_up}
+    exit_notes.forget_others(settings.run_dir, up)
 
 
 def end_interrupted_starts(settings: EngineSettings) -> None:

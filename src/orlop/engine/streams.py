@@ -143,7 +143,8 @@ class Pump:
     """Reads one descriptor whenever there is something, and passes it on.
 
     From a pipe of a container (*is_kept*) data is taken only when it has been delivered: an
-    engine that is killed in between leaves it to the next one, which at worst has it twice.
+    engine that is killed in between leaves it to the next one, and that one knows by `skip` what
+    has been delivered already.
     """
 
     def __init__(
@@ -153,11 +154,16 @@ class Pump:
         deliver: Callable[[Stream, bytes], bool],
         *,
         is_kept: bool = False,
+        on_taken: Callable[[int], None] | None = None,
     ) -> None:
-        """Takes over *fd*, which must not block. *deliver* returns whether to go on."""
+        """Takes over *fd*, which must not block. *deliver* returns whether to go on.
+
+        *on_taken* is called with *fd* when what was delivered is no longer in a kept pipe.
+        """
         self.fd = fd
+        self._on_taken = on_taken
         self._peek = shared_peek() if is_kept else None
-        self._stream = stream
+        self.stream = stream
         self._deliver = deliver
         self._reading = False
         self._timer: asyncio.TimerHandle | None = None
@@ -184,6 +190,11 @@ class Pump:
         while self.fd >= 0 and left_bytes > 0 and (data := self._read()):
             left_bytes -= len(data)
             self._pass_on(data)
+
+    def skip(self, data: bytes) -> None:
+        """Drop *data*, which has been delivered before, if it is what comes first in the pipe."""
+        if self._peek is not None and self._read().startswith(data):
+            self._peek.take(self.fd, len(data))
 
     def _capacity(self) -> int:
         try:
@@ -225,9 +236,11 @@ class Pump:
         return REST_S
 
     def _pass_on(self, data: bytes) -> bool:
-        go_on = self._deliver(self._stream, data)
+        go_on = self._deliver(self.stream, data)
         if self._peek is not None and self.fd >= 0:
             self._peek.take(self.fd, len(data))
+            if self._on_taken is not None:
+                self._on_taken(self.fd)
         return go_on
 
     def _read(self) -> bytes:

@@ -84,8 +84,13 @@ UNKNOWN_STATUS = ExitStatus(255, known=False)
 def decode_wait_status(status: int) -> ExitStatus:
     """The status of wait(2), as an `ExitStatus`."""
     if os.WIFSIGNALED(status):
-        return ExitStatus(128 + os.WTERMSIG(status), os.WTERMSIG(status))
+        return killed_by(os.WTERMSIG(status))
     return ExitStatus(os.WEXITSTATUS(status))
+
+
+def killed_by(number: int) -> ExitStatus:
+    """The status of a process that signal *number* has ended."""
+    return ExitStatus(128 + number, number)
 
 
 class Child:
@@ -143,7 +148,9 @@ class Child:
 class Children:
     """The one place of a process that starts children and waits for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_orphan: Callable[[int, ExitStatus], None] | None = None) -> None:
+        """*on_orphan* is told how a process ended that nobody here owns, before it is reaped."""
+        self._on_orphan = on_orphan
         self._owned: dict[int, Child] = {}
         self._foreign: dict[int, Child] = {}
         self._orphans: dict[int, ExitStatus] = {}
@@ -329,7 +336,8 @@ class Children:
     def _reap(self) -> None:
         for _ in range(REAPED_PER_TURN):
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                wanted = self._next_ended()
+                pid, status = os.waitpid(wanted, os.WNOHANG) if wanted else (0, 0)
             except ChildProcessError:
                 return
             if pid == 0:
@@ -337,6 +345,23 @@ class Children:
             self._ended(pid, decode_wait_status(status))
         if self._loop is not None:
             self._loop.call_soon(self._reap)
+
+    def _next_ended(self) -> int:
+        """Whom to reap, -1 for any, 0 for nobody; of an orphan who wants to know is told before.
+
+        Raises:
+            ChildProcessError: there are no children.
+        """
+        if self._on_orphan is None:
+            return -1
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None:
+            return 0
+        pid, number = ended.si_pid, ended.si_status
+        if pid not in self._owned and pid not in self._foreign:
+            by_itself = ended.si_code == os.CLD_EXITED
+            self._on_orphan(pid, ExitStatus(number) if by_itself else killed_by(number))
+        return pid
 
     def _ended(self, pid: int, status: ExitStatus) -> None:
         child = self._owned.pop(pid, None)

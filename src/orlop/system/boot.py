@@ -95,7 +95,7 @@ class Boot:
 
     async def _main(self) -> None:
         """Make the long-lived objects, which need the loop, and start the boot among them."""
-        self.children = Children()
+        self.children = Children(user_realm.note_exit)
         self.children.start()
         self.tasks = TaskSet()
         self.power = Power(self.machine, stop_engine=self._stop_engine)

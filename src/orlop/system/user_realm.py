@@ -7,10 +7,19 @@ made below a mount of PID 1's that is shared with the engine's namespace, and ap
 
 from __future__ import annotations
 
+import logging
 import os
+from typing import TYPE_CHECKING
 
+from orlop.engine import exit_notes
+from orlop.engine.confinement import read_start_ticks
 from orlop.lib.mount import MountFlag, mount, read_mounts
 from orlop.system import service_files
+
+if TYPE_CHECKING:
+    from orlop.lib.children import ExitStatus
+
+log = logging.getLogger(__name__)
 
 VAR_RUN = "/var/run"
 
@@ -27,7 +36,19 @@ def prepare(directory: str = service_files.USER_DIRECTORY, var_run: str = VAR_RU
     if not any(os.fspath(entry.target) == directory for entry in read_mounts()):
         mount(directory, directory, None, MountFlag.BIND)
     mount(None, directory, None, MountFlag.SHARED)
+    os.makedirs(os.path.join(directory, exit_notes.DIRECTORY), mode=0o700, exist_ok=True)
     try:
         os.symlink("../run", var_run)
     except FileExistsError:
         pass
+
+
+def note_exit(pid: int, status: ExitStatus) -> None:
+    """Keep how an orphan ended, if the user's engine wants to know: its containers are PID 1's
+    children from the moment it is killed. Called before *pid* is reaped; never raises.
+    """
+    try:
+        ticks = read_start_ticks(pid)
+        exit_notes.answer(service_files.USER_DIRECTORY, pid, ticks, status)
+    except OSError as error:
+        log.warning("the end of process %d is not kept: %s, ignoring", pid, error)

@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orlop.engine import exit_notes
+from orlop.engine.confinement import read_start_ticks
 from orlop.lib import cgroup, mount
+from orlop.lib.children import ExitStatus, killed_by
+from orlop.lib.linux import set_child_subreaper
 
 if TYPE_CHECKING:
     from tests.engine.containers.engine_host import UserEngine
@@ -236,3 +240,47 @@ def test_exit_code_while_dead_is_known_where_the_kernel_tells(user_engine: UserE
     os.kill(pid, signal.SIGTERM)
     release = tuple(int(part) for part in os.uname().release.split(".")[:2])
     assert engine.wait("seven") == (7 if release >= (6, 15) else 255)
+
+
+def test_exit_code_of_an_end_between_two_engines_is_kept_by_who_reaps(
+    user_engine: UserEngine,
+) -> None:
+    """Here it is the test that is the containers' next parent, as PID 1 is on the machine."""
+    engine = user_engine
+    exits = engine.directory / "run" / exit_notes.DIRECTORY
+    exits.mkdir()
+    set_child_subreaper()
+    try:
+        on_failure = {"RestartPolicy": {"Name": "on-failure"}}
+        engine.run("seven", ["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done"])
+        engine.run("fine", ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"])
+        engine.run("again", ["sleep", "1000"], HostConfig=on_failure)
+        engine.run("stays", ["sleep", "1000"])
+        pids = {name: engine.inspect(name)["State"]["Pid"] for name in ("seven", "fine", "again")}
+        assert len(list(exits.iterdir())) == 4
+
+        engine.kill()
+        for name, pid in pids.items():
+            os.kill(pid, signal.SIGKILL if name == "again" else signal.SIGTERM)
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            assert ended is not None
+            status = decode(ended.si_code, ended.si_status)
+            exit_notes.answer(engine.directory / "run", pid, read_start_ticks(pid), status)
+            os.waitpid(pid, 0)
+        engine.start()
+    finally:
+        set_child_subreaper(enabled=False)
+
+    engine.wait_until(lambda: engine.state("seven") == engine.state("fine") == "exited")
+    states = {name: engine.inspect(name)["State"] for name in ("seven", "fine")}
+    assert {name: state["ExitCode"] for name, state in states.items()} == {"seven": 7, "fine": 0}
+    assert {state["Error"] for state in states.values()} == {""}
+    engine.wait_until(lambda: engine.state("again") == "running")
+    assert engine.inspect("again")["RestartCount"] == 1
+    assert engine.state("stays") == "running"
+    # Of those that run, and of nothing else, the next parent is asked about.
+    engine.wait_until(lambda: len(list(exits.iterdir())) == 2)
+
+
+def decode(code: int, status: int) -> ExitStatus:
+    return ExitStatus(status) if code == os.CLD_EXITED else killed_by(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -44,6 +45,23 @@ def test_containers_outlive_a_killed_engine_without_losing_a_line(engine: Engine
     assert engine.execute("counter", ["echo", "hello"]) == (0, b"hello\n")
     assert engine.request("POST", "/containers/counter/stop?t=0")[0] == 204
     assert engine.inspect("counter")["State"]["ExitCode"] in (137, 255)
+
+
+@pytest.mark.parametrize("driver", ["local", "json-file"])
+def test_no_line_is_lost_or_doubled_at_full_speed(engine: EngineProcess, driver: str) -> None:
+    count = "i=0; while :; do i=$((i+1)); echo $i; done"
+    engine.run("fast", ["sh", "-c", count], HostConfig={"LogConfig": {"Type": driver}})
+
+    def has_passed(number: int) -> bool:
+        return numbers(engine, "fast")[-1:] > [number]
+
+    for kills in range(1, 6):
+        engine.wait_until(functools.partial(has_passed, kills * 20_000))
+        engine.kill()
+        engine.start()
+    assert engine.request("POST", "/containers/fast/kill")[0] == 204
+    engine.wait_until(lambda: engine.state("fast") == "exited")
+    assert_no_gap(numbers(engine, "fast"))
 
 
 def test_end_while_the_engine_is_dead_is_noticed(engine: EngineProcess) -> None:

@@ -141,6 +141,22 @@ CASES = {
         open(f"{directory}/second", "w").close()
         assert (await child.wait()).code == 9
     """,
+    "orphans are told of before they are reaped, and nobody else": """
+        told = {}
+        def tell(pid, status):
+            os.kill(pid, 0)  # a zombie still has its number
+            told[pid] = status
+        children._on_orphan = tell
+        killed = "(sleep 0.2; kill -9 $(exec sh -c 'echo $PPID')) & echo $!"
+        both = "(sleep 0.1; exit 7) & echo $!; " + killed
+        status, output = await children.run(["/bin/sh", "-c", both])
+        first, second = map(int, output.split())
+        async with asyncio.timeout(30):
+            while len(told) < 2:
+                await asyncio.sleep(0.01)
+        assert told == {first: ExitStatus(7), second: ExitStatus(137, 9)}, told
+        assert (await children.adopt(first).wait()).code == 7
+    """,
     "descriptors may be given crosswise": """
         first, second = os.pipe(), os.pipe()
         child = children.spawn(
