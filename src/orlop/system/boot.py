@@ -258,9 +258,10 @@ class Boot:
         for problem in self.services.define(found.services, found.sources):
             self.machine.warn(problem)
         syslog = found.services.get("syslog")
-        service_files.make_syslog_links((0, 0) if syslog is None else definitions.owner(syslog))
-        for name in found.services:
-            self.config.write_service(name)
+        try:
+            service_files.make_syslog_links((0, 0) if syslog is None else definitions.owner(syslog))
+        except OSError as error:
+            self.machine.warn(f"cannot make the links to the system log: {error}")
         self.services.watch()
         self.power.services = self.services
         if self._resumed is not None:
@@ -301,7 +302,7 @@ class Boot:
     # Services.
 
     def _prepare_service(self, definition: ServiceDefinition) -> None:
-        """Make what a service needs in /run again, should it have vanished."""
+        """Make what a service needs in /run; again, should it have vanished."""
         self.config.write_service(definition.name)
 
     def consoles(self) -> tuple[str, ...]:

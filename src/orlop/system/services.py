@@ -315,6 +315,14 @@ class Services:
         service.task = None
 
     async def _bring_up_task(self, service: _Service) -> None:
+        """Whatever goes wrong here, other services do not wait for it, and `status` shows it."""
+        try:
+            await self._start_when_possible(service)
+        except Exception as error:
+            log.exception("a fault of Orlop's own keeps %s from starting", service.definition.name)
+            self._settle(service, ServiceState.FAILED, str(error) or repr(error))
+
+    async def _start_when_possible(self, service: _Service) -> None:
         name = service.definition.name
         refusal = self._may_start(service.definition)
         if refusal is not None:

@@ -273,3 +273,37 @@ def test_stopping_ends_when_forced() -> None:
         assert bench.states() == {"web": "running"}
 
     run(bench, scenario)
+
+
+def test_a_fault_with_one_service_is_shown_and_keeps_no_other_from_starting() -> None:
+    names = ("conditions", "files", "engine", "fine")
+    bench = Bench(**{name: {} for name in names}, after=needs("conditions", required=False))
+    bench.engine.broken["engine"] = RuntimeError("a bug")
+    look_up, prepare = bench.services._may_start, bench._prepare
+
+    def may_start(definition: ServiceDefinition) -> tuple[ServiceState, str] | None:
+        if definition.name == "conditions":
+            raise KeyError("nobody expects this")
+        return look_up(definition)
+
+    def prepare_all_but_one(definition: ServiceDefinition) -> None:
+        if definition.name == "files":
+            raise OSError(28, "No space left on device")
+        prepare(definition)
+
+    bench.services._delays_s = (1000.0,)
+    bench.services._may_start = may_start
+    bench.services._prepare = prepare_all_but_one
+
+    async def scenario() -> None:
+        await bench.start()
+        reasons = {status.name: status.reason for status in bench.services.statuses()}
+        assert bench.states() == dict.fromkeys(names, "failed") | {
+            "fine": "running",
+            "after": "running",
+        }
+        assert "nobody expects this" in reasons["conditions"]
+        assert "No space left" in reasons["files"]
+        assert "a bug" in reasons["engine"]
+
+    run(bench, scenario)
