@@ -14,12 +14,14 @@ from tests.engine.test_pid1_native import STAY, by_name, pids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.root, pytest.mark.engine]
 
 SERVICES: dict[str, dict[str, Any]] = {
     "time": {**STAY, "x-orlop": {"config": True}},
     "syslog": {**STAY, "x-orlop": {"config": True}},
+    "console": {**STAY, "read_only": True, "x-orlop": {"host_dev": True}},
     "named": {**STAY, "x-orlop": {"condition": {"configured": "hostname"}}},
 }
 SECRET = "1 SHA256 HEX:00ff"
@@ -126,7 +128,7 @@ def test_secrets(machine: NativeMachine) -> None:
 
 def test_a_trial_that_nobody_confirms(machine: NativeMachine) -> None:
     config(machine, "set", "hostname", "before")
-    _, out, _ = config(machine, "set", "hostname", "trial", "--confirm", "3s")
+    _, out, _ = config(machine, "set", "hostname", "trial", "--confirm", "12s")
     assert "config confirm" in out
     assert config(machine, "set", "hostname", "other")[0] == 1
     # The trial goes on over a re-execution.
@@ -142,3 +144,65 @@ def test_a_trial_that_nobody_confirms(machine: NativeMachine) -> None:
     config(machine, "set", "hostname", "undone", "--confirm", "60s")
     assert config(machine, "rollback")[0] == 0
     assert config(machine, "get", "hostname")[1] == "again\n"
+
+
+def test_files_commands_and_settings(machine: NativeMachine) -> None:
+    document = """\
+write_files:
+  - {path: /etc/motd, content: "hello\\n", permissions: "0604"}
+  - {path: /var/app/data, content: state}
+  - {path: /etc/forward.conf, content: x, container: syslog}
+bootcmd:
+  - echo boot > /dev/boot
+runcmd:
+  - cd /etc; cat motd
+  - [sh, -c, "exit 3"]
+  - echo last
+orlop:
+  sysctl: {net.ipv4.ip_default_ttl: 77, no.such.thing: 1}
+"""
+    code, out, errors = config(machine, "merge", stdin=document)
+    assert code == 0, errors
+    assert "restart console\nrestart syslog\nat the next boot: bootcmd\n" in out
+    motd = inside(machine, "console", "/etc/motd")
+    assert motd.read_text() == "hello\n"
+    assert motd.stat().st_mode & 0o777 == 0o604
+    assert inside(machine, "syslog", "/etc/forward.conf").read_text() == "x"
+    assert machine.path("/var/app/data").read_text() == "state"
+    status = machine.request("GET", "/orlop/status")[1]
+    assert any(
+        "config.yml:" in w and "no.such.thing: No such file or directory" in w
+        for w in status["warnings"]
+    )
+    assert time_to_live(machine) == "77\n"
+    config(machine, "unset", "orlop.sysctl")
+    assert time_to_live(machine) == "64\n"
+
+    # Definitions are made when PID 1 starts; a re-execution will do.
+    machine.signal(signal.SIGUSR2)
+    ran = machine.path("/var/lib/orlop/config/ran.json")
+    machine.wait_for(lambda _: ran.exists())
+    status = machine.wait_for(lambda s: by_name(s)["runcmd"]["state"] == "failed")
+    _, log = machine.request("GET", "/containers/runcmd/logs?stdout=1&stderr=1")
+    text = log.decode(errors="replace")
+    assert text.index("hello") < text.index("last")
+    assert "command 2 ended with status 3" in text
+    assert machine.path("/dev/boot").read_text() == "boot\n"
+    machine.signal(signal.SIGUSR2)
+    after = machine.wait_for(lambda s: s["reexecutions"] == 2 and s["phase"] == "ready")
+    assert by_name(after)["runcmd"]["started_at"] == by_name(status)["runcmd"]["started_at"]
+    assert config(machine, "set", "write_files", "[]")[0] == 0
+    assert not inside(machine, "console", "/etc/motd").exists()
+
+
+def inside(machine: NativeMachine, service: str, path: str) -> Path:
+    """*path* as the first process of *service* sees it."""
+    pid = by_name(machine.request("GET", "/orlop/status")[1])[service]["pid"]
+    return machine.path(f"/proc/{pid}/root{path}")
+
+
+def time_to_live(machine: NativeMachine) -> str:
+    """A setting of the machine's network namespace."""
+    command = ["nsenter", f"--net=/proc/{machine.pid}/ns/net", "cat"]
+    path = "/proc/sys/net/ipv4/ip_default_ttl"
+    return subprocess.run([*command, path], capture_output=True, text=True, check=True).stdout

@@ -269,6 +269,7 @@ class Boot:
             self.services.mark_stopped(self._resumed.stopped)
         self.services.start_all()
         self.tasks.start(self._follow_network_hostname(), "host name")
+        self.tasks.start(self.config.actions.follow_commands(), "runcmd")
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await self.services.settled()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orlop.system.boot_channel import find_port
+from orlop.system.commands import RUNCMD
 from orlop.system.configuration import Configuration
 from orlop.system.parameters import split_command_line
 from orlop.system.services import ServiceState
@@ -28,6 +29,8 @@ class Conditions:
     disabled: frozenset[str] = frozenset()
     configuration: Configuration = field(default_factory=Configuration)
     only: frozenset[str] | None = None
+    has_run: str = ""
+    """Why `runcmd` is not to be run; empty if it is."""
 
     def refusal(self, definition: ServiceDefinition) -> tuple[ServiceState, str] | None:
         """Why *definition* is not to be started, or None."""
@@ -38,6 +41,8 @@ class Conditions:
             return ServiceState.DISABLED, "switched off by orlop.services.disable"
         if not self.configuration.is_enabled(name):
             return ServiceState.DISABLED, f"switched off by orlop.services.{name}.enabled"
+        if name == RUNCMD and self.has_run:
+            return ServiceState.SKIPPED, self.has_run
         conditions = definition.conditions
         if conditions and self.only is None and not any(map(self.holds, conditions)):
             wanted = " or ".join(f"{c.kind.value} {c.value}" for c in conditions)

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
 from orlop.lib.errors import Conflict, OrlopError, Unavailable
-from orlop.system import config_effects, configuration, service_files
+from orlop.system import commands, config_effects, configuration, service_files
 from orlop.system.boot_channel import uptime_s
+from orlop.system.config_actions import ConfigActions
 from orlop.system.config_store import ConfigStore, Texts, boot_id
 from orlop.system.configuration import Configuration
 from orlop.system.parameters import configuration_words
+from orlop.system.services import ServiceState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from orlop.wire.compose_model import Json
 
 log = logging.getLogger(__name__)
+
+LAST, LAST_DELAY_S = frozenset({"ssh"}), 1.0
+"""Who made a change over SSH shall have the answer before the session ends."""
 
 MAX_TRIAL_S = 24 * 3600.0
 
@@ -51,6 +56,7 @@ class ConfigControl:
         self._has_words = bool(configuration_words(command_line))
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
+        self.actions = ConfigActions(boot)
 
     def sources(self) -> list[str]:
         """What the worker has to read now."""
@@ -69,14 +75,15 @@ class ConfigControl:
             await self._read()
 
     async def _read(self) -> None:
-        self._use(await configuration.load(self._boot.children, self.sources()))
+        await self._use(await configuration.load(self._boot.children, self.sources()))
 
-    def _use(self, new: Configuration) -> None:
+    async def _use(self, new: Configuration) -> None:
         boot = self._boot
         self.current = boot.conditions.configuration = new
         for text in (*new.problems, *new.notices):
             boot.machine.warn(text)
         boot.set_hostname(boot.machine.parameters.hostname or new.hostname)
+        await self.actions.apply(new)
 
     async def reload(self) -> list[str]:
         """Read the sources again and act on what changed; names of the services affected."""
@@ -88,8 +95,27 @@ class ConfigControl:
     async def _tell_services(self) -> list[str]:
         services = self._boot.services
         changed = [name for name in services.names() if self.write_service(name)]
-        await services.configuration_changed(changed)
-        return changed
+        later = [name for name in changed if name in LAST]
+        await services.configuration_changed([name for name in changed if name not in LAST])
+        others = {*services.names()} - {*changed, *commands.NAMES}
+        remounted = sorted(self.actions.take_remounted() & others)
+        for name in remounted:
+            if name in LAST:
+                later.append(name)
+            elif services.status(name).state is ServiceState.RUNNING:
+                await services.restart(name)
+        if later:
+            asyncio.get_running_loop().call_later(LAST_DELAY_S, self._tell_last, later)
+        return changed + remounted
+
+    def _tell_last(self, names: list[str]) -> None:
+        async def restart() -> None:
+            for name in names:
+                if self._boot.services.status(name).state is ServiceState.RUNNING:
+                    await self._boot.services.restart(name)
+
+        if self._boot.power.requested is None:
+            self._boot.tasks.start(restart(), "configuration of services")
 
     def write_service(self, name: str) -> bool:
         """Write what service *name* is told into its file; whether that is something new."""
@@ -209,7 +235,7 @@ class ConfigControl:
         return number
 
     async def _act_on(self, new: Configuration) -> None:
-        self._use(new)
+        await self._use(new)
         await self._keep_good()
         await self._tell_services()
 

@@ -1,8 +1,8 @@
 """What a configuration would change on the machine, before it does: the report of a change.
 
-differences   [{"key", "old", "new"}], values that nobody is shown hidden
-services      [{"name", "action"}]: start, stop, restart, reload
-problems, notices
+`differences`: `{"key", "old", "new"}`, values that nobody is shown hidden. `services`: `{"name",
+"action"}`, with start, stop, restart or reload. `reboot`: keys whose change takes effect at the
+next boot. `problems` and `notices` of the sources.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orlop.system import commands, config_files
+from orlop.system.config_actions import planned_files
 from orlop.system.services import ServiceState
 from orlop.wire.compose_model import ConfigDelivery
 from orlop.wire.config.secrets import hide
@@ -28,6 +30,7 @@ _IDLE = (ServiceState.SKIPPED, ServiceState.DISABLED)
 def report(control: ConfigControl, boot: Boot, new: Configuration) -> dict[str, Json]:
     """What putting *new* in force would change."""
     services: list[Json] = []
+    remounted = config_files.remounted(planned_files(new)[0]) - {*commands.NAMES}
     conditions = replace(boot.conditions, configuration=new)
     for status in boot.services.statuses():
         action = ""
@@ -36,6 +39,8 @@ def report(control: ConfigControl, boot: Boot, new: Configuration) -> dict[str, 
         if status.state is ServiceState.RUNNING:
             if refusal is not None and refusal[0] is ServiceState.DISABLED:
                 action = "stop"
+            elif status.name in remounted:
+                action = "restart"
             elif control.service_data(status.name, new) != control.service_data(
                 status.name, control.current
             ):
@@ -45,9 +50,12 @@ def report(control: ConfigControl, boot: Boot, new: Configuration) -> dict[str, 
             action = "start"
         if action:
             services.append({"name": status.name, "action": action})
+    found = differences(control.current, new)
+    keys = {str(entry["key"]) for entry in found if isinstance(entry, dict)}
     return {
-        "differences": differences(control.current, new),
+        "differences": found,
         "services": services,
+        "reboot": [key for key in new.at_boot if key in keys],
         "problems": [*new.problems],
         "notices": [*new.notices],
     }

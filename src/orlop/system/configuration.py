@@ -56,6 +56,9 @@ class Configuration:
     secrets: tuple[tuple[str, ...], ...] = ()
     """What nobody is shown: patterns of `wire.config.secrets`."""
 
+    at_boot: tuple[str, ...] = ()
+    """Keys whose change takes effect at the next boot."""
+
     def get(self, key: str) -> Json:
         """The value at the dotted *key*, None when it is not set."""
         value: Json = dict(self.data)
@@ -186,24 +189,25 @@ def _text(error: Exception) -> str:
 
 def parse_answer(answer: Mapping[str, Json]) -> Configuration:
     """The worker's answer as a `Configuration`; definitions are checked once more here."""
-    problems = [str(problem) for problem in _list(answer.get("problems"))]
+    problems = [str(problem) for problem in as_list(answer.get("problems"))]
     definitions: dict[str, ServiceDefinition] = {}
     files: dict[str, str] = {}
-    for name, entry in _map(answer.get("services")).items():
+    for name, entry in as_map(answer.get("services")).items():
         try:
-            definitions[name] = parse_service(name, _map(_map(entry).get("definition")))
-            files[name] = str(_map(entry).get("file"))
+            definitions[name] = parse_service(name, as_map(as_map(entry).get("definition")))
+            files[name] = str(as_map(entry).get("file"))
         except OrlopError as error:
             problems.append(str(error))
     return Configuration(
-        _map(answer.get("config")),
-        _map(answer.get("origins")),
+        as_map(answer.get("config")),
+        as_map(answer.get("origins")),
         definitions,
         files,
         tuple(problems),
-        tuple(str(notice) for notice in _list(answer.get("notices"))),
-        {path: str(text) for path, text in _map(answer.get("good")).items()},
-        tuple(tuple(map(str, _list(path))) for path in _list(answer.get("secrets"))),
+        tuple(str(notice) for notice in as_list(answer.get("notices"))),
+        {path: str(text) for path, text in as_map(answer.get("good")).items()},
+        tuple(tuple(map(str, as_list(path))) for path in as_list(answer.get("secrets"))),
+        tuple(map(str, as_list(answer.get("at_boot")))),
     )
 
 
@@ -245,15 +249,17 @@ async def _ask_worker(
         size_bytes = os.fstat(output).st_size
         if size_bytes > MAX_ANSWER_BYTES:
             raise OrlopError(f"the configuration worker's answer has {size_bytes} bytes")
-        return _map(json.loads(os.pread(output, size_bytes, 0)))
+        return as_map(json.loads(os.pread(output, size_bytes, 0)))
     finally:
         for descriptor in fds.values():
             os.close(descriptor)
 
 
-def _map(value: object) -> dict[str, Json]:
+def as_map(value: object) -> dict[str, Json]:
+    """*value* if it is a map, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
-def _list(value: object) -> list[Json]:
+def as_list(value: object) -> list[Json]:
+    """*value* if it is a list, else an empty one."""
     return value if isinstance(value, list) else []

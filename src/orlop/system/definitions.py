@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.users import read_in_root, resolve
 from orlop.lib.errors import OrlopError
+from orlop.system import commands
 from orlop.wire.compose import parse_service
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def collect(configuration: Configuration, images: Path = IMAGES) -> Definitions:
             pass  # an image without a service: for definitions of somebody else
         except (OSError, ValueError, OrlopError) as error:
             found.problems.append(f"{path}: {error}")
+    _add_commands(found, configuration)
     for name, definition in configuration.services.items():
         source = configuration.service_files.get(name, "")
         if name in found.services:
@@ -58,6 +60,17 @@ def collect(configuration: Configuration, images: Path = IMAGES) -> Definitions:
         found.services[name] = definition
         found.sources[name] = source
     return found
+
+
+def _add_commands(found: Definitions, configuration: Configuration) -> None:
+    """The services that run the configuration's commands, in the console's image."""
+    console = found.services.get("console")
+    for name in commands.NAMES:
+        if console is not None and configuration.is_configured(name):
+            found.services[name] = commands.define(name, console)
+            found.sources[name] = str(configuration.origins.get(name, ""))
+            if name == commands.BOOTCMD and "engine" in found.services:
+                found.services["engine"] = commands.wait_for_bootcmd(found.services["engine"])
 
 
 def owner(definition: ServiceDefinition, images: Path = IMAGES) -> tuple[int, int]:

@@ -165,6 +165,14 @@ class Services:
         """Wait until every service has been started or has failed to, once."""
         await asyncio.gather(*(service.attempted.wait() for service in self._services.values()))
 
+    async def wait_up(self, name: str) -> None:
+        """Wait until service *name* has been started; for ever if it never is.
+
+        Raises:
+            NotFound: there is no such service.
+        """
+        await self._find(name).up.wait()
+
     def names(self) -> list[str]:
         return list(self._services)
 

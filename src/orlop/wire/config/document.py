@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orlop.wire.compose_values import Fields, nearest
+from orlop.wire.compose_values import MAX_ITEMS, Fields, nearest
 from orlop.wire.config.rancher import translate
-from orlop.wire.config.table import KEYS, NAME, NAMES, split_key
+from orlop.wire.config.table import EACH, KEYS, NAME, NAMES, RULES, split_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,11 @@ def _check(fields: Fields, rows: list[tuple[Path, Key]], place: Path) -> dict[st
         inner = [(path[1:], key) for path, key in rows if path[0] == name]
         if name == NAME:
             return _check_named(fields, inner, place)
-        if inner[0][0]:
+        if inner[0][0][:1] == (EACH,):
+            _check_items(
+                fields, name, [(path[1:], key) for path, key in inner], (*place, name), found
+            )
+        elif inner[0][0]:
             nested = fields.nested(name)
             if nested is not None:
                 found[name] = _check(nested, inner, (*place, name))
@@ -68,6 +72,33 @@ def _check(fields: Fields, rows: list[tuple[Path, Key]], place: Path) -> dict[st
             _check_value(fields, name, inner[0][1], found)
     fields.finish()
     return found
+
+
+def _check_items(
+    fields: Fields,
+    name: str,
+    rows: list[tuple[Path, Key]],
+    place: Path,
+    found: dict[str, Json],
+) -> None:
+    """A list of maps, each with *rows*."""
+    rule = RULES.get((*place, EACH))
+    for spelled in (name, name + APPEND):
+        value = fields.take(spelled)
+        if value is None:
+            continue
+        if not isinstance(value, list):
+            fields.fail(spelled, "must be a list of maps")
+        if name in found:
+            fields.fail(spelled, f"is here beside {name}: one of them says it all")
+        if len(value) > MAX_ITEMS:
+            fields.fail(spelled, f"has more than {MAX_ITEMS} items")
+        items: list[Json] = []
+        for index, item in enumerate(value):
+            inner = fields.inner(f"{spelled}[{index}]", item)
+            checked = _check(inner, rows, place)
+            items.append(checked if rule is None else rule(inner, checked))
+        found[spelled] = items
 
 
 def _check_value(fields: Fields, name: str, key: Key, found: dict[str, Json]) -> None:

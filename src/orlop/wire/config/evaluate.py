@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import OrlopError
 from orlop.wire.compose import parse_services, to_json
 from orlop.wire.config.document import APPEND, check_document, merge, settle
-from orlop.wire.config.table import SECRETS
+from orlop.wire.config.table import AT_BOOT, SECRETS
 from orlop.wire.located_yaml import LocatedYaml, parse_yaml
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ class Evaluation:
             "notices": [*self.notices],
             "good": dict(self.good),
             "secrets": [[*path] for path in SECRETS],
+            "at_boot": [*AT_BOOT],
         }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orlop.wire.config.table import KEYS, NAME, NAMES
+from orlop.wire.config.table import EACH, KEYS, NAME, NAMES
 
 if TYPE_CHECKING:
     from orlop.wire.compose_model import Json
@@ -36,7 +36,11 @@ def _branch(rows: list[tuple[Path, Key]], place: Path) -> dict[str, Json]:
                 "patternProperties": {f"^(?:{pattern})$": _branch(inner, (*place, name))},
                 "additionalProperties": False,
             }
-        if inner[0][0]:
+        if inner[0][0][:1] == (EACH,):
+            items = _branch([(path[1:], key) for path, key in inner], (*place, name))
+            properties[name] = {"type": ["array", "null"], "items": items}
+            properties[f"{name}+"] = {"type": "array", "items": items}
+        elif inner[0][0]:
             properties[name] = _branch(inner, (*place, name))
         else:
             _add_value(properties, name, inner[0][1])

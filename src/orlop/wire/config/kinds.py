@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument
+from orlop.wire.compose_values import nearest
+from orlop.wire.config import files
 from orlop.wire.registry.endpoints import check_mirror, parse_insecure
 from orlop.wire.registry.proxies import check_proxy, parse_proxies
 
@@ -37,6 +39,11 @@ _TIME_KEY = re.compile(
 )
 _KEY_TYPE = re.compile(r"(ssh-|ecdsa-|sk-ssh-|sk-ecdsa-)[a-z0-9@.-]+")
 
+SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+_SYSCTL = re.compile(r"[a-z0-9_]+([./][A-Za-z0-9_@*:-]+)+")
+_MODULE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_COMMANDS = 256
+
 _STRING: Mapping[str, Json] = {"type": "string"}
 _STRINGS: Mapping[str, Json] = {"type": ["array", "string"], "items": {"type": "string"}}
 
@@ -53,6 +60,11 @@ class Kind:
     def is_list(self) -> bool:
         """Whether `KEY+` may append to it."""
         return "items" in self.schema
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it is a map of names to values, which merge one by one."""
+        return self.schema.get("type") == "object"
 
     @property
     def is_text(self) -> bool:
@@ -225,6 +237,80 @@ def _no_proxy(fields: Fields, key: str) -> Json:
     return [item for text in fields.strings(key) for item in parse_proxies("", "", [text]).none]
 
 
+def _sysctls(fields: Fields, key: str) -> Json:
+    found: dict[str, Json] = {}
+    nested = fields.inner(key, fields.take(key))
+    for name in nested.keys():  # noqa: SIM118 - Fields is no mapping
+        if _SYSCTL.fullmatch(name) is None or ".." in name:
+            nested.fail(name, "is no name below /proc/sys, such as net.ipv4.ip_forward")
+        value = nested.take(name)
+        if isinstance(value, bool):
+            value = int(value)
+        text = " ".join(nested.check_string(name, value).split())
+        if not text or not text.isprintable():
+            nested.fail(name, "must be a value of one line")
+        found[name] = text
+    return found
+
+
+def _modules(fields: Fields, key: str) -> Json:
+    found: list[Json] = []
+    for index, text in enumerate(fields.strings(key)):
+        name, *parameters = text.split()[:2] or [""]
+        if parameters:
+            fields.fail(
+                f"{key}[{index}]",
+                f"parameters are given on the kernel command line: {name}.{parameters[0]}",
+            )
+        if _MODULE.fullmatch(name) is None:
+            fields.fail(f"{key}[{index}]", f"must be the name of a module, not {text!r}")
+        found.append(name)
+    return found
+
+
+def _commands(fields: Fields, key: str) -> Json:
+    """Lines for the shell, or lists of a program and its arguments."""
+    value = fields.take(key)
+    if not isinstance(value, list):
+        fields.fail(key, "must be a list of commands")
+    if len(value) > MAX_COMMANDS:
+        fields.fail(key, f"has more than {MAX_COMMANDS} commands")
+    found: list[Json] = []
+    for index, item in enumerate(value):
+        place = f"{key}[{index}]"
+        if isinstance(item, list) and item:
+            found.append(list(fields.check_strings(place, item)))
+        elif isinstance(item, str):
+            found.append(fields.check_string(place, item))
+        else:
+            fields.fail(place, "must be a line for the shell, or a list of program and arguments")
+    return found
+
+
+def _service(fields: Fields, key: str) -> Json:
+    text = fields.string(key)
+    if SERVICE_NAME.fullmatch(text) is None:
+        fields.fail(key, f"must be the name of a service, not {text!r}")
+    return text
+
+
+def choice(*words: str) -> Kind:
+    """One of *words*."""
+
+    def check(fields: Fields, key: str) -> Json:
+        text = fields.string(key)
+        if text not in words:
+            guess = nearest(text, words)
+            fields.fail(
+                key,
+                f"must be one of {', '.join(words)}, not {text!r}",
+                f"did you mean {guess}?" if guess else None,
+            )
+        return text
+
+    return Kind(", ".join(words), {"type": "string", "enum": list(words)}, check)
+
+
 def number(low: int, high: int) -> Kind:
     """A whole number from *low* to *high*."""
     schema: Mapping[str, Json] = {"type": "integer", "minimum": low, "maximum": high}
@@ -250,3 +336,23 @@ TEXT = Kind("text", _STRING, _one(_check_text))
 PROXY = Kind("http://[USER:PASSWORD@]HOST:PORT", _STRING, _one(check_proxy))
 NO_PROXY = Kind("list of hosts and networks", _STRINGS, _no_proxy)
 REMOTE = Kind("udp://HOST:PORT, tcp://HOST:PORT", _STRING, _remote)
+SYSCTLS = Kind(
+    "map of NAME: VALUE",
+    {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
+    _sysctls,
+)
+MODULES = Kind("list of names", _STRINGS, _modules)
+COMMANDS = Kind(
+    "list of commands",
+    {
+        "type": "array",
+        "items": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+    },
+    _commands,
+)
+SERVICE = Kind("name of a service", _STRING, _service)
+FILE_PATH = Kind("absolute path", _STRING, files.path)
+FILE_CONTENT = Kind("text", {"type": ["string", "number"]}, files.content)
+FILE_ENCODING = Kind("text/plain, base64, gzip, gzip+base64", _STRING, files.encoding)
+FILE_MODE = Kind("octal digits", {"type": ["string", "integer"]}, files.mode)
+FILE_OWNER = Kind("USER[:GROUP], numbers or root", _STRING, files.owner)

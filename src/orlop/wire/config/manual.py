@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orlop.wire.config.table import KEYS
+from orlop.wire.config.table import EACH, KEYS
 from orlop.wire.config.yaml_text import INDENT
 
 if TYPE_CHECKING:
@@ -76,15 +76,29 @@ def template() -> str:
     """A document with every key, commented out, to begin one with."""
     lines = ["#cloud-config", "# Take away the # of what you want to set.", ""]
     open_path: tuple[str, ...] = ()
-    for key in KEYS:
+    for key in _as_a_tree():
         *parents, name = key.segments
         for depth, parent in enumerate(parents):
-            if open_path[: depth + 1] != tuple(parents[: depth + 1]):
+            if parent != EACH and open_path[: depth + 1] != tuple(parents[: depth + 1]):
                 lines.append(f"#{INDENT * depth}{parent}:")
+        is_item = parents[-1:] == [EACH]
+        begins = is_item and open_path != tuple(parents)
         open_path = tuple(parents)
         pad = INDENT * len(parents)
-        lines += [f"{pad}# {describe_short(key)}", f"#{pad}{name}: {key.example}"]
+        lines.append(f"{pad}# {describe_short(key)}")
+        lines.append(f"#{f'{pad[:-2]}- ' if begins else pad}{name}: {key.example}")
     return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _as_a_tree() -> list[Key]:
+    """All keys, those below the same map together."""
+    first: dict[tuple[str, ...], int] = {}
+    for index, key in enumerate(KEYS):
+        for length in range(1, len(key.segments) + 1):
+            first.setdefault(key.segments[:length], index)
+    return sorted(
+        KEYS, key=lambda key: [first[key.segments[: n + 1]] for n in range(len(key.segments))]
+    )
 
 
 def describe_short(key: Key) -> str:

@@ -127,7 +127,7 @@ def translate(document: LocatedYaml) -> tuple[LocatedYaml, tuple[Notice, ...]]:
     """
     if not isinstance(document.data, dict):
         return document, ()
-    own = {key.path for key in KEYS}
+    own = {key.segments[0] for key in KEYS}
     foreign = [
         name for name in document.data if name == ROOT or (name in LEFT_OUT and name not in own)
     ]
@@ -136,7 +136,10 @@ def translate(document: LocatedYaml) -> tuple[LocatedYaml, tuple[Notice, ...]]:
     translation = _Translation(document)
     for name in foreign:
         translation.take((name,), document.data[name])
-    return translation.result(foreign), tuple(translation.notices)
+    document = translation.result(foreign)
+    if ROOT in foreign and isinstance(document.data, dict) and "runcmd" in document.data:
+        translation.run_at_each_boot(document)
+    return document, tuple(translation.notices)
 
 
 class _Translation:
@@ -181,6 +184,16 @@ class _Translation:
     def _tell(self, path: Path, what: str, *, ignored: bool) -> None:
         place = self._document.locate(path)
         self.notices.append(Notice(f"{place}configuration: {'.'.join(path)}: {what}", ignored))
+
+    def run_at_each_boot(self, document: LocatedYaml) -> None:
+        """RancherOS knew no other `runcmd`, and cloud-init no such one."""
+        assert isinstance(document.data, dict)
+        own = document.data.get("orlop") or {}
+        if isinstance(own, dict) and "runcmd" not in own:
+            document.data["orlop"] = {**own, "runcmd": "boot"}
+            self._tell(
+                ("runcmd",), "is run at each boot, as orlop.runcmd: boot says", ignored=False
+            )
 
     def result(self, foreign: list[str]) -> LocatedYaml:
         """The document with what was moved in its new place, and without the rest."""

@@ -12,17 +12,23 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from orlop.wire.config import kinds
+from orlop.wire.config import files, kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from orlop.wire.compose_model import Json
+    from orlop.wire.compose_values import Fields
     from orlop.wire.config.kinds import Kind
 
 type Path = tuple[str, ...]
 
 NAME = "NAME"
 """A segment of a key's path where any name may stand that `NAMES` allows there."""
+
+
+EACH = "[]"
+"""A segment that stands for each item of a list of maps."""
 
 
 class Applies(StrEnum):
@@ -49,7 +55,7 @@ class Key:
 
     @property
     def segments(self) -> Path:
-        return tuple(self.path.split("."))
+        return tuple(self.path.replace(EACH, f".{EACH}").split("."))
 
 
 _INTERFACE = "orlop.network.interfaces.NAME"
@@ -71,6 +77,70 @@ KEYS: tuple[Key, ...] = (
         "[ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0aKmPL9Ysrw6Kb0eIn0V0Q3e0XQ5l6yq9u3r0Yb5Zt me]",
         default="none",
         applies=Applies.SERVICE,
+    ),
+    Key(
+        "write_files[].path",
+        kinds.FILE_PATH,
+        "A file that is written at each boot: below /var and /root on the machine, anywhere else "
+        "in the consoles, or in the service that `container` names.",
+        "/etc/motd",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "write_files[].content",
+        kinds.FILE_CONTENT,
+        "What is in it.",
+        "Welcome",
+        default="nothing",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "write_files[].encoding",
+        kinds.FILE_ENCODING,
+        "What `content` is written in.",
+        "text/plain",
+        default="text/plain",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "write_files[].permissions",
+        kinds.FILE_MODE,
+        "Who may read, write and execute it.",
+        '"0644"',
+        default="0644",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "write_files[].owner",
+        kinds.FILE_OWNER,
+        "Whom it belongs to.",
+        "root:root",
+        default="root",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "write_files[].container",
+        kinds.SERVICE,
+        "The system service that sees it.",
+        "syslog",
+        default="the consoles",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "bootcmd",
+        kinds.COMMANDS,
+        "Commands at each boot, before the user's engine starts.",
+        "[sysctl -w kernel.printk=4, [mkdir, -p, /var/lib/app]]",
+        default="none",
+        applies=Applies.BOOT,
+    ),
+    Key(
+        "runcmd",
+        kinds.COMMANDS,
+        "Commands after the user's engine has started, when `orlop.runcmd` says.",
+        '[docker run --detach --restart=always --name=web httpd, [touch, "/root/done"]]',
+        default="none",
+        applies=Applies.BOOT,
     ),
     Key(
         f"{_INTERFACE}.dhcp",
@@ -245,6 +315,31 @@ KEYS: tuple[Key, ...] = (
         rancher=("rancher.network.no_proxy",),
     ),
     Key(
+        "orlop.runcmd",
+        kinds.choice("instance", "boot", "once"),
+        "When `runcmd` is run: once on each instance, at each boot, or once in the life of the "
+        "state partition.",
+        "boot",
+        default="instance; boot in a document with a rancher tree",
+        applies=Applies.BOOT,
+    ),
+    Key(
+        "orlop.sysctl",
+        kinds.SYSCTLS,
+        "Settings of the kernel, below /proc/sys. One that is taken away gets its old value back.",
+        "{vm.max_map_count: 262144}",
+        default="the tuning table's",
+        rancher=("rancher.sysctl",),
+    ),
+    Key(
+        "orlop.modules",
+        kinds.MODULES,
+        "Modules of the kernel that are loaded.",
+        "[nbd]",
+        default="those of the hardware",
+        rancher=("rancher.modules",),
+    ),
+    Key(
         "orlop.services.NAME.enabled",
         kinds.BOOLEAN,
         "Whether a system service is started.",
@@ -259,9 +354,15 @@ NAMES: Mapping[Path, tuple[re.Pattern[str], str]] = {
         re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"),
         "a registry, HOST or HOST:PORT",
     ),
-    ("orlop", "services"): (re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}"), "a service name"),
+    ("orlop", "services"): (kinds.SERVICE_NAME, "a service name"),
 }
 """Where names may stand: their form, and what they are."""
+
+
+RULES: Mapping[Path, Callable[[Fields, dict[str, Json]], dict[str, Json]]] = {
+    ("write_files", EACH): files.finish,
+}
+"""What the rows below a list cannot say alone: the check of a whole item, in normal form."""
 
 
 def find(path: Path) -> Key | None:
@@ -283,6 +384,10 @@ def split_key(text: str) -> Path | None:
     A name within may have dots in it, as `eth0.100` has: the rows say where it ends.
     """
     words = text.split(".")
+    for key in KEYS:
+        count = len(key.segments)
+        if key.kind.is_map and len(words) > count and fits(key.segments, tuple(words[:count])):
+            return (*words[:count], ".".join(words[count:]))
     patterns = {key.segments[:length] for key in KEYS for length in range(1, len(key.segments) + 1)}
     for pattern in sorted(patterns, key=len, reverse=True):
         found = _match(pattern, words)
@@ -303,3 +408,6 @@ def _match(pattern: Path, words: list[str]) -> Path | None:
 
 SECRETS: tuple[Path, ...] = tuple(key.segments for key in KEYS if key.secret)
 """The paths of values that nobody is shown: patterns of `secrets`."""
+
+AT_BOOT: tuple[str, ...] = tuple(key.path for key in KEYS if key.applies is Applies.BOOT)
+"""The keys whose change takes effect at the next boot."""

@@ -10,7 +10,7 @@ from orlop.wire.config import manual
 from orlop.wire.config.document import check_document, leaves
 from orlop.wire.config.json_schema import json_schema
 from orlop.wire.config.rancher import LEFT_OUT
-from orlop.wire.config.table import KEYS, NAME, NAMES, Key, find, split_key
+from orlop.wire.config.table import EACH, KEYS, NAME, NAMES, Key, find, split_key
 from orlop.wire.config.words import document
 
 REPOSITORY = Path(__file__).parents[4]
@@ -34,10 +34,15 @@ def test_a_key(key: Key) -> None:
     assert key.what.endswith(".")
     path = path_of(key)
     assert find(path) is key
-    assert split_key(".".join(path)) == path
+    assert EACH in path or split_key(".".join(path)) == path
     value = yaml.safe_load(key.example)
+    if EACH in path:
+        item = {"path": "/x", path[-1]: value}
+        checked = check_document(document("example", path[:-2], [item]))
+        assert leaves(checked.data) == [path[:-2]]
+        return
     checked = check_document(document("example", path, value))
-    assert leaves(checked.data) == [path], key.example
+    assert [leaf[: len(path)] for leaf in leaves(checked.data)] == [path], key.example
     for alias in key.rancher:
         words = tuple("eth0" if word == NAME else word for word in alias.split("."))
         translated = check_document(document("old", words, value))
@@ -74,9 +79,8 @@ def test_schema() -> None:
     schema = json_schema()
     properties = schema["properties"]
     assert isinstance(properties, dict)
-    assert set(properties) == {
-        "hostname", "ssh_authorized_keys", "ssh_authorized_keys+", "orlop", "rancher"
-    } | (set(properties) & {key.segments[0] for key in KEYS} | {
-        f"{key.path}+" for key in KEYS if key.kind.is_list and len(key.segments) == 1
-    })  # fmt: skip
+    lists = {key.segments[0] for key in KEYS if key.segments[1:2] == (EACH,)}
+    lists |= {key.path for key in KEYS if key.kind.is_list and len(key.segments) == 1}
+    names = {key.segments[0] for key in KEYS}
+    assert set(properties) == names | {f"{name}+" for name in lists} | {"rancher"}
     assert schema["additionalProperties"] is False

@@ -1,0 +1,89 @@
+"""What PID 1 itself does with the configuration: modules, settings of the kernel, files, commands.
+
+A machine that is told nothing of these does not pay for a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import OrlopError
+from orlop.system import commands, config_files, kernel_settings
+from orlop.system.config_store import boot_id
+from orlop.system.configuration import as_list, as_map
+from orlop.system.machine import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orlop.system.boot import Boot
+    from orlop.system.configuration import Configuration
+
+
+class ConfigActions:
+    """For the machine of *boot*."""
+
+    def __init__(self, boot: Boot) -> None:
+        self._boot = boot
+        self._modules: set[str] = set()
+        self._remounted: set[str] = set()
+
+    async def apply(self, new: Configuration) -> None:
+        """Make the machine as *new* says; what cannot be is a warning."""
+        modules = [str(name) for name in as_list(new.get("orlop.modules"))]
+        fresh = [name for name in modules if name not in self._modules]
+        self._modules.update(fresh)
+        problems = await kernel_settings.load_modules(self._boot.children, fresh)
+        self._warn(new, "orlop.modules", problems)
+        wanted = as_map(new.get("orlop.sysctl"))
+        if wanted or os.path.exists(kernel_settings.BEFORE):
+            values = {name: str(value) for name, value in wanted.items()}
+            found = await asyncio.to_thread(kernel_settings.apply_sysctls, values)
+            self._warn(new, "orlop.sysctl", found)
+        files, sentences = planned_files(new)
+        if files or os.path.exists(config_files.DIRECTORY):
+            remounted, more = await asyncio.to_thread(config_files.write, files)
+            if self._boot.machine.phase is not Phase.STARTING:
+                self._remounted |= remounted
+            sentences += more
+        for text in sentences:
+            self._boot.machine.warn(f"{new.origins.get('write_files')}: configuration: {text}")
+        if self._boot.machine.phase is Phase.STARTING:
+            when = str(new.get("orlop.runcmd") or "instance")
+            self._boot.conditions.has_run = commands.has_run(when, self.instance())
+
+    def _warn(self, new: Configuration, key: str, problems: Mapping[str, str]) -> None:
+        for name, reason in problems.items():
+            origin = new.origins.get(f"{key}.{name}") or new.origins.get(key)
+            self._boot.machine.warn(f"{origin}: configuration: {key}: {name}: {reason}")
+
+    def take_remounted(self) -> set[str]:
+        """The services whose files are others than those they have mounted; asked once."""
+        found, self._remounted = self._remounted, set()
+        return found
+
+    def instance(self) -> str:
+        """What tells this instance from others: the state partition, or this boot without one."""
+        state = self._boot.machine.state
+        return state.uuid if state is not None and state.uuid else boot_id()
+
+    async def follow_commands(self) -> None:
+        """Note that `runcmd` has run, when it has."""
+        boot = self._boot
+        if commands.RUNCMD not in boot.services.names() or boot.conditions.has_run:
+            return
+        try:
+            await boot.services.wait_up(commands.RUNCMD)
+            await boot.engine.wait(commands.RUNCMD)
+            await asyncio.to_thread(commands.note_run, self.instance())
+        except (OrlopError, OSError) as error:
+            boot.machine.warn(f"it cannot be noted that runcmd has run: {error}")
+
+
+def planned_files(of: Configuration) -> tuple[list[config_files.File], list[str]]:
+    """The files that *of* wants, and what about them cannot be."""
+    files, problems = config_files.plan(of.get("write_files"))
+    scripts = {name: commands.script(name, of.get(name)) for name in commands.NAMES}
+    return files + commands.files(scripts), problems

@@ -1,0 +1,203 @@
+"""`write_files`: files on the state partition, and files that a service finds in its root.
+
+What is below /var or /root is written where it says, for whoever has that directory. Everything
+else of the machine is read-only: such a file is kept in /run/orlop/files/SERVICE and mounted into
+the containers of the services it is for. All functions block.
+"""
+
+from __future__ import annotations
+
+import os
+from binascii import a2b_base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+from orlop.lib.errors import InvalidArgument
+from orlop.wire.compose_model import Mount, MountKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from orlop.wire.compose_model import Json
+
+DIRECTORY = "/run/orlop/files"
+CONSOLES = ("console", "ssh", "bootcmd", "runcmd")
+"""The services that a person or a command works in: where a file goes that names no other."""
+
+ROOT_HOME = "/var/lib/orlop/root"
+RESERVED = "/var/lib/orlop/"
+"""What PID 1 keeps there is changed through it only."""
+
+MAX_NAME = 255
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """*service* is empty for a file of the machine itself."""
+
+    service: str
+    path: str
+    data: bytes
+    mode: int
+    uid: int
+    gid: int
+
+
+def plan(entries: Json) -> tuple[list[File], list[str]]:
+    """The files that `write_files`, as the worker has checked it, stands for; what cannot be."""
+    found: list[File] = []
+    problems: list[str] = []
+    for entry in entries if isinstance(entries, list) else []:
+        try:
+            found += _plan_one(entry if isinstance(entry, dict) else {})
+        except (ValueError, OSError, InvalidArgument) as error:
+            problems.append(f"write_files: {error}")
+    return found, problems
+
+
+def _plan_one(entry: dict[str, Json]) -> list[File]:
+    path, text = str(entry["path"]), str(entry["content"])
+    data = a2b_base64(text) if entry.get("encoding") == "base64" else text.encode()
+    uid, _, gid = str(entry["owner"]).partition(":")
+    mode = int(str(entry["permissions"]), 8)
+    service = str(entry.get("container") or "")
+    if not service and (path.startswith(("/root/", "/var/"))):
+        if path.startswith("/root/"):
+            path = ROOT_HOME + path.removeprefix("/root")
+        elif path.startswith(RESERVED):
+            raise InvalidArgument(f"{path} is the machine's own")
+        return [File("", path, data, mode, int(uid), int(gid))]
+    if len(quote(path, safe="")) > MAX_NAME:
+        raise InvalidArgument(f"{path} is too long")
+    return [
+        File(name, path, data, mode, int(uid), int(gid))
+        for name in ((service,) if service else CONSOLES)
+    ]
+
+
+def write(files: Sequence[File], directory: str = DIRECTORY) -> tuple[set[str], list[str]]:
+    """Write *files*, and take those away that services had before.
+
+    Returns the services whose mounts are others now, and what could not be written.
+    """
+    problems: list[str] = []
+    for file in files:
+        try:
+            if not file.service:
+                write_below(file.path, file)
+        except OSError as error:
+            problems.append(f"write_files: {file.path}: {error.strerror}")
+    changed: set[str] = set()
+    for service in {*_list(directory), *(file.service for file in files if file.service)}:
+        wanted = {file.path: file for file in files if file.service == service}
+        try:
+            if _write_service(f"{directory}/{service}", wanted):
+                changed.add(service)
+        except OSError as error:
+            problems.append(f"write_files: files of service {service}: {error.strerror}")
+    return changed, problems
+
+
+def _write_service(directory: str, wanted: dict[str, File]) -> bool:
+    """Whether the set of files is another one; contents are changed in place, under the mounts."""
+    present = set(_list(directory))
+    names = {quote(path, safe=""): file for path, file in wanted.items()}
+    for name in present - names.keys():
+        os.unlink(f"{directory}/{name}")
+    if names:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    for name, file in names.items():
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(f"{directory}/{name}", flags, 0o600)
+        try:
+            os.pwrite(descriptor, file.data, 0)
+            os.ftruncate(descriptor, len(file.data))
+            os.fchown(descriptor, file.uid, file.gid)
+            os.fchmod(descriptor, file.mode)
+        finally:
+            os.close(descriptor)
+    return present != names.keys()
+
+
+def remounted(files: Sequence[File], directory: str = DIRECTORY) -> set[str]:
+    """The services whose mounts `write` would change."""
+    wanted: dict[str, set[str]] = {service: set() for service in _list(directory)}
+    for file in files:
+        if file.service:
+            wanted.setdefault(file.service, set()).add(quote(file.path, safe=""))
+    return {name for name, names in wanted.items() if names != set(_list(f"{directory}/{name}"))}
+
+
+def mounts(service: str, directory: str = DIRECTORY) -> Iterable[Mount]:
+    """The mounts through which *service* has its files."""
+    for name in sorted(_list(f"{directory}/{service}")):
+        source = f"{directory}/{service}/{name}"
+        yield Mount(MountKind.BIND, unquote(name), source, read_only=True)
+
+
+def _list(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def write_below(path: str, file: File) -> None:
+    """Write *file* at *path*, by rename, unless it is so already; directories are made.
+
+    No link on the way is followed: others may write there.
+
+    Raises:
+        OSError: the disk is full or read-only, or something that is no directory is in the way.
+    """
+    *parents, name = path.strip("/").split("/")
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    directory = os.open("/", flags)
+    try:
+        for parent in parents:
+            try:
+                os.mkdir(parent, 0o755, dir_fd=directory)
+            except FileExistsError:
+                pass
+            inner = os.open(parent, flags, dir_fd=directory)
+            os.close(directory)
+            directory = inner
+        if not _is_so(directory, name, file):
+            _replace(directory, name, file)
+    finally:
+        os.close(directory)
+
+
+def _is_so(directory: int, name: str, file: File) -> bool:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(name, flags, dir_fd=directory)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(descriptor)
+        same = (status.st_mode & 0o7777, status.st_uid, status.st_gid, status.st_size) == (
+            file.mode, file.uid, file.gid, len(file.data)
+        )  # fmt: skip
+        return same and os.pread(descriptor, len(file.data) + 1, 0) == file.data
+    finally:
+        os.close(descriptor)
+
+
+def _replace(directory: int, name: str, file: File) -> None:
+    temporary = f".orlop-{os.urandom(8).hex()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600, dir_fd=directory)
+    try:
+        with open(descriptor, "wb") as stream:
+            stream.write(file.data)
+            stream.flush()
+            os.fchown(stream.fileno(), file.uid, file.gid)
+            os.fchmod(stream.fileno(), file.mode)
+            os.fsync(stream.fileno())
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        os.unlink(temporary, dir_fd=directory)
+        raise
+    os.fsync(directory)

@@ -1,0 +1,129 @@
+"""Files of the configuration: where they go, and that they are what was asked for."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orlop.system import commands, config_files, kernel_settings
+from orlop.system.config_files import File
+
+
+def entry(path: str, **more: Any) -> dict[str, Any]:
+    return {"path": path, "content": "x", "permissions": "0640", "owner": "1:2", **more}
+
+
+def test_where_files_go() -> None:
+    files, problems = config_files.plan(
+        [
+            entry("/root/a"),
+            entry("/var/app/b"),
+            entry("/etc/motd"),
+            entry("/etc/c", container="syslog", content="/wA=", encoding="base64"),
+            entry("/var/lib/orlop/conf.d/x.yml"),
+            entry("/" + "a/" * 200 + "b"),
+        ]
+    )
+    assert [(file.service, file.path) for file in files] == [
+        ("", "/var/lib/orlop/root/a"),
+        ("", "/var/app/b"),
+        ("console", "/etc/motd"),
+        ("ssh", "/etc/motd"),
+        ("bootcmd", "/etc/motd"),
+        ("runcmd", "/etc/motd"),
+        ("syslog", "/etc/c"),
+    ]
+    assert files[-1] == File("syslog", "/etc/c", b"\xff\x00", 0o640, 1, 2)
+    assert len(problems) == 2
+    assert "is the machine's own" in problems[0]
+    assert config_files.plan(None) == ([], [])
+
+
+def own(service: str, path: str, text: str) -> File:
+    return File(service, path, text.encode(), 0o640, os.getuid(), os.getgid())
+
+
+def test_files_of_services(tmp_path: Path) -> None:
+    base = str(tmp_path / "files")
+    first = [own("console", "/etc/motd", "one"), own("syslog", "/a b%/c", "two")]
+    assert config_files.remounted(first, base) == {"console", "syslog"}
+    assert config_files.write(first, base) == ({"console", "syslog"}, [])
+    mount = next(iter(config_files.mounts("syslog", base)))
+    assert (mount.target, mount.read_only) == ("/a b%/c", True)
+    assert Path(mount.source).read_text() == "two"
+    assert Path(mount.source).stat().st_mode & 0o777 == 0o640
+    inode = Path(mount.source).stat().st_ino
+    again = [own("console", "/etc/motd", "one"), own("syslog", "/a b%/c", "3")]
+    assert config_files.remounted(again, base) == set()
+    assert config_files.write(again, base) == (set(), [])
+    assert Path(mount.source).read_text() == "3"
+    assert Path(mount.source).stat().st_ino == inode
+    assert config_files.write([], base) == ({"console", "syslog"}, [])
+    assert list(config_files.mounts("syslog", base)) == []
+
+
+def test_files_of_the_machine(tmp_path: Path) -> None:
+    path = tmp_path / "a/b/c"
+    config_files.write_below(str(path), own("", str(path), "one"))
+    assert path.read_text() == "one"
+    assert path.stat().st_mode & 0o777 == 0o640
+    before = path.stat().st_ino
+    config_files.write_below(str(path), own("", str(path), "one"))
+    assert path.stat().st_ino == before
+    config_files.write_below(str(path), own("", str(path), "two"))
+    assert path.read_text() == "two"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to("elsewhere")
+    target = str(tmp_path / "link/file")
+    assert config_files.write([own("", target, "x")], str(tmp_path / "files"))[1] == [
+        f"write_files: {target}: Not a directory"
+    ]
+    (tmp_path / "a/b/trap").symlink_to("c")
+    trap = tmp_path / "a/b/trap"
+    config_files.write_below(str(trap), own("", str(trap), "three"))
+    assert not trap.is_symlink()
+    assert path.read_text() == "two"
+    assert sorted(os.listdir(tmp_path / "a/b")) == ["c", "trap"]
+
+
+def test_scripts(tmp_path: Path) -> None:
+    import subprocess
+
+    text = commands.script(commands.BOOTCMD, ["cd /", "pwd; false", ["echo", "it's", "a b"], "if"])
+    path = tmp_path / "script"
+    path.write_text(text.replace("if\n", "exit_code=7\n"))
+    done = subprocess.run(["sh", path], capture_output=True, text=True, check=False)
+    assert done.stdout == "/\nit's a b\n"
+    assert done.stderr == "command 2 ended with status 1\n"
+    assert done.returncode == 1
+    assert commands.script(commands.RUNCMD, []) == commands.script(commands.RUNCMD, None) == ""
+    assert "docker.sock" in commands.script(commands.RUNCMD, ["true"])
+
+
+def test_when_commands_run(tmp_path: Path) -> None:
+    path = str(tmp_path / "config/ran.json")
+    for when in ("boot", "instance", "once"):
+        assert commands.has_run(when, "i-1", path) == ""
+    commands.note_run("i-1", path)
+    assert commands.has_run("boot", "i-1", path) == ""
+    assert commands.has_run("instance", "i-1", path) == "has run on this instance"
+    assert commands.has_run("instance", "i-2", path) == ""
+    assert commands.has_run("once", "i-2", path) == "has run once"
+
+
+@pytest.mark.parametrize("name", ["vm.swappiness", "vm/swappiness"])
+def test_settings_of_the_kernel_come_and_go(tmp_path: Path, name: str) -> None:
+    (tmp_path / "vm").mkdir()
+    setting, before = tmp_path / "vm/swappiness", str(tmp_path / "before")
+    setting.write_text("60\n")
+    root = str(tmp_path)
+    assert kernel_settings.apply_sysctls({name: "10"}, root, before) == {}
+    assert setting.read_text().split() == ["10"]
+    assert kernel_settings.apply_sysctls({name: "20"}, root, before) == {}
+    problems = kernel_settings.apply_sysctls({name: "20", "no.such": "1"}, root, before)
+    assert problems == {"no.such": "No such file or directory"}
+    setting.write_text("20\n")
+    assert kernel_settings.apply_sysctls({}, root, before) == {}
+    assert setting.read_text().split()[0] == "60"
+    assert kernel_settings.file_of("net/ipv4/conf/eth0.1/x") == "net/ipv4/conf/eth0.1/x"
