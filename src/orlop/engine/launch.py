@@ -74,10 +74,13 @@ def mount_root(layout: Layout, image: Image, config: ContainerConfig, userns_fd:
     Raises:
         OrlopError: with the kernel's reason.
     """
+    owner = config.uid_map[0] if config.uid_map else 0
     if config.uid_map:
-        rootfs.mount_rootfs(layout, image.lower, userns_fd=userns_fd, owner=config.uid_map[0])
-        return
-    rootfs.mount_rootfs(layout, image.lower)
+        rootfs.mount_rootfs(layout, image.lower, userns_fd=userns_fd, owner=owner)
+    else:
+        rootfs.mount_rootfs(layout, image.lower)
+    if config.manage_etc:
+        rootfs.make_stubs(layout.rootfs, owner)
 
 
 def gather_facts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -19,6 +20,11 @@ log = logging.getLogger(__name__)
 
 MAX_OPTIONS_BYTES = 4000
 """What mount(2) takes is a page; an image of a hundred layers needs more."""
+
+
+STUB_FILES = (".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf")
+"""What a root has that the image need not have: by the first, programs know that they are in a
+container; the others are mounted over. Empty ones are in no layer, see `store.tree_worker`."""
 
 
 def plan_overlay_options(lower: Sequence[Path], upper: Path, work: Path) -> str:
@@ -86,6 +92,27 @@ def mount_rootfs(
         mount_overlay(layout.rootfs, lower, layout.upper, layout.work)
     except OSError as error:
         raise Internal(f"cannot mount the root file system: {error}") from error
+
+
+def make_stubs(root: Path, owner: int) -> None:
+    """Make those of `STUB_FILES` in the mounted *root* that are not there and can be; never raises.
+
+    Links in it are not followed.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    for path in STUB_FILES:
+        place, _, name = path.rpartition("/")
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            directory = os.open(root, flags)
+            stack.callback(os.close, directory)
+            if place:
+                directory = os.open(place, flags, dir_fd=directory)
+                stack.callback(os.close, directory)
+            new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            stub = os.open(name, new, 0o644 if place else 0o755, dir_fd=directory)
+            stack.callback(os.close, stub)
+            if owner:
+                os.fchown(stub, owner, owner)
 
 
 def _shift(layout: Layout, lower: Sequence[Path], userns_fd: int) -> list[Path]:

@@ -7,6 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from orlop.engine import rootfs
 from orlop.engine.build.roots import mounted_layers
 from orlop.engine.build.trees import DirectoryTree, EmptyTree
 from orlop.engine.store import container_tree
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from orlop.engine.container import Container
     from orlop.wire.tar import Header
 
-ETC_FILES = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
-"""Mounted into every container; where the image has none, the runtime makes an empty file."""
+STUBS = tuple(f"/{name}" for name in rootfs.STUB_FILES)
 
 OPAQUE_XATTR = "trusted.overlay.opaque"
 
@@ -41,7 +41,7 @@ async def commit_upper(
     async with mounted_layers(build.store, state.layers, build.directory) as root:
         upper = os.open(container.layout.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            remove_mount_points(upper, root, (*targets, *ETC_FILES))
+            remove_mount_points(upper, root, (*targets, *STUBS))
         finally:
             os.close(upper)
     async with container_tree.diff(container) as descriptor:

@@ -52,7 +52,9 @@ _KINDS = {
 }
 MODIFIED, ADDED, DELETED = 0, 1, 2
 
-STUBS = frozenset({"dev", "proc", "sys", "etc/hostname", "etc/hosts", "etc/resolv.conf"})
+STUBS = frozenset(
+    {"dev", "proc", "sys", "etc/hostname", "etc/hosts", "etc/resolv.conf", ".dockerenv"}
+)
 """What a start makes in the root so that something can be mounted there: no work of the container's
 as long as it is empty."""
 
