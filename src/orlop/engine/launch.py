@@ -8,6 +8,7 @@ import os
 import resource
 import stat
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orlop.engine import capabilities, disk, joining, rootfs, seccomp, spec, users
@@ -17,7 +18,6 @@ from orlop.wire.compose_model import MountKind, Seccomp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from orlop.engine.config import ContainerConfig, Resources
     from orlop.engine.host import Host
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 MAX_HOST_DEVICES = 512
 """Nodes a privileged container gets: more than machines have, and no reason to hang if not."""
+
+OTHER_INITS = tuple(
+    map(Path, ("/usr/bin/docker-init", "/usr/bin/tini-static", "/usr/libexec/podman/catatonit"))
+)
+"""What other distributions have for `--init`: static, and called the same way."""
 
 _NOT_FOR_CONTAINERS = frozenset({"pts", "shm", "mqueue", "fd", "hugepages", "console", "ptmx"})
 
@@ -161,9 +166,10 @@ def _init_program(host: Host, config: ContainerConfig) -> Path | None:
     if not config.init:
         return None
     program = host.settings.init_program
-    if not program.exists():
+    found = next((path for path in (program, *OTHER_INITS) if path.exists()), None)
+    if found is None:
         raise InvalidArgument(f"init binary {program} not found: start without --init")
-    return program
+    return found
 
 
 async def make_bind_sources(config: ContainerConfig) -> None:
