@@ -245,7 +245,7 @@ class Container:
         await self._owner.ask(operation)
 
     def replace_config(self, config: ContainerConfig) -> None:
-        """Store another configuration; for an operation of the owner's."""
+        """See `Core.replace_config`; for an operation of the owner's."""
         self.core.replace_config(config)
 
     async def flush(self) -> None:

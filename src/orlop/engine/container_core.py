@@ -135,17 +135,22 @@ class Core:
             raise Internal(f"{what}: {reason}") from None
 
     def replace_config(self, config: ContainerConfig) -> None:
-        """Store another configuration."""
-        self.record.config = config
-        self._store(self.host.records.save)
+        """Store another configuration.
+
+        Raises:
+            ResourceExhausted: the disk does not take it; the one before stays.
+        """
+        before, self.record.config = self.config, config
+        try:
+            self.host.records.save(self.record)
+        except OSError as error:
+            self.record.config = before
+            raise ResourceExhausted(f"cannot store container {self.name}: {error}") from error
 
     def save_state(self) -> None:
         """Store what has changed of the record besides its configuration."""
-        self._store(self.host.records.save_state)
-
-    def _store(self, save: Callable[[Record], None]) -> None:
         try:
-            save(self.record)
+            self.host.records.save_state(self.record)
         except OSError as error:
             # The container goes on; only a crash of the engine now would lose this change.
             self.host.warn(f"cannot store the state of container {self.name}: {error}, ignoring")

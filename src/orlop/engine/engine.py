@@ -408,8 +408,15 @@ class Engine:
             if self._id_by_name.get(new) == container.record.id:
                 del self._id_by_name[new]
             raise
+        try:
+            await container.flush()
+        except OrlopError:
+            # Whoever asked is told that it has its old name: so it has, here and on disk.
+            with contextlib.suppress(OrlopError):
+                await container.rename(old)
+                self._id_by_name.pop(new, None)
+            raise
         self._id_by_name.pop(old, None)
-        await container.flush()
 
     async def exec_run(
         self, ref: str, argv: Sequence[str], *, timeout_s: float = 30.0

@@ -138,11 +138,15 @@ class DurableRecords:
             self._changed(directory / record_file.FILE_NAME, directory, self.root)
 
     def save(self, record: Record) -> None:
-        """Store what is known, configuration and state."""
+        """Store what is known, configuration and state.
+
+        Raises:
+            OSError: no space, or the directory is gone; the configuration is the one before.
+        """
         directory = self.root / record.id
+        self.save_state(record)
         record_file.write(record, directory)
         self._changed(directory / record_file.FILE_NAME, directory)
-        self.save_state(record)
 
     def save_state(self, record: Record) -> None:
         """Store the changing part."""

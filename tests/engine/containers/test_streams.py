@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import socket
 import threading
 import time
@@ -16,7 +18,7 @@ from orlop.wire.stdcopy import Decoder, Stream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.engine.containers.engine_host import EngineProcess
+    from tests.engine.containers.engine_host import EngineProcess, UserEngine
 
 pytestmark = [pytest.mark.root, pytest.mark.engine]
 
@@ -194,17 +196,43 @@ def test_client_that_does_not_read_holds_back_nobody_for_long(engine: EngineProc
     client.socket.close()  # … until the limit, not until here.
 
 
-def test_connections_above_the_limit_are_refused(engine: EngineProcess) -> None:
+def test_idle_connections_make_room_for_new_ones(user_engine: UserEngine) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     clients = []
-    for _ in range(520):
+    for _ in range(1100):
         client = socket.socket(socket.AF_UNIX)
-        client.connect(os.fspath(engine.socket_path))
+        client.connect(os.fspath(user_engine.socket_path))
         client.settimeout(TIMEOUT_S)
+        client.sendall(b"GET /_ping HTTP/1.1\r\nHo")  # never a whole request
         clients.append(client)
-    assert clients[-1].recv(100).startswith(b"HTTP/1.1 503")
+    assert user_engine.answers()
+    with contextlib.suppress(ConnectionResetError):
+        assert clients[0].recv(100) == b""
+    clients[-1].sendall(b"st: x\r\n\r\n")
+    assert clients[-1].recv(100).startswith(b"HTTP/1.1 200")
     for client in clients:
         client.close()
-    engine.wait_until(engine.answers)
+
+
+def test_waiting_requests_above_the_limit_are_refused(user_engine: UserEngine) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    user_engine.create("box", ["true"])
+    clients = []
+    for _ in range(1024):
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(os.fspath(user_engine.socket_path))
+        client.settimeout(TIMEOUT_S)
+        client.sendall(b"POST /containers/box/wait?condition=next-exit HTTP/1.1\r\nHost: x\r\n\r\n")
+        clients.append(client)
+    assert clients[-1].recv(100).startswith(b"HTTP/1.1 200")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(os.fspath(user_engine.socket_path))
+        assert client.recv(100).startswith(b"HTTP/1.1 503")
+    for client in clients:
+        client.close()
+    user_engine.wait_until(user_engine.answers)
 
 
 def test_garbage_is_refused(engine: EngineProcess) -> None:

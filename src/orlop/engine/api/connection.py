@@ -190,6 +190,11 @@ class Connection(asyncio.Protocol):
 
     # The server and exchanges call these.
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no whole request that anybody works at."""
+        return not self._serving and self._raw is None
+
     async def run(self) -> None:
         """Answer requests until the client leaves or breaks the rules."""
         try:

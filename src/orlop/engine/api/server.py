@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
+import resource
 import socket
 import stat
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ from orlop.engine.api.connection import Connection
 from orlop.engine.api.errors import status_of
 from orlop.engine.api.exchange import Exchange
 from orlop.engine.api.hangup import HangupWatch
+from orlop.lib.accepting import Acceptor
 from orlop.lib.errors import OrlopError
 from orlop.wire.http import BadRequest
 
@@ -26,8 +29,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 512
+MAX_CONNECTIONS = 1024
+"""Of clients; one more makes the one go that has been without a request for longest."""
+
 BACKLOG = 256
+SHORTAGES = {
+    errno.EMFILE: "the engine has no file descriptors left",
+    errno.ENFILE: "the machine has no file descriptors left",
+    errno.ENOMEM: "the machine has no memory left",
+    errno.EAGAIN: "the machine has no processes left",
+    errno.ENOSPC: "a disk of the engine is full",
+    errno.EDQUOT: "a disk of the engine is full",
+}
+"""Of which the machine has too little for a request, and no fault of the engine's."""
+
 API_VERSION = "1.47"
 MIN_API_VERSION = "1.24"
 
@@ -39,9 +54,12 @@ class ApiServer:
         self.path = path
         self._router = router
         self._tasks = tasks
-        self._connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
+        self._connections: dict[Connection, None] = {}
+        # Half of the descriptors are for everything else.
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most = min(MAX_CONNECTIONS, descriptors // 2)
         self._socket: socket.socket | None = None
+        self._acceptor: Acceptor | None = None
         self._hangups = HangupWatch()
         self._headers = (
             ("Api-Version", API_VERSION),
@@ -58,9 +76,9 @@ class ApiServer:
         """
         listening = _inherit(inherited_fd) if inherited_fd >= 0 else None
         self._socket = listening or _listen(self.path, mode)
-        self._server = await asyncio.get_running_loop().create_unix_server(
-            self._make_connection, sock=self._socket, backlog=BACKLOG
-        )
+        # And not asyncio's server: without descriptors that one tries, and logs, hundreds of times.
+        self._acceptor = Acceptor(self._socket, self._take)
+        self._acceptor.start()
 
     def inheritable(self) -> int:
         """The listening descriptor, made to outlive `execve`."""
@@ -71,8 +89,11 @@ class ApiServer:
 
     async def close(self) -> None:
         """Stop listening and cut all connections."""
-        if self._server is not None:
-            self._server.close()
+        if self._acceptor is not None and self._socket is not None:
+            self._acceptor.close()
+            self._socket.close()
+            with contextlib.suppress(OSError):
+                self.path.unlink()
         for connection in tuple(self._connections):
             if connection.task is not None:
                 connection.task.cancel()
@@ -85,18 +106,25 @@ class ApiServer:
         """Serve *connection*, a stream that somebody else has accepted."""
         await asyncio.get_running_loop().connect_accepted_socket(self._make_connection, connection)
 
+    def _take(self, connection: socket.socket) -> None:
+        self._tasks.start(self.accept(connection), "api connection")
+
     def _make_connection(self) -> Connection:
         return Connection(self._answer, self._opened, self._closed, self._headers, self._hangups)
 
     def _opened(self, connection: Connection) -> bool:
-        if len(self._connections) >= MAX_CONNECTIONS:
-            return False
-        self._connections.add(connection)
+        if len(self._connections) >= self._most:
+            idle = next((other for other in self._connections if other.is_idle), None)
+            if idle is None:
+                return False
+            del self._connections[idle]
+            idle.abort()
+        self._connections[connection] = None
         connection.task = self._tasks.start(connection.run(), "api connection")
         return True
 
     def _closed(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
 
     async def _answer(self, connection: Connection, head: RequestHead) -> None:
         exchange: Exchange | None = None
@@ -110,6 +138,11 @@ class ApiServer:
         except BadRequest:
             raise  # the connection answers, if it can
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in SHORTAGES:
+                text = f"{SHORTAGES[error.errno]}: {error}"
+                log.warning("%s %s: %s", head.method, head.target[:200], text)
+                await _fail(connection, head, exchange, 503, text)
+                return
             log.exception("%s %s failed", head.method, head.target[:200])
             await _fail(connection, head, exchange, 500, f"internal error: {error!r}")
 

@@ -35,10 +35,14 @@ async def connect(networks: Networks, container: Container, wanted: EndpointConf
         named = replace(wanted, network=network.name)
         endpoints = (*joining.wanted_endpoints(config), named)
         changed = _with_endpoints(config, endpoints)
+        container.replace_config(changed)
         if container.record.state.is_up:
             sandboxes = networks.sandboxes
-            await sandboxes.connect(container.record, container.layout, named, endpoints)
-        container.replace_config(changed)
+            try:
+                await sandboxes.connect(container.record, container.layout, named, endpoints)
+            except BaseException:
+                container.replace_config(config)
+                raise
 
     await container.perform(operation)
 
@@ -63,10 +67,10 @@ async def disconnect(networks: Networks, container: Container, ref: str) -> None
                 f"container {container.record.id} is not connected to network {network.name}"
             )
         endpoints = tuple(e for e in joining.wanted_endpoints(config) if e is not found)
+        container.replace_config(_with_endpoints(config, endpoints))
         if container.record.state.is_up:
             sandboxes = networks.sandboxes
             await sandboxes.disconnect(container.record, container.layout, network, endpoints)
-        container.replace_config(_with_endpoints(config, endpoints))
 
     await container.perform(operation)
 

@@ -14,6 +14,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
+from orlop.lib.accepting import Acceptor
 from orlop.lib.errors import InvalidArgument
 from orlop.wire import dns
 
@@ -60,22 +61,23 @@ class NameServer:
         self._resolver = resolver
         self._host_tasks = tasks
         self._tasks: set[asyncio.Task[None]] = set()
+        self._acceptor = Acceptor(tcp, self._take)
         self._forwarded = 0
         self._connections = 0
 
     def start(self) -> None:
         """Begin to answer."""
-        loop = asyncio.get_running_loop()
-        for sock, handler in ((self._udp, self._datagrams), (self._tcp, self._accept)):
+        for sock in (self._udp, self._tcp):
             sock.setblocking(False)
-            loop.add_reader(sock.fileno(), handler)
+        asyncio.get_running_loop().add_reader(self._udp.fileno(), self._datagrams)
+        self._acceptor.start()
 
     def close(self) -> None:
         """Stop; whoever waits gets no answer."""
-        loop = asyncio.get_running_loop()
-        for sock in (self._udp, self._tcp):
-            loop.remove_reader(sock.fileno())
-            sock.close()
+        asyncio.get_running_loop().remove_reader(self._udp.fileno())
+        self._acceptor.close()
+        self._udp.close()
+        self._tcp.close()
         for task in self._tasks:
             task.cancel()
 
@@ -124,19 +126,14 @@ class NameServer:
             self._forwarded -= 1
         reply(answer or dns.encode_failure(query, dns.Code.SERVER_FAILURE))
 
-    def _accept(self) -> None:
-        try:
-            client, _peer = self._tcp.accept()
-        except OSError:
-            return
+    def _take(self, client: socket.socket) -> None:
         if self._connections >= MAX_CONNECTIONS:
             client.close()
             return
-        client.setblocking(False)
+        self._connections += 1
         self._spawn(self._serve(client))
 
     async def _serve(self, client: socket.socket) -> None:
-        self._connections += 1
         try:
             with client, contextlib.suppress(OSError, TimeoutError, EOFError, InvalidArgument):
                 while True:

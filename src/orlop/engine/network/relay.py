@@ -13,6 +13,8 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
+from orlop.lib.accepting import Acceptor
+
 if TYPE_CHECKING:
     from orlop.engine.network.model import PublishedPort
     from orlop.engine.tasks import TaskSet
@@ -30,7 +32,6 @@ MAX_FLOWS = 128
 
 BUFFER_BYTES = 64 << 10
 CONNECT_TIMEOUT_S = 10.0
-ACCEPTED_PER_TURN = 16
 DATAGRAMS_PER_TURN = 32
 
 
@@ -46,17 +47,22 @@ class Relay:
         self._tasks = tasks
         self._connections: set[asyncio.Task[None]] = set()
         self._flows: dict[Peer, socket.socket] = {}
-        self._is_udp = port.protocol == "udp"
+        self._acceptor = None if port.protocol == "udp" else Acceptor(held, self._take)
 
     def start(self) -> None:
         """Begin to listen."""
-        handler = self._datagrams if self._is_udp else self._accept
-        asyncio.get_running_loop().add_reader(self._held.fileno(), handler)
+        if self._acceptor is not None:
+            self._acceptor.start()
+        else:
+            asyncio.get_running_loop().add_reader(self._held.fileno(), self._datagrams)
 
     def close(self) -> None:
         """Stop, before the held socket is closed; connections in progress are cut."""
         loop = asyncio.get_running_loop()
-        loop.remove_reader(self._held.fileno())
+        if self._acceptor is not None:
+            self._acceptor.close()
+        else:
+            loop.remove_reader(self._held.fileno())
         for task in self._connections:
             task.cancel()
         for flow in self._flows.values():
@@ -64,30 +70,27 @@ class Relay:
             flow.close()
         self._flows.clear()
 
-    def _accept(self) -> None:
-        for _ in range(ACCEPTED_PER_TURN):
-            try:
-                client, _address = self._held.accept()
-            except OSError:
-                return
-            if len(self._connections) >= MAX_CONNECTIONS:
-                client.close()
-                continue
-            client.setblocking(False)
-            task = self._tasks.start(self._serve(client), "relay of a published port")
-            self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
+    def _take(self, client: socket.socket) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            client.close()
+            return
+        task = self._tasks.start(self._serve(client), "relay of a published port")
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
 
     async def _serve(self, client: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        with client, socket.socket(self._family, socket.SOCK_STREAM) as upstream:
+        with (
+            client,
+            contextlib.suppress(OSError, TimeoutError, ExceptionGroup),
+            socket.socket(self._family, socket.SOCK_STREAM) as upstream,
+        ):
             upstream.setblocking(False)
-            with contextlib.suppress(OSError, TimeoutError, ExceptionGroup):
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await loop.sock_connect(upstream, self._target)
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(_pump(client, upstream))
-                    both.create_task(_pump(upstream, client))
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await loop.sock_connect(upstream, self._target)
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_pump(client, upstream))
+                both.create_task(_pump(upstream, client))
 
     def _datagrams(self) -> None:
         for _ in range(DATAGRAMS_PER_TURN):
@@ -105,7 +108,10 @@ class Relay:
         if flow is None:
             if len(self._flows) >= MAX_FLOWS:
                 self._end_flow(next(iter(self._flows)))
-            flow = socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            try:
+                flow = socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            except OSError:
+                return None
             try:
                 flow.setblocking(False)
                 flow.connect(self._target)
