@@ -222,11 +222,7 @@ class Engine:
 
     def abandon_reexec(self, handover: Mapping[str, Json]) -> None:
         """`execve` failed: descriptors must not leak into what is started next."""
-        named, sockets = recovery.handover_descriptors(handover)
-        for descriptor in [
-            *sockets.values(),
-            *(fd for fds in named.values() for fd in fds.values()),
-        ]:
+        for descriptor in recovery.all_descriptors(handover):
             with contextlib.suppress(OSError):
                 os.set_inheritable(descriptor, False)
 
@@ -491,10 +487,7 @@ class Engine:
 
     def _read_handover(self, handover: Mapping[str, Json]) -> dict[str, dict[str, int]]:
         named, sockets = recovery.handover_descriptors(handover)
-        for descriptor in [
-            *sockets.values(),
-            *(fd for fds in named.values() for fd in fds.values()),
-        ]:
+        for descriptor in recovery.all_descriptors(handover):
             try:
                 os.set_inheritable(descriptor, False)
                 os.set_blocking(descriptor, False)

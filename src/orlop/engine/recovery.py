@@ -125,3 +125,9 @@ def handover_descriptors(
         if isinstance(fds, dict)
     }
     return named, {path: fd for path, fd in sockets.items() if isinstance(fd, int)}
+
+
+def all_descriptors(handover: Mapping[str, Json]) -> list[int]:
+    """The same, without what each is."""
+    named, sockets = handover_descriptors(handover)
+    return [*sockets.values(), *(fd for fds in named.values() for fd in fds.values())]
