@@ -11,7 +11,7 @@ from orlop.wire.config.document import check_document
 from orlop.wire.config.files import MAX_FILE_BYTES
 from orlop.wire.located_yaml import parse_yaml
 
-BOMB = base64.b64encode(gzip.compress(bytes(64 << 20))).decode()
+BOMB = base64.b64encode(gzip.compress(bytes(64 << 20), mtime=0)).decode()
 
 
 def check(text: str) -> dict[str, Any]:
