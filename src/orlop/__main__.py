@@ -26,6 +26,7 @@ WORKERS = {
     "config": "orlop.system.config_worker",
     "copy": "orlop.engine.copy_worker",
     "registry": "orlop.engine.registry.worker",
+    "seed": "orlop.system.seed_worker",
     "store": "orlop.engine.store.worker",
     "archive": "orlop.engine.archive_worker",
     "tls": "orlop.engine.tls_worker",

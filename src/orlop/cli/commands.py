@@ -97,6 +97,12 @@ def _config() -> Command:
     return config
 
 
+def _cloud() -> Command:
+    from orlop.cli import cloud
+
+    return cloud
+
+
 def _poweroff() -> Command:
     from orlop.cli import poweroff
 
@@ -145,6 +151,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "boot": (_boot, "when each stage of the boot was reached"),
     "dmesg": (_dmesg, "the kernel's messages"),
     "config": (_config, "the machine's configuration"),
+    "cloud": (_cloud, "the data source that has configured the machine"),
     "poweroff": (_poweroff, "stop everything and switch off"),
     "reboot": (_reboot, "stop everything and start again"),
     "halt": (_halt, "stop everything and stay"),

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 SYS_BLOCK = "/sys/class/block"
 
 # Memory, floppies and optical media hold no state; a loop device is somebody's file.
-SKIPPED = ("loop", "ram", "zram", "fd", "sr", "nbd", "mtdblock")
+SKIPPED = ("loop", "ram", "zram", "fd", "nbd", "mtdblock")
+OPTICAL = "sr"
 
 MAX_DEVICES = 256
 """A machine with more disks and partitions names its state with orlop.state."""
@@ -40,13 +41,14 @@ class Volume:
     superblock: Superblock
 
 
-def candidates(sys_block: str = SYS_BLOCK) -> list[str]:
-    """Names of the block devices that may hold a state, in a stable order."""
+def candidates(sys_block: str = SYS_BLOCK, *, optical: bool = False) -> list[str]:
+    """Names of the block devices that may hold a state, in a stable order; also *optical* ones."""
     try:
         names = sorted(os.listdir(sys_block), key=lambda name: (len(name), name))
     except OSError:
         return []
-    return [name for name in names if not name.startswith(SKIPPED)][:MAX_DEVICES]
+    skipped = SKIPPED if optical else (*SKIPPED, OPTICAL)
+    return [name for name in names if not name.startswith(skipped)][:MAX_DEVICES]
 
 
 def read_volume(device: str) -> Volume | None:

@@ -37,6 +37,7 @@ from orlop.system import (
     watchdog,
 )
 from orlop.system.boot_channel import PORT_NAME, find_port, uptime_s
+from orlop.system.cloud_control import CloudControl
 from orlop.system.conditions import Conditions
 from orlop.system.config_control import ConfigControl
 from orlop.system.machine import Machine, Phase, StageTime
@@ -81,6 +82,7 @@ class Boot:
             hostname=parameters.hostname or early.DEFAULT_HOSTNAME,
         )
         self.config = ConfigControl(self, first.command_line)
+        self.cloud = CloudControl(self, first.command_line)
         self.conditions = Conditions(
             first.command_line,
             frozenset(parameters.disabled_services),
@@ -145,9 +147,10 @@ class Boot:
         cold_plug = self.tasks.start(self._attempt("load drivers", self._cold_plug()), "cold-plug")
         _import_what_comes_next()
         await self._attempt("find the state partition", self._find_state(cold_plug))
+        all_disks = cold_plug.done()
         # The worker is a process of its own: meanwhile the engine starts here.
         reading = self.tasks.start(
-            self._attempt("read the configuration", self._read_configuration()), "configuration"
+            self._attempt("read the configuration", self._first_configuration()), "configuration"
         )
         if not await self._start_engine(None):
             return
@@ -156,10 +159,12 @@ class Boot:
         await self._attempt("prepare the user's engine", self._prepare_user_realm())
         await self._attempt("start the services", self._start_services())
         await cold_plug
+        if not all_disks:
+            await self._attempt("look for more disks", self.cloud.look_again())
         self._become_ready()
         self.tasks.start(self._look_after_sockets(), "sockets")
 
-    async def _attempt(self, what: str, step: Awaitable[None]) -> None:
+    async def _attempt(self, what: str, step: Awaitable[object]) -> None:
         """A stage may fail; the boot may not."""
         try:
             await step
@@ -210,6 +215,10 @@ class Boot:
         for warning in self.machine.state.warnings:
             self.machine.warn(warning)
         self.machine.stage("state")
+
+    async def _first_configuration(self) -> None:
+        await self._attempt("look for seed disks", self.cloud.look())
+        await self._read_configuration()
 
     async def _read_configuration(self) -> None:
         await self.config.start()
@@ -262,6 +271,7 @@ class Boot:
             service_files.make_syslog_links((0, 0) if syslog is None else definitions.owner(syslog))
         except OSError as error:
             self.machine.warn(f"cannot make the links to the system log: {error}")
+        self.cloud.prepare()
         self.services.watch()
         self.power.services = self.services
         if self._resumed is not None:

@@ -62,7 +62,15 @@ class ConfigControl:
         """What the worker has to read now."""
         if self._boot.machine.parameters.recovery:
             return []
-        return configuration.sources(self._root(), command_line=self._has_words)
+        return self._all_sources(self._root())
+
+    def _all_sources(self, root: str, *, with_own: bool = False) -> list[str]:
+        return configuration.sources(
+            root,
+            command_line=self._has_words,
+            cloud=self._boot.cloud.sources(root),
+            with_own=with_own,
+        )
 
     def _root(self) -> str:
         state = self._boot.machine.state
@@ -90,6 +98,7 @@ class ConfigControl:
         async with self._lock:
             await self._read()
             await self._keep_good()
+            self._boot.cloud.prepare()
             return await self._tell_services()
 
     async def _tell_services(self) -> list[str]:
@@ -130,9 +139,10 @@ class ConfigControl:
         definition = self._boot.services.definition(name)
         if not definition.config.value or definition.config.value == "none":
             return None
-        return service_files.service_configuration(
+        data = service_files.service_configuration(
             name, of, self._boot.consoles(), recovery=self._boot.machine.parameters.recovery
         )
+        return data | self._boot.cloud.settings(name)
 
     # What goes on from one boot, or one program of PID 1, to the next.
 
@@ -207,7 +217,7 @@ class ConfigControl:
             raise Unavailable("there is no configuration in recovery mode")
         if self._root() != "/var":
             raise Unavailable("the state partition can only be read")
-        return configuration.sources(command_line=self._has_words, with_own=True)
+        return self._all_sources("/var", with_own=True)
 
     async def _put_in_force(self, old: Texts, new: Texts, confirm_s: float) -> int:
         if self._timer is not None:
@@ -237,6 +247,7 @@ class ConfigControl:
     async def _act_on(self, new: Configuration) -> None:
         await self._use(new)
         await self._keep_good()
+        self._boot.cloud.prepare()
         await self._tell_services()
 
     async def confirm(self) -> int:

@@ -8,6 +8,9 @@ A short-lived process of PID 1: `worker config SOURCE...`, in rising order of pr
     secret:PATH     what is secret of it
     good:PATH       the document before it, as it was when it last was whole
     cmdline:PATH    the kernel command line
+    inline:PATH     the same, for the document in `orlop.config.inline`
+    cloud:PATH      the answer of a data source; the first of several counts
+    cached:PATH     one of an earlier boot
 
 It reads all files first, as root, up to a limit; then gives up its user, groups, capabilities,
 network and most of its limits for good; only then does it look at the bytes. The answer is one JSON
@@ -29,7 +32,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import OrlopError
+from orlop.lib.small_file import read_regular
+from orlop.system.machine_id import machine_id
 from orlop.system.parameters import PARAMETERS, PREFIX, configuration_words
+from orlop.wire.cloud import documents
+from orlop.wire.cloud.answer import MAX_ANSWER_BYTES
+from orlop.wire.cloud.candidates import wanted_names
 from orlop.wire.config.change import Operation, plan, validate
 from orlop.wire.config.evaluate import Evaluation, Source
 from orlop.wire.config.words import kernel_document
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from orlop.wire.compose_model import Json
+    from orlop.wire.config.change import Sum
     from orlop.wire.config.evaluate import Content
 
 NOBODY = 65534
@@ -48,6 +57,7 @@ CPU_S = 50
 SOURCE_CPU_S = 12.0
 """For one source: 1 MiB of YAML takes ten seconds in an emulator."""
 MAX_SOURCES = 256
+FIRMWARE = "/sys/firmware/"
 MAX_OPERATION_BYTES = 8 << 20
 
 CHANGE = "change:"
@@ -63,21 +73,22 @@ def main(argv: list[str]) -> int:
         with open(argv.pop(0).removeprefix(CHANGE), "rb") as stream:
             operation = stream.read(MAX_OPERATION_BYTES)
     sources = read_sources(argv[:MAX_SOURCES])
+    evaluate = partial(evaluate_all, machine=machine_id())
     drop_privileges()
-    found = evaluate_bounded(sources).answer() if not operation else change(sources, operation)
+    found = change(sources, operation, evaluate) if operation else evaluate(sources).answer()
     answer = json.dumps(found).encode()
     while answer:
         answer = answer[os.write(1, answer) :]
     return 0
 
 
-def change(sources: Sequence[Source], operation: bytes) -> dict[str, Json]:
+def change(sources: Sequence[Source], operation: bytes, evaluate: Sum) -> dict[str, Json]:
     """The outcome of *operation*, or why it cannot be."""
     try:
         asked = Operation(**json.loads(operation))
         if asked.verb == "validate":
             return validate(asked)
-        return plan(sources, asked, evaluate_bounded)
+        return plan(sources, asked, evaluate)
     except OrlopError as error:
         return {"error": error.message, "hint": error.hint, "kind": type(error).__name__}
 
@@ -87,7 +98,7 @@ def read_sources(words: Sequence[str]) -> list[Source]:
     found: list[Source] = []
     for word in words:
         kind, _, path = word.partition(":")
-        content = _read(path)
+        content = _read_answer(path) if kind in _ANSWERS else _read(path)
         if kind != "good":
             found.append(Source(kind, path, content))
         elif found and isinstance(content, bytes):
@@ -101,6 +112,17 @@ def _read(path: str) -> Content:
     try:
         with open(path, "rb") as stream:
             return stream.read(MAX_LENGTH + 1)
+    except OSError as error:
+        return error
+
+
+_ANSWERS = (documents.ANSWER, documents.CACHED)
+
+
+def _read_answer(path: str) -> Content:
+    """As `_read`; the directory is that of a service, which may have put a link there."""
+    try:
+        return read_regular(path, MAX_ANSWER_BYTES + 1)
     except OSError as error:
         return error
 
@@ -123,6 +145,25 @@ def drop_privileges() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (value, value))
+
+
+def evaluate_all(sources: Sequence[Source], machine: str) -> Evaluation:
+    """The sum of *sources*, those of the cloud, if there are any, in their places."""
+    own = [source for source in sources if source.kind not in documents.KINDS]
+    found = evaluate_bounded(own)
+    if len(own) == len(sources):
+        return found
+    foreign = [source for source in sources if source.kind in documents.KINDS]
+    cloud = documents.documents(foreign, machine, wanted_names(found.config)[0])
+    # Only the firmware's document is stronger than what the kernel is given.
+    end = next((n for n, s in enumerate(own) if s.path.startswith(FIRMWARE)), len(own))
+    found = evaluate_bounded([*cloud.below, *own[:end], *cloud.inline, *own[end:], *cloud.above])
+    found.problems += cloud.problems
+    found.notices += cloud.notices
+    # What was not read from a file is not copied: an answer is kept as a whole.
+    found.good = {path: text for path, text in found.good.items() if path.startswith("/")}
+    found.cloud = cloud.report
+    return found
 
 
 def evaluate_bounded(sources: Sequence[Source]) -> Evaluation:

@@ -18,7 +18,7 @@ from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
 from orlop.wire.compose import parse_service
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from orlop.lib.children import Children
     from orlop.wire.compose_model import Json, ServiceDefinition
@@ -28,9 +28,6 @@ BASE = "/var/lib/orlop"
 OWN = "config.yml"
 OWN_SECRET = "config/current/secrets.yml"
 """The document that `orlop config` writes, below `BASE`; `config_store` says how."""
-
-DATA_SOURCES = "/run/orlop/cloud"
-"""Where documents are put that were found on a disk, in a network or in the firmware."""
 
 FIRMWARE_FILE = "/sys/firmware/qemu_fw_cfg/by_name/opt/org.orlop/config/raw"
 
@@ -55,9 +52,10 @@ class Configuration:
     """Sources that are whole and not as their copies are, with their content."""
     secrets: tuple[tuple[str, ...], ...] = ()
     """What nobody is shown: patterns of `wire.config.secrets`."""
-
     at_boot: tuple[str, ...] = ()
     """Keys whose change takes effect at the next boot."""
+    cloud: Mapping[str, Json] = field(default_factory=dict)
+    """What a data source said, for people; see docs/system-api.md."""
 
     def get(self, key: str) -> Json:
         """The value at the dotted *key*, None when it is not set."""
@@ -88,13 +86,14 @@ def sources(
     root: str = "/var",
     firmware_file: str = FIRMWARE_FILE,
     *,
-    data_sources: str = DATA_SOURCES,
     command_line: bool = False,
+    cloud: Sequence[str] = (),
     with_own: bool = False,
 ) -> list[str]:
     """What the worker has to read, in rising order of precedence; *root* is the state's.
 
-    *with_own*: the machine's own document, even if there is none.
+    *cloud* are the answers of data sources. *with_own*: the machine's own document, even if there
+    is none.
     """
     base = f"{root}/lib/orlop"
     endings = (".yml", ".yaml")
@@ -107,11 +106,9 @@ def sources(
             found.append(f"secret:{base}/{OWN_SECRET}")
     if command_line:
         found.append("cmdline:/proc/cmdline")
-    for path in _files(data_sources, endings):
-        found += _with_copy(path, base)
     if os.path.exists(firmware_file):
         found += _with_copy(firmware_file, base)
-    return found
+    return [*found, *cloud]
 
 
 def _with_copy(path: str, base: str, kind: str = "config") -> list[str]:
@@ -208,6 +205,7 @@ def parse_answer(answer: Mapping[str, Json]) -> Configuration:
         {path: str(text) for path, text in as_map(answer.get("good")).items()},
         tuple(tuple(map(str, as_list(path))) for path in as_list(answer.get("secrets"))),
         tuple(map(str, as_list(answer.get("at_boot")))),
+        as_map(answer.get("cloud")),
     )
 
 
@@ -231,28 +229,43 @@ async def ask_change(
 async def _ask_worker(
     children: Children, names: list[str], operation: bytes = b""
 ) -> Mapping[str, Json]:
-    output = os.memfd_create("config", os.MFD_CLOEXEC)
-    fds = {1: output}
+    fds: dict[int, int] = {}
     try:
         if operation:
             fds[0] = os.memfd_create("operation", os.MFD_CLOEXEC)
             os.pwrite(fds[0], operation, 0)
             names = ["change:/proc/self/fd/0", *names]
-        child = await children.spawn_patiently(program("worker", "config", *names), fds=fds)
+        return as_map(json.loads(await ask(children, ["config", *names], WORKER_TIMEOUT_S, fds)))
+    finally:
+        for descriptor in fds.values():
+            os.close(descriptor)
+
+
+async def ask(
+    children: Children, words: list[str], timeout_s: float, fds: Mapping[int, int] | None = None
+) -> bytes:
+    """What the worker that *words* start writes to stdout; *fds* are more of its descriptors.
+
+    Raises:
+        OrlopError, OSError, TimeoutError: it failed, or said too much.
+    """
+    output = os.memfd_create(words[0], os.MFD_CLOEXEC)
+    try:
+        command = program("worker", *words)
+        child = await children.spawn_patiently(command, fds={**(fds or {}), 1: output})
         try:
-            async with asyncio.timeout(WORKER_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 status = await child.wait()
         finally:
             child.send_signal(9)
         if not status.ok:
-            raise OrlopError(f"the configuration worker ended with status {status.code}")
+            raise OrlopError(f"the {words[0]} worker ended with status {status.code}")
         size_bytes = os.fstat(output).st_size
         if size_bytes > MAX_ANSWER_BYTES:
-            raise OrlopError(f"the configuration worker's answer has {size_bytes} bytes")
-        return as_map(json.loads(os.pread(output, size_bytes, 0)))
+            raise OrlopError(f"the {words[0]} worker's answer has {size_bytes} bytes")
+        return os.pread(output, size_bytes, 0)
     finally:
-        for descriptor in fds.values():
-            os.close(descriptor)
+        os.close(output)
 
 
 def as_map(value: object) -> dict[str, Json]:

@@ -40,8 +40,8 @@ def from_network(directory: str = DIRECTORY) -> str | None:
     return name if is_hostname(name) else None
 
 
-async def changes(directory: str = DIRECTORY) -> AsyncIterator[None]:
-    """One item for each time the file may have changed."""
+async def changes(directory: str = DIRECTORY, file: str = FILE) -> AsyncIterator[None]:
+    """One item for each time *file* in *directory* may have changed."""
     os.makedirs(directory, mode=0o755, exist_ok=True)
     loop = asyncio.get_running_loop()
     descriptor = inotify.open_inotify()
@@ -53,7 +53,7 @@ async def changes(directory: str = DIRECTORY) -> AsyncIterator[None]:
         while True:
             await happened.wait()
             happened.clear()
-            if any(name == FILE for _, _, name in inotify.read_events(descriptor)):
+            if any(name == file for _, _, name in inotify.read_events(descriptor)):
                 yield
     finally:
         loop.remove_reader(descriptor)

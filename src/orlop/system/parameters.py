@@ -95,6 +95,13 @@ def _hostname(text: str) -> str:
     return text
 
 
+def _checked_url(parameters: Parameters, text: str) -> Parameters:
+    """Data sources read it from the command line themselves."""
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("must be a URL, http:// or https://")
+    return parameters
+
+
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "debug",
@@ -116,6 +123,20 @@ PARAMETERS: tuple[Parameter, ...] = (
         "10",
         "How long to wait for the disk that `orlop.state` names. Without that key: not at all.",
         lambda p, text: replace(p, state_wait_s=_seconds(text, 0, 600)),
+    ),
+    Parameter(
+        "config.url",
+        "URL",
+        "none",
+        "A configuration that is fetched once there is a network; `cloud-config-url=` is the same.",
+        _checked_url,
+    ),
+    Parameter(
+        "config.inline",
+        "base64",
+        "none",
+        "A configuration, which may be compressed with gzip.",
+        lambda p, _: p,
     ),
     Parameter(
         "recovery",

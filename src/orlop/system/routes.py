@@ -27,6 +27,7 @@ def make_routes(boot: Boot) -> Sequence[Route]:
         Route("GET", "/orlop/status", handlers.status),
         Route("GET", "/orlop/boot", handlers.boot),
         *config_routes.make_routes(boot),
+        Route("GET", "/orlop/cloud", handlers.cloud),
         Route("GET", "/orlop/dmesg", handlers.dmesg),
         Route("GET", "/orlop/services", handlers.services),
         Route("GET", "/orlop/services/{name}", handlers.service),
@@ -52,6 +53,10 @@ class _Handlers:
 
     async def boot(self, exchange: Exchange) -> None:
         await exchange.respond_json(200, {"stages": status.stages(self._boot.machine)})
+
+    async def cloud(self, exchange: Exchange) -> None:
+        found = status.data_sources(self._boot.config.current, self._boot.cloud.asked)
+        await exchange.respond_json(200, found)
 
     async def dmesg(self, exchange: Exchange) -> None:
         await exchange.respond_json(200, {"messages": status.kernel_log()})

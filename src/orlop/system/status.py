@@ -14,6 +14,8 @@ from orlop.system.boot_channel import uptime_s
 from orlop.system.cgroups import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orlop.system.configuration import Configuration
     from orlop.system.machine import Machine
     from orlop.system.services import Services, ServiceStatus
@@ -132,6 +134,11 @@ def shown_configuration(configuration: Configuration, secrets: str = "hide") -> 
         "problems": list(configuration.problems),
         "notices": list(configuration.notices),
     }
+
+
+def data_sources(configuration: Configuration, asked: Sequence[str]) -> dict[str, Json]:
+    """What a data source said about the machine, and which are asked over the network."""
+    return {"source": None, **configuration.cloud, "asked": [*asked]}
 
 
 def system_cgroup(name: str) -> dict[str, Json]:

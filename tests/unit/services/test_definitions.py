@@ -17,6 +17,7 @@ NAMES = [path.name for path in DIRECTORIES]
 SHELL = "CHOWN DAC_OVERRIDE FOWNER FSETID KILL NET_ADMIN NET_RAW SETGID SETUID SYSLOG"
 CAPABILITIES = {
     "agent": SHELL,
+    "cloud": "",
     "console": SHELL,
     "devices": "CHOWN FOWNER SYS_MODULE",
     "engine": " ".join(
@@ -29,6 +30,10 @@ CAPABILITIES = {
     "time": "SYS_TIME",
 }
 """Each capability here is one that the service uses; docs/services.md says for what."""
+
+SYSTEM_WORKERS = frozenset({"config", "seed"})
+ONE_SHOT = frozenset({"cloud"})
+"""They do their work and end."""
 
 MAKES_CONTAINERS = frozenset({"engine"})
 """It can do whatever its containers may be allowed to; docs/services.md says why."""
@@ -51,7 +56,8 @@ def test_definition(directory: Path) -> None:
     assert sorted(service.cap_add) == sorted(CAPABILITIES[directory.name].split())
     assert service.read_only
     assert service.pids_limit is not None
-    assert service.restart.mode is RestartMode.ALWAYS
+    ends = directory.name in ONE_SHOT
+    assert service.restart.mode is (RestartMode.ON_FAILURE if ends else RestartMode.ALWAYS)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in MAKES_CONTAINERS])
@@ -92,10 +98,12 @@ def test_user_is_in_the_image(directory: Path) -> None:
 
 
 def test_who_runs_without_root() -> None:
-    assert [d.name for d in DIRECTORIES if definition(d).user != "0:0"] == ["syslog", "time"]
+    assert [d.name for d in DIRECTORIES if definition(d).user != "0:0"] == [
+        *("cloud", "syslog", "time"),
+    ]
 
 
 def test_engine_has_every_worker_there_is() -> None:
     contents = read_contents(Path("os/services/engine/image.toml"))
-    workers = {module for name, module in WORKERS.items() if name != "config"}
+    workers = {module for name, module in WORKERS.items() if name not in SYSTEM_WORKERS}
     assert workers <= set(contents.python)

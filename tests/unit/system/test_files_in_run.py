@@ -99,14 +99,11 @@ def test_sources_in_order_of_precedence(tmp_path: Path) -> None:
     (base / "services/web.json").touch()
     firmware = tmp_path / "raw"
     firmware.touch()
-    cloud = tmp_path / "cloud"
-    cloud.mkdir()
-    (cloud / "user-data.yml").touch()
     copy = Path(configuration.copy_path(f"{base}/conf.d/10.yml", str(base)))
     copy.parent.mkdir(parents=True)
     copy.touch()
     found = configuration.sources(
-        str(tmp_path), str(firmware), data_sources=str(cloud), command_line=True
+        str(tmp_path), str(firmware), command_line=True, cloud=["cloud:/answer.json"]
     )
     assert found == [
         f"services:{base}/services/web.json",
@@ -114,11 +111,11 @@ def test_sources_in_order_of_precedence(tmp_path: Path) -> None:
         f"good:{copy}",
         f"config:{base}/conf.d/20.yml",
         "cmdline:/proc/cmdline",
-        f"config:{cloud}/user-data.yml",
         f"config:{firmware}",
+        "cloud:/answer.json",
     ]
     nothing = str(tmp_path / "none")
-    assert configuration.sources(nothing, nothing, data_sources=nothing) == []
+    assert configuration.sources(nothing, nothing) == []
 
 
 def test_the_workers_answer_is_checked_again() -> None:

@@ -53,6 +53,9 @@ class Evaluation:
     good: dict[str, str] = field(default_factory=dict)
     """Sources that are whole and not as their copies are: what to copy."""
 
+    cloud: dict[str, Json] = field(default_factory=dict)
+    """What a data source said, for people."""
+
     def add(self, source: Source) -> None:
         """Lay *source* upon what there is."""
         if source.kind == "services":
@@ -114,6 +117,7 @@ class Evaluation:
             "problems": [*self.problems],
             "notices": [*self.notices],
             "good": dict(self.good),
+            "cloud": self.cloud,
             "secrets": [[*path] for path in SECRETS],
             "at_boot": [*AT_BOOT],
         }

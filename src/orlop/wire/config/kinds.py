@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument
+from orlop.wire.cloud.candidates import parse_names
 from orlop.wire.compose_values import nearest
 from orlop.wire.config import files
 from orlop.wire.registry.endpoints import check_mirror, parse_insecure
@@ -317,6 +318,16 @@ def number(low: int, high: int) -> Kind:
     return Kind(f"{low} to {high}", schema, lambda fields, key: fields.integer(key, low, high))
 
 
+def _data_sources(fields: Fields, key: str) -> Json:
+    found = fields.strings(key)
+    try:
+        parse_names(found)
+    except ValueError as error:
+        fields.fail(key, str(error))
+    return [*found]
+
+
+DATA_SOURCES = Kind("list of data sources", _STRINGS, _data_sources)
 HOSTNAME = Kind("host name", {**_STRING, "maxLength": 64}, _hostname)
 SSH_KEYS = Kind("list of public keys", _STRINGS, _ssh_keys)
 BOOLEAN = Kind("true, false", {"type": "boolean"}, _boolean)

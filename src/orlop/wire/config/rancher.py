@@ -43,7 +43,6 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.autologin": "the console asks for no password",
     "rancher.bootstrap": _SERVICES,
     "rancher.bootstrap_docker": _ENGINE,
-    "rancher.cloud_init": "data sources are found without being named",
     "rancher.cloud_init_services": _SERVICES,
     "rancher.console": "there is one console, and containers for everything else",
     "rancher.debug": f"{_PARAMETER}orlop.debug",

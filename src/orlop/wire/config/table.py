@@ -340,6 +340,14 @@ KEYS: tuple[Key, ...] = (
         rancher=("rancher.modules",),
     ),
     Key(
+        "orlop.cloud.datasources",
+        kinds.DATA_SOURCES,
+        "Which data sources may configure the machine. An empty list: none.",
+        "[nocloud, ec2]",
+        default="those that the firmware, a disk or the kernel command line points to",
+        rancher=("rancher.cloud_init.datasources",),
+    ),
+    Key(
         "orlop.services.NAME.enabled",
         kinds.BOOLEAN,
         "Whether a system service is started.",

@@ -1,0 +1,146 @@
+"""Answers of data sources as documents of the configuration, and what to tell people about them.
+
+The metadata counts least: what a machine's own files or its user data say about its name or network
+is stronger. Keys to log in add up, because whoever loses one is locked out. User data counts most.
+Pure; input may be hostile.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import InvalidArgument, OrlopError
+from orlop.wire.cloud.answer import Answer, decode
+from orlop.wire.cloud.candidates import allows
+from orlop.wire.cloud.user_data import Kind, Part, split
+from orlop.wire.config.evaluate import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orlop.wire.compose_model import Json
+
+ANSWER, CACHED, INLINE = "cloud", "cached", "inline"
+KINDS = (ANSWER, CACHED, INLINE)
+PARAMETER = "orlop.config.inline"
+MAX_HOSTNAME_LENGTH = 64
+
+
+@dataclass(slots=True)
+class Documents:
+    """What to put below and above the machine's own documents. *report* is for people."""
+
+    below: list[Source] = field(default_factory=list)
+    above: list[Source] = field(default_factory=list)
+    inline: list[Source] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    report: dict[str, Json] = field(default_factory=dict)
+
+
+def documents(sources: Sequence[Source], machine: str, wanted: tuple[str, ...]) -> Documents:
+    """The documents in *sources*, of `KINDS`; the first answer of a source that is *wanted* counts.
+
+    *machine* is what the firmware calls this one: a cached answer of another counts for nothing.
+    """
+    found = Documents()
+    for source in sources:
+        if isinstance(source.content, OSError):
+            continue  # the cloud service writes a new one just now, or the disk does not answer
+        try:
+            if source.kind == INLINE:
+                _add_inline(found, source.content)
+            elif not found.report.get("source"):
+                _add_answer(found, source.kind, decode(source.content), machine, wanted)
+        except OrlopError as error:
+            found.problems.append(f"{source.path}: {error}")
+    return found
+
+
+def _add_inline(found: Documents, command_line: bytes) -> None:
+    for word in command_line.decode("utf-8", "replace").split():
+        key, _, value = word.partition("=")
+        if key != PARAMETER:
+            continue
+        text = value.strip('"').replace("-", "+").replace("_", "/")
+        try:
+            data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise InvalidArgument(f"kernel parameter {PARAMETER} is not base64: {error}") from error
+        parts, problems = split(data, name=PARAMETER)
+        found.problems += problems
+        _add_parts(found, found.inline, parts)
+
+
+def _add_answer(
+    found: Documents, kind: str, answer: Answer, machine: str, wanted: tuple[str, ...]
+) -> None:
+    if not answer.source:
+        found.notices += [f"no data source: {warning}" for warning in answer.warnings]
+        return
+    if not allows(wanted, answer.source):
+        found.notices.append(f"{answer.source} is not one of orlop.cloud.datasources, ignoring it")
+        return
+    if kind == CACHED and (not machine or answer.machine.lower() != machine):
+        return  # the disk was in another machine
+    found.notices += [f"{answer.source}: {warning}" for warning in answer.warnings]
+    parts, problems = split(answer.user_data, answer.included)
+    found.problems += problems
+    _add_metadata(found, answer)
+    # Before the keys, which are added to whatever the list is by then.
+    _add_parts(found, found.above, parts)
+    _add_keys(found, answer)
+    includes = [part.content.decode() for part in parts if part.kind is Kind.INCLUDE]
+    found.report = {
+        "source": answer.source,
+        "instance_id": answer.instance_id,
+        "from": "an earlier boot" if kind == CACHED else answer.place or "the network",
+        "took_ms": answer.took_ms,
+        "hostname": answer.hostname,
+        "network": dict(answer.network),
+        "ssh_keys": len(answer.ssh_keys),
+        "parts": [_described(part) for part in parts],
+        "includes": [] if answer.included else [*includes],
+        "warnings": [*answer.warnings, *problems],
+    }
+
+
+def _described(part: Part) -> Json:
+    return {"kind": part.kind.value, "name": part.name, "bytes": len(part.content)}
+
+
+def _add_metadata(found: Documents, answer: Answer) -> None:
+    """Each by itself, so that a name that is none does not cost the network."""
+    name = f"metadata of {answer.source}"
+    hostname = answer.hostname
+    if len(hostname) > MAX_HOSTNAME_LENGTH:
+        hostname = hostname.partition(".")[0]
+    if hostname:
+        found.below.append(_document(name, {"hostname": hostname}))
+    if answer.network:
+        found.below.append(_document(name, {"orlop": {"network": dict(answer.network)}}))
+
+
+def _add_keys(found: Documents, answer: Answer) -> None:
+    name = f"metadata of {answer.source}"
+    found.above += [_document(name, {"ssh_authorized_keys+": [key]}) for key in answer.ssh_keys]
+
+
+def _document(name: str, data: dict[str, Json]) -> Source:
+    return Source("config", name, json.dumps(data).encode())
+
+
+def _add_parts(found: Documents, into: list[Source], parts: Sequence[Part]) -> None:
+    for part in parts:
+        match part.kind:
+            case Kind.CONFIG:
+                into.append(Source("config", part.name, part.content))
+            case Kind.SCRIPT:
+                found.notices.append(f"{part.name}: scripts are not run, ignoring it")
+            case Kind.INCLUDE:
+                url = part.content.decode()
+                found.notices.append(f"{part.name}: {url} is not there yet, going on without it")
