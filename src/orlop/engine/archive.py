@@ -12,7 +12,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from orlop.engine import disk, users
+from orlop.engine import disk, launch
 from orlop.engine.worker_process import worker_argv
 from orlop.lib import errors
 from orlop.lib.children import end_session, wait_or_kill
@@ -185,9 +185,5 @@ def owner_of(container: Container) -> tuple[int, int]:
         InvalidArgument: its user is not in the image.
     """
     config, image = container.config, container.image()
-    identity = users.resolve(
-        config.user or image.user,
-        users.read_in_root(container.layout.rootfs, "/etc/passwd"),
-        users.read_in_root(container.layout.rootfs, "/etc/group"),
-    )
+    identity = launch.identify(container.layout, config.user or image.user)
     return identity.uid, identity.gid

@@ -200,7 +200,9 @@ def stat_path(path: str) -> dict[str, Any]:
     try:
         status = os.lstat(path)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        if error.errno == errno.ENOTDIR:
+            raise Refused("Internal", f"lstat {path}: not a directory") from error
+        if error.errno in (errno.ENOENT, errno.ELOOP):
             raise Refused("NotFound", f"Could not find the file {path}") from error
         raise
     link = os.path.realpath(path) if stat.S_ISLNK(status.st_mode) else ""

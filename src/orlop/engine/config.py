@@ -114,6 +114,8 @@ class ContainerConfig:
     domainname: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     tty: bool = False
+    console_size: tuple[int, int] | None = None
+    """Height and width of the terminal at the start."""
     stdin_open: bool = False
     stdin_once: bool = False
     stop_signal: str = ""

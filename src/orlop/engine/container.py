@@ -12,7 +12,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from orlop.engine import container_changes, container_takeover, exec_session, health, spec
+from orlop.engine import container_changes, container_takeover, exec_session, launch, spec
 from orlop.engine.confinement import is_same_process
 from orlop.engine.container_core import Core
 from orlop.engine.container_end import Ending
@@ -190,7 +190,11 @@ class Container:
 
     async def restart(self, grace_s: float | None) -> None:
         if self.core.is_active:
-            await self.stop(grace_s, None)
+            self._ending.kept = True
+            try:
+                await self.stop(grace_s, None)
+            finally:
+                self._ending.kept = False
         await self.start()
         self.publish("restart")
 
@@ -279,13 +283,12 @@ class Container:
     async def exec_create(self, request: exec_session.ExecRequest) -> exec_session.ExecSession:
         """Register a further process; it is started by `ExecSession.start`."""
         if self.record.state is State.PAUSED:
-            raise Conflict(
-                f"Container {self.record.id} is paused, unpause the container before exec"
-            )
+            raise Conflict(f"Container {self.name} is paused, unpause the container before exec")
         if self.record.state is not State.RUNNING:
             raise Conflict(f"container {self.record.id} is not running")
+        if request.user:
+            launch.identify(self.layout, request.user, self.config.group_add)
         return exec_session.ExecSession(self, request)
 
-    async def _probe(self, argv: Sequence[str]) -> tuple[int, bytes]:
-        limit_bytes = health.OUTPUT_LIMIT_BYTES
-        return await exec_session.run_probe(self, argv, limit_bytes=limit_bytes)
+    async def _probe(self, argv: Sequence[str], output: bytearray) -> int:
+        return await exec_session.run_probe(self, argv, output)

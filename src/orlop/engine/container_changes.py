@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine import launch
 from orlop.engine.state import State
-from orlop.lib.errors import Conflict, InvalidArgument
+from orlop.lib.errors import Conflict
 
 if TYPE_CHECKING:
     from orlop.engine.config import Resources
@@ -68,13 +68,13 @@ async def update(core: Core, policy: RestartPolicy | None, resources: Resources 
     """Another restart policy or other limits, at once if it runs.
 
     Raises:
-        InvalidArgument: a policy for one that is removed at its end.
+        Conflict: a policy for one that is removed at its end.
         OrlopError: the kernel refused a limit.
     """
     config = core.config
     if policy is not None:
         if config.auto_remove and policy.mode != "no":
-            raise InvalidArgument(
+            raise Conflict(
                 "Restart policy cannot be updated because AutoRemove is enabled for the container"
             )
         config = dataclasses.replace(config, restart=policy)

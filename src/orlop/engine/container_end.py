@@ -32,6 +32,8 @@ class Ending:
         self._health = health
         self._removal = removal
         self.restarts = restarts
+        self.kept = False
+        """Also with `--rm`: somebody waits for the end to start it again."""
 
     def watch(self, child: Child) -> None:
         """*child* is the container's init from now on."""
@@ -81,6 +83,12 @@ class Ending:
             Conflict: it does not run.
         """
         core = self._core
+        if core.record.state is State.RESTARTING and last and number in (9, core.stop_signal()):
+            # Between two runs there is nobody to signal: what is left is not to start again.
+            self.restarts.forbidden = core.record.manually_stopped = True
+            core.owner.cancel_timer()
+            core.set_state(State.EXITED)
+            return
         if not core.record.state.is_up or core.confinement.child is None:
             raise Conflict(f"Cannot kill container: {core.name}: container is not running")
         if last:
@@ -123,6 +131,7 @@ class Ending:
         if oom_killed:
             core.publish("oom")
         again = not self.restarts.forbidden and self.restarts.wanted()
+        removed = core.config.auto_remove and not again and not self.kept
         core.exits += 1
         if again:
             self.restarts.schedule(ran_s)
@@ -133,5 +142,5 @@ class Ending:
         core.host.release_network(core.record.id)
         # Nobody who waits for the end waits for this; a next start or removal comes after it.
         await self._root.release()
-        if core.config.auto_remove and not again:
+        if removed:
             await self._removal.remove(volumes=True)

@@ -19,9 +19,9 @@ class HealthWatch:
     """`tracker` has what the last run's checks found; None without a check."""
 
     def __init__(
-        self, core: Core, run: Callable[[Sequence[str]], Awaitable[tuple[int, bytes]]]
+        self, core: Core, run: Callable[[Sequence[str], bytearray], Awaitable[int]]
     ) -> None:
-        """*run* runs a command in the container; its status and output."""
+        """*run* runs a command in the container; adds its output, gives its status."""
         self._core = core
         self._run = run
         self._task: asyncio.Task[None] | None = None
@@ -44,7 +44,9 @@ class HealthWatch:
         core.record.health = self.tracker.health
         argv = check.command
 
-        work = health.watch(self.tracker, check, lambda: self._run(argv), self._report)
+        work = health.watch(
+            self.tracker, check, lambda output: self._run(argv, output), self._report
+        )
         self._task = core.host.tasks.start(work, f"health of {core.name}")
 
     def end(self) -> None:

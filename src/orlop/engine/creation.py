@@ -9,10 +9,12 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop.engine import capabilities, disk, joining, spec, userns, volume_fill, volume_mounts
-from orlop.lib.errors import InvalidArgument, OrlopError
+from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
 from orlop.wire.compose_model import MountKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orlop.engine.config import ContainerConfig
     from orlop.engine.container import Container
     from orlop.engine.engine import Engine
@@ -25,18 +27,54 @@ def plan(engine: Engine, config: ContainerConfig, image: Image) -> ContainerConf
     """*config* with what the image and other containers add to it. Touches nothing.
 
     Raises:
-        NotFound: it names a container that is not there. InvalidArgument: no start could succeed.
+        InvalidArgument: it names a container that is not there, or no start could succeed.
     """
     spec.plan_arguments(config, image)
     capabilities.effective(config.cap_add, config.cap_drop)
     if config.stop_signal:
         spec.parse_signal(config.stop_signal)
+
+    def find(ref: str) -> Container:
+        try:
+            return engine.find(ref)
+        except NotFound as error:
+            # Clients take "not found" for the image, and would pull it.
+            raise InvalidArgument(str(error)) from error
+
+    config = fix_links(config, find)
     if config.volumes_from or image.volumes:
-        config = volume_mounts.plan_mounts(config, image, lambda ref: engine.find(ref).config)
+        config = volume_mounts.plan_mounts(config, image, lambda ref: find(ref).config)
     uid_map = userns.choose_map(engine.settings, config)
     if uid_map is not None:
         config = dataclasses.replace(config, uid_map=uid_map)
-    return joining.fix_names(config, engine.find)
+    return joining.fix_names(config, find)
+
+
+def fix_links(config: ContainerConfig, find: Callable[[str], Container]) -> ContainerConfig:
+    """*config* with links on the default bridge as `ID:ALIAS`: they follow a rename.
+
+    Raises:
+        InvalidArgument: in dockerd's words.
+    """
+    if config.network != "bridge" or not config.networking.links:
+        return config
+    links = []
+    for link in config.networking.links:
+        name, _, alias = link.partition(":")
+        try:
+            other = find(name.removeprefix("/"))
+        except InvalidArgument as error:
+            raise InvalidArgument(f"could not get container for {name}: {error}") from error
+        if other.config.network == "host":
+            raise InvalidArgument(
+                "conflicting options: host type networking can't be used with links. "
+                "This would result in undefined behavior"
+            )
+        if other.config.network.startswith(joining.PREFIX):
+            other = find(other.config.network.removeprefix(joining.PREFIX))
+        links.append(f"{other.record.id}:{alias or name.removeprefix('/')}")
+    networking = dataclasses.replace(config.networking, links=tuple(links))
+    return dataclasses.replace(config, networking=networking)
 
 
 async def check_bind_sources(config: ContainerConfig) -> None:

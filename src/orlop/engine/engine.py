@@ -416,15 +416,16 @@ class Engine:
 
     async def exec_run(
         self, ref: str, argv: Sequence[str], *, timeout_s: float = 30.0
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, bytes | bytearray]:
         """Run *argv* in the container; its status and the beginning of its output.
 
         Raises:
             DeadlineExceeded: it was killed after *timeout_s*. Conflict: the container does not run.
         """
+        found = bytearray()
         try:
             async with asyncio.timeout(timeout_s):
-                return await run_probe(self.find(ref), argv, limit_bytes=OUTPUT_LIMIT_BYTES)
+                return await run_probe(self.find(ref), argv, found, OUTPUT_LIMIT_BYTES), found
         except TimeoutError:
             raise DeadlineExceeded(f"{argv[0]} took longer than {timeout_s:g} s") from None
 

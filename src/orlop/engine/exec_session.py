@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orlop.engine import launch, spec
+from orlop.engine.health import OUTPUT_LIMIT_BYTES
 from orlop.engine.runtime import StartError, Terminal
 from orlop.engine.streams import Fanout, InputWriter, Pump, set_terminal_size
 from orlop.lib.errors import Conflict, InvalidArgument, OrlopError, ResourceExhausted, Unavailable
@@ -156,6 +157,8 @@ class ExecSession:
     def container_ended(self) -> None:
         """The container is gone: whatever is left of this ends too."""
         self.kill()
+        if not self.started:
+            del self.container.execs[self.id]
 
     async def _launch(self) -> Child:
         container = self.container
@@ -274,14 +277,14 @@ def _make_room(container: Container) -> None:
 
 
 class _Collector:
-    """A listener that keeps the beginning of the output."""
+    """A listener that keeps the beginning of the output in *found*."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, found: bytearray, limit_bytes: int) -> None:
+        self._found = found
         self._limit_bytes = limit_bytes
-        self.data = bytearray()
 
     def deliver(self, stream: Stream, data: bytes) -> bool:
-        self.data += data[: self._limit_bytes - len(self.data)]
+        self._found += data[: self._limit_bytes - len(self._found)]
         return True
 
     def finish(self) -> None:
@@ -289,22 +292,25 @@ class _Collector:
 
 
 async def run_probe(
-    container: Container, arguments: Sequence[str], *, limit_bytes: int
-) -> tuple[int, bytes]:
-    """Run *arguments* in *container* to the end; cancelling kills it.
+    container: Container,
+    arguments: Sequence[str],
+    output: bytearray,
+    limit_bytes: int = OUTPUT_LIMIT_BYTES,
+) -> int:
+    """Run *arguments* in *container* to the end; cancelling kills it. Adds to *output*.
 
     Raises:
         OrlopError: it cannot be run.
     """
     request = ExecRequest(arguments=tuple(arguments), stdout=True, stderr=True)
     session = await container.exec_create(request)
-    collector = _Collector(limit_bytes)
     try:
-        session.listeners.add(collector)
+        session.listeners.add(_Collector(output, limit_bytes))
         await session.start(quiet=True)
-        return await session.wait(), bytes(collector.data)
+        return await session.wait()
     except StartError as error:
-        return error.exit_code, str(error).encode()
+        output += str(error).encode()
+        return error.exit_code
     finally:
         session.kill()
         container.execs.pop(session.id, None)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.state import Health
 from orlop.lib.errors import DeadlineExceeded, OrlopError
+from orlop.lib.units import go_duration
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -71,22 +72,25 @@ class HealthTracker:
 async def watch(
     tracker: HealthTracker,
     check: HealthCheck,
-    probe: Callable[[], Awaitable[tuple[int, bytes]]],
+    probe: Callable[[bytearray], Awaitable[int]],
     report: Callable[[Health], None],
 ) -> None:
-    """Probe until cancelled; *report* is called after each probe with the state then."""
+    """Probe until cancelled; *report* is called after each probe with the state then.
+
+    *probe* adds the beginning of its output to what it is given, as it comes.
+    """
     started_s = time.monotonic()
     while True:
         await asyncio.sleep(tracker.delay_s(time.monotonic() - started_s))
         running_s = time.monotonic() - started_s
-        begin_ns = time.time_ns()
+        begin_ns, output = time.time_ns(), bytearray()
         try:
             async with asyncio.timeout(check.timeout_s):
-                code, output = await probe()
+                code = await probe(output)
         except (TimeoutError, DeadlineExceeded):
-            text = f"Health check exceeded timeout ({check.timeout_s:g}s)"
-            code, output = -1, text.encode()
+            text = f"Health check exceeded timeout ({go_duration(check.timeout_s)})"
+            code, output = -1, bytearray(text.encode() + (b": " + output if output else b""))
         except OrlopError as error:
-            code, output = -1, str(error).encode()
+            code, output = -1, bytearray(str(error).encode())
         shown = output[:OUTPUT_LIMIT_BYTES].decode(errors="replace")
         report(tracker.add(ProbeResult(begin_ns, time.time_ns(), code, shown), running_s))

@@ -27,12 +27,18 @@ def fix_names(config: ContainerConfig, find: Callable[[str], Container]) -> Cont
     """*config* with ids instead of names, which may change.
 
     Raises:
-        NotFound: there is no such container.
+        InvalidArgument: there is no such container. One whose network is to be shared is looked
+            for again at the start, as dockerd does.
     """
     changes = {}
     for key, mode in (("pid", config.pid), ("ipc", config.ipc), ("network", config.network)):
-        if mode.startswith(PREFIX):
+        if not mode.startswith(PREFIX):
+            continue
+        try:
             changes[key] = PREFIX + find(mode.removeprefix(PREFIX)).record.id
+        except InvalidArgument:
+            if key != "network":
+                raise
     return dataclasses.replace(config, **changes) if changes else config  # type: ignore[arg-type]
 
 
@@ -42,7 +48,7 @@ def find_joined(
     """Kind and path of each namespace to join, and where /dev/shm is if it is shared.
 
     Raises:
-        NotFound: the other container is gone. Conflict: it does not run.
+        NotFound: the other container is gone. Conflict, Internal: it does not run.
         InvalidArgument: it does not share its IPC namespace.
     """
     joined: list[tuple[str, str]] = []
@@ -52,9 +58,11 @@ def find_joined(
             continue
         other = find(mode.removeprefix(PREFIX))
         if not other.record.state.is_up:
-            raise Conflict(
-                f"cannot join {kind.upper()} of a non running container: {other.record.id}"
-            )
+            if kind == "pid":
+                raise Internal(
+                    f"failed to join PID namespace: container {other.record.id} is not running"
+                )
+            raise Conflict(f"cannot join IPC of a non running container: {other.record.id}")
         if kind == "ipc":
             if other.config.ipc != "shareable":
                 raise InvalidArgument(

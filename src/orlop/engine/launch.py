@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orlop.wire import oci
     from orlop.wire.compose_model import Device, Mount
 
+_USER_FILES = ("/etc/passwd", "/etc/group")
 MAX_HOST_DEVICES = 512
 """Nodes a privileged container gets: more than machines have, and no reason to hang if not."""
 
@@ -88,6 +89,16 @@ def mount_root(layout: Layout, image: Image, config: ContainerConfig, userns_fd:
         rootfs.make_stubs(layout.rootfs, owner)
 
 
+def identify(layout: Layout, user: str, groups: tuple[str, ...] = ()) -> users.Identity:
+    """Who *user* is in a container that is mounted.
+
+    Raises:
+        InvalidArgument: nobody.
+    """
+    passwd, group = (users.read_in_root(layout.rootfs, path) for path in _USER_FILES)
+    return users.resolve(user, passwd, group, groups)
+
+
 def gather_facts(
     host: Host,
     layout: Layout,
@@ -105,13 +116,7 @@ def gather_facts(
     starting = volumes is not None
     namespaces, shm_dir = joining.find_joined(config, layout, host.find) if starting else ((), None)
     hostname = plan_hostname(config, record.id)
-    groups = config.group_add
-    identity = users.resolve(
-        user or config.user or image.user,
-        users.read_in_root(layout.rootfs, "/etc/passwd"),
-        users.read_in_root(layout.rootfs, "/etc/group"),
-        groups,
-    )
+    identity = identify(layout, user or config.user or image.user, config.group_add)
     return spec.HostFacts(
         rootfs=layout.rootfs,
         cgroup=host.cgroup_for_runtime(record.cgroup_name),
@@ -223,10 +228,12 @@ def find_devices(config: ContainerConfig) -> Iterator[spec.HostDevice]:
 def _find_device(device: Device) -> Iterator[spec.HostDevice]:
     """One node, or all below a directory."""
     if os.path.isdir(device.source):
-        for found in _all_devices(device.source):
+        below = list(_all_devices(device.source))
+        for found in below:
             path = device.target + found.path.removeprefix(device.source)
             yield replace(found, path=path, permissions=device.permissions)
-        return
+        if below:
+            return
     node = _device(device.source, device.target, device.permissions)
     if node is None:
         reason = "no such file or directory"

@@ -32,7 +32,13 @@ TIMEOUT_S = 120.0
 MAX_MESSAGE_BYTES = 8 << 10
 
 _NOT_FOUND = ("not found", "no such file or directory")
-_NOT_EXECUTABLE = ("permission denied", "not executable", "is a directory", "exec format error")
+_NOT_EXECUTABLE = (
+    "permission denied",
+    "not executable",
+    "is a directory",
+    "exec format error",
+    "not a regular",
+)
 
 
 class StartError(InvalidArgument):

@@ -40,18 +40,18 @@ NETWORK_SYSCTLS = {
 }
 
 MASKED_PATHS = (
-    "/proc/acpi",
     "/proc/asound",
+    "/proc/acpi",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
+    "/proc/sched_debug",
+    "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 )
 READONLY_PATHS = (
     "/proc/bus",
@@ -157,7 +157,8 @@ def plan_environment(
     for name in config.environment_unset:
         environment.pop(name, None)
     environment.update(request.environment)
-    environment.setdefault("HOME", facts.identity.home)
+    if not environment.get("HOME"):
+        environment["HOME"] = facts.identity.home
     return [f"{key}={value}" for key, value in environment.items()]
 
 
@@ -229,7 +230,9 @@ def plan_bundle(
     arguments = plan_arguments(config, image)
     if facts.init is not None:
         arguments = (INIT_TARGET, "--", *arguments)
-    request = ProcessRequest(arguments=arguments, terminal=config.tty)
+    request = ProcessRequest(
+        arguments=arguments, terminal=config.tty, console_size=config.console_size
+    )
     resources, warnings = plan_resources(config, facts)
     linux: oci.Linux = {
         "namespaces": _namespaces(config, facts),

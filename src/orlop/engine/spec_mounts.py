@@ -24,15 +24,16 @@ def plan_mounts(config: ContainerConfig, facts: HostFacts) -> list[oci.Mount]:
     if facts.init is not None:
         flags = ["bind", "rprivate", "ro"]
         mounts.append(_mount(INIT_TARGET, "bind", os.fspath(facts.init), *flags))
+    wanted = []
     if facts.etc_dir is not None:
         flags = ["rbind", "rprivate", *(["ro"] if config.read_only else [])]
-        mounts += [
+        wanted += [
             _mount(f"/etc/{name}", "bind", os.fspath(facts.etc_dir / name), *flags)
             for name in ETC_FILES
         ]
-    ordered = sorted(config.mounts, key=lambda mount: mount.target.rstrip("/").count("/"))
     volumes = dict(facts.volumes)
-    mounts += [_configured_mount(mount, volumes) for mount in ordered]
+    wanted += [_configured_mount(mount, volumes) for mount in config.mounts]
+    mounts += sorted(wanted, key=lambda mount: mount["destination"].rstrip("/").count("/"))
     # A mount given for one of the standard places is what counts there.
     latest = {mount["destination"]: mount for mount in mounts}
     return [mount for mount in mounts if latest[mount["destination"]] is mount]
@@ -100,8 +101,11 @@ def _configured_mount(mount: Mount, volumes: dict[str, str]) -> oci.Mount:
     if mount.read_only and mount.recursive and mount.read_only_recursive:
         # What is mounted below is read-only as well: else "read-only" would be said too easily.
         access = "rro"
-    kind = "rbind" if mount.recursive else "bind"
-    options = [kind, mount.propagation.value, access]
+    kind, propagation = "rbind", mount.propagation.value
+    if not mount.recursive:
+        # With `rprivate` crun 1.21 takes what is mounted below along, whatever the kind.
+        kind, propagation = "bind", propagation.removeprefix("r")
+    options = [kind, propagation, access]
     if mount.copy_symlink:
         options.append("copy-symlink")
     return _mount(mount.target, "bind", source, *options)

@@ -36,6 +36,9 @@ def unpack(source: int, owner: tuple[int, int] | None, *, keep_kind: bool) -> No
                     _unpack_entry(archive, entry, path, owner, keep_kind=keep_kind)
                     if entry.isdir():
                         directories.append((path, entry))
+        except tarfile.ReadError as error:
+            if str(error) != "empty file":  # nothing at all is an archive of nothing, as for Go
+                raise ValueError(str(error)) from error
         except (tarfile.TarError, EOFError) as error:
             raise ValueError(str(error)) from error
     # Content changes a directory's time.

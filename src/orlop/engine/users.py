@@ -84,11 +84,12 @@ def resolve(spec: str, passwd: bytes, group: bytes, extra_groups: Sequence[str] 
             if name in parts[3].split(",") and (number := _number(parts[2])) is not None:
                 groups.add(number)
     groups.update(_find_group(extra, group) for extra in extra_groups)
-    return Identity(uid, gid, tuple(sorted(groups - {gid})), home)
+    # Docker names the first one among the others too, and `id` shows it.
+    return Identity(uid, gid, (gid, *sorted(groups - {gid})), home)
 
 
 def _find_user(user: str, passwd: bytes) -> tuple[int, int, str | None, str]:
-    wanted = _number(user)
+    wanted = _wanted_number(user)
     for parts in parse_lines(passwd, 6):
         uid, gid = _number(parts[2]), _number(parts[3])
         if uid is None or gid is None:
@@ -101,7 +102,7 @@ def _find_user(user: str, passwd: bytes) -> tuple[int, int, str | None, str]:
 
 
 def _find_group(group_name: str, group: bytes) -> int:
-    wanted = _number(group_name)
+    wanted = _wanted_number(group_name)
     if wanted is not None:
         return wanted
     for parts in parse_lines(group, 3):
@@ -110,10 +111,17 @@ def _find_group(group_name: str, group: bytes) -> int:
     raise InvalidArgument(f"unable to find group {group_name}: no matching entries in group file")
 
 
+def _wanted_number(text: str) -> int | None:
+    """As `_number`, of what somebody asked for and not what a file says."""
+    if text.startswith("-") and _number(text[1:]) is not None:
+        raise InvalidArgument(f"uids and gids must be in range 0-{MAX_ID}")
+    return _number(text)
+
+
 def _number(text: str) -> int | None:
     if not text.isascii() or not text.isdigit():
         return None
     number = int(text)
     if number > MAX_ID:
-        raise InvalidArgument(f"{text} is above the largest user and group number")
+        raise InvalidArgument(f"uids and gids must be in range 0-{MAX_ID}")
     return number

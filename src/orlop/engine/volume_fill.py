@@ -6,12 +6,13 @@ it is being filled, so a half-filled one is emptied at the engine's next start a
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from orlop.engine import disk, volume_mounts
 from orlop.engine.worker_process import worker_argv
-from orlop.lib.errors import Internal
+from orlop.lib.errors import Internal, InvalidArgument
 from orlop.wire.compose_model import MountKind
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ async def wanted(host: Host, config: ContainerConfig, *, creating: bool) -> list
     """
     found = []
     for mount in config.mounts:
-        if mount.kind is not MountKind.VOLUME or mount.no_copy or mount.subpath:
+        if mount.kind is not MountKind.VOLUME or mount.no_copy:
+            continue
+        if mount.subpath:
+            found += [mount] if creating else []
             continue
         volume = host.volumes.get(mount.source)
         if volume.filling or (
@@ -65,15 +69,31 @@ async def fill(
     """
     for mount in mounts:
         await host.volumes.attach(mount.source, holder)
+        if mount.subpath:
+            # What else is in the volume is somebody's: it is never emptied for a part of it.
+            with contextlib.suppress(InvalidArgument):  # not there: the start says so
+                await _copy(host, mount, root, holder, userns_fd)
+            continue
         if not host.volumes.get(mount.source).filling:
             if await _has_entries(host, mount.source):
                 continue
             await host.volumes.set_filling(mount.source, filling=True)
-        async with volume_mounts.shifted(host, mount.source, holder[:64], userns_fd) as target:
-            command = worker_argv("copy", os.fspath(root), mount.target, target)
-            fd = userns_fd if userns_fd >= 0 else None
-            status, output = await host.children.run(command, stdin_fd=fd, timeout_s=TIMEOUT_S)
-        if not status.ok:
-            reason = output.decode(errors="replace").strip()[-500:] or "the copy failed"
-            raise Internal(f"cannot fill volume {mount.source} from the image: {reason}")
+        await _copy(host, mount, root, holder, userns_fd)
         await host.volumes.set_filling(mount.source, filling=False)
+
+
+def _is_empty(path: str) -> bool:
+    return os.path.isdir(path) and not os.listdir(path)
+
+
+async def _copy(host: Host, mount: Mount, root: Path, holder: str, userns_fd: int) -> None:
+    place = volume_mounts.shifted(host, mount.source, mount.subpath, holder[:64], userns_fd)
+    async with place as target:
+        if mount.subpath and not await disk.look(target, lambda: _is_empty(target)):
+            return
+        command = worker_argv("copy", os.fspath(root), mount.target, target)
+        fd = userns_fd if userns_fd >= 0 else None
+        status, output = await host.children.run(command, stdin_fd=fd, timeout_s=TIMEOUT_S)
+    if not status.ok:
+        reason = output.decode(errors="replace").strip()[-500:] or "the copy failed"
+        raise Internal(f"cannot fill volume {mount.source} from the image: {reason}")

@@ -18,7 +18,7 @@ from orlop.engine import disk
 from orlop.engine.config import VolumeRequest
 from orlop.lib import mount as mounting
 from orlop.lib.errors import Conflict, Internal, InvalidArgument, NotFound, OrlopError
-from orlop.lib.linux import open_in_root
+from orlop.lib.linux import RESOLVE_BENEATH, open_in_root
 from orlop.wire.compose_model import Mount, MountKind
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def plan_mounts(
             if mount.kind is MountKind.TMPFS:
                 continue
             read_only = mount.read_only or "ro" in mode.split(",")
-            taken[mount.target] = replace(mount, read_only=read_only, mode_text=mode)
+            # The volume is somebody else's, however empty: this image's files do not go there.
+            taken[mount.target] = replace(mount, read_only=read_only, mode_text=mode, no_copy=True)
     # An anonymous volume is only asked for where nothing else is.
     kept = [m for m in config.mounts if m.target in explicit or m.target not in taken]
     mounts = [*kept, *(m for target, m in taken.items() if target not in explicit)]
@@ -205,8 +206,11 @@ def _bind_part(host: Host, target: Path, root: str, subpath: str, userns_fd: int
     elsewhere gains nothing.
     """
     try:
-        descriptor = open_in_root(root, subpath or "/", os.O_PATH)
+        descriptor = open_in_root(root, subpath or ".", os.O_PATH, resolve=RESOLVE_BENEATH)
     except OSError as error:
+        if error.errno == errno.EXDEV:
+            reason = "path concatenation escapes the base directory"
+            raise InvalidArgument(f"{reason}, base: {root}, subpath: {subpath}") from error
         reason = f"cannot access path {root}/{subpath}: {error.strerror}"
         raise InvalidArgument(reason) from error
     source = f"/proc/self/fd/{descriptor}"
@@ -235,19 +239,21 @@ def _bind_part(host: Host, target: Path, root: str, subpath: str, userns_fd: int
 
 
 @contextlib.asynccontextmanager
-async def shifted(host: Host, name: str, container_id: str, userns_fd: int) -> AsyncIterator[str]:
-    """The directory of volume *name*, with owners as the container sees them, meanwhile.
+async def shifted(
+    host: Host, name: str, subpath: str, container_id: str, userns_fd: int
+) -> AsyncIterator[str]:
+    """The directory of volume *name*, or *subpath* in it, with the container's owners meanwhile.
 
     Raises:
         OrlopError: it cannot be mounted.
     """
     root = os.fspath(host.volumes.content(name))
-    if userns_fd < 0:
+    if userns_fd < 0 and not subpath:
         yield root
         return
     place = host.settings.run_dir / "subpaths" / f"{container_id}-{os.urandom(4).hex()}"
     try:
-        yield await disk.look(root, lambda: _bind_part(host, place, root, "", userns_fd))
+        yield await disk.look(root, lambda: _bind_part(host, place, root, subpath, userns_fd))
     finally:
         with contextlib.suppress(OSError):
             _remove_place(place)

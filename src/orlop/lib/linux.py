@@ -98,6 +98,7 @@ def swapoff(path: str | os.PathLike[str]) -> None:
 
 SYS_OPENAT2 = 437
 RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 
@@ -111,15 +112,23 @@ class _OpenHow(ctypes.Structure):
     )
 
 
-def open_in_root(root: str | os.PathLike[str], path: str, flags: int = os.O_RDONLY) -> int:
+def open_in_root(
+    root: str | os.PathLike[str],
+    path: str,
+    flags: int = os.O_RDONLY,
+    *,
+    resolve: int = RESOLVE_IN_ROOT,
+) -> int:
     """Open *path* as a process whose root is *root* would: no link leads out of it.
 
+    With `RESOLVE_BENEATH` one that would, elsewhere, is refused; *path* is relative then.
+
     Raises:
-        OSError: with *path* as its file name; ELOOP for a magic link.
+        OSError: with *path* as its file name; ELOOP for a magic link, EXDEV for a way out.
     """
     directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        how = _OpenHow(flags | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+        how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve | RESOLVE_NO_MAGICLINKS)
         return check(
             LIBC.syscall(
                 ctypes.c_long(SYS_OPENAT2),

@@ -57,6 +57,19 @@ def format_size(size_bytes: int) -> str:
     return f"{value:.1f} TiB"
 
 
+def go_duration(duration_s: float) -> str:
+    """As Go writes a duration: `50ms`, `1.5s`, `1m30s`, `2h0m0s`."""
+    nanoseconds = round(duration_s * 1e9)
+    for unit, size in (("ns", 1), ("µs", 1000), ("ms", 1_000_000)):
+        if 0 < nanoseconds < size * 1000:
+            return f"{nanoseconds / size:.9g}{unit}"
+    minutes, left = divmod(nanoseconds, 60_000_000_000)
+    text = f"{left / 1e9:.11g}s"
+    if minutes:
+        text = f"{minutes % 60}m{text}"
+    return f"{minutes // 60}h{text}" if minutes >= 60 else text
+
+
 def format_duration(duration_s: float) -> str:
     """`0.4s`, `12s`, `3m05s`, `2h07m`: two figures of interest, never more."""
     if duration_s < 10:

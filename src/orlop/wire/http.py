@@ -80,8 +80,9 @@ class RequestHead:
 
     @property
     def wants_upgrade(self) -> bool:
-        """Whether the client asks to leave HTTP (`Connection: Upgrade`)."""
-        return "upgrade" in _words(self.headers.get("connection", ""))
+        """Whether the client asks to leave HTTP: for dockerd the `Upgrade` field says it alone."""
+        words = _words(self.headers.get("connection", ""))
+        return "upgrade" in words or "upgrade" in self.headers
 
     @property
     def keeps_alive(self) -> bool:

@@ -36,6 +36,7 @@ class Raw:
         self.socket.connect(os.fspath(engine.socket_path))
         data = b"" if body is None else json.dumps(body).encode()
         headers = f"Host: x\r\nContent-Length: {len(data)}\r\n"
+        headers += "Content-Type: application/json\r\n" if data else ""
         if upgrade:
             headers += "Connection: Upgrade\r\nUpgrade: tcp\r\n"
         self.socket.sendall(f"POST {target} HTTP/1.1\r\n{headers}\r\n".encode() + data)

@@ -120,9 +120,14 @@ def test_volumes_of_another_container(engine: EngineProcess) -> None:
     )
     assert engine.wait("reader") == 1
     assert engine.logs("reader").startswith(b"one\n")
+    # The image's files do not go into a volume that another container has, however empty it is.
+    engine.create("owner", ["true"], HostConfig={"Binds": ["empty:/bin:nocopy"]})
+    engine.create("taker", ["true"], HostConfig={"VolumesFrom": ["owner"]})
+    empty = Path(engine.inspect("owner")["Mounts"][0]["Source"])
+    assert list(empty.iterdir()) == []
     body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"VolumesFrom": ["nobody"]}}
     status, answer = engine.request("POST", "/containers/create", body)
-    assert (status, answer["message"]) == (404, "No such container: nobody")
+    assert (status, answer["message"]) == (400, "No such container: nobody")
 
 
 def test_mount_requests_and_subpaths(engine: EngineProcess) -> None:
@@ -157,7 +162,21 @@ def test_mount_requests_and_subpaths(engine: EngineProcess) -> None:
     engine.create("ee", ["true"], HostConfig={"Mounts": escaping})
     status, answer = engine.request("POST", "/containers/ee/start")
     assert status == 400
-    assert "cannot access path" in answer["message"]
+    assert "path concatenation escapes the base directory" in answer["message"]
+
+
+def test_a_part_of_a_volume_is_filled_if_it_is_empty(engine: EngineProcess) -> None:
+    volume = Path(create_volume(engine, "parts")["Mountpoint"])
+    for name in ("empty", "full"):
+        (volume / name).mkdir()
+    (volume / "full/mine").touch()
+    for name in ("empty", "full", "missing"):
+        part = {"Type": "volume", "Source": "parts", "VolumeOptions": {"Subpath": name}}
+        engine.create(name, ["true"], HostConfig={"Mounts": [{**part, "Target": "/etc"}]})
+    assert (volume / "empty/passwd").exists()
+    assert sorted(os.listdir(volume / "full")) == ["mine"]
+    assert engine.request("POST", "/containers/missing/start")[0] == 400
+    assert sorted(os.listdir(volume)) == ["empty", "full"]
 
 
 def test_a_killed_engine_leaves_no_part_of_a_volume_mounted(engine: EngineProcess) -> None:

@@ -58,7 +58,7 @@ def test_names_of_fields_in_another_case_mean_the_same() -> None:
     config = parse_create(Object(body), "name")
     assert (config.image, config.command, config.network) == ("busybox", ("true",), "none")
     assert config.init
-    assert parse_create(Object({"Tty": False, "tty": True}), "name").tty is False
+    assert parse_create(Object({"Image": "x", "Tty": False, "tty": True}), "name").tty is False
 
 
 def test_variables_without_a_value_are_kept_apart() -> None:
@@ -68,7 +68,7 @@ def test_variables_without_a_value_are_kept_apart() -> None:
 
 def test_a_volume_driver_matters_only_where_there_is_a_volume() -> None:
     assert parse({"VolumeDriver": "foo"}).mounts == ()
-    with pytest.raises(InvalidArgument, match="volume plugin foo"):
+    with pytest.raises(NotFound, match="volume plugin foo"):
         parse({"VolumeDriver": "foo", "Binds": ["named:/data"]})
 
 
@@ -112,7 +112,7 @@ def test_a_plain_run_of_the_command_line() -> None:
         ({"UTSMode": "container:x"}, "invalid UTS mode: container:x"),
         ({"CgroupnsMode": "mine"}, "invalid cgroup namespace mode: mine"),
         ({"OomScoreAdj": 2000}, "Invalid value 2000, range for oom score adj is [-1000, 1000]"),
-        ({"SecurityOpt": ["magic"]}, "invalid --security-opt 2: 'magic'"),
+        ({"SecurityOpt": ["magic"]}, 'invalid --security-opt 2: "magic"'),
         ({"SecurityOpt": ["seccomp={"]}, "Decoding seccomp profile failed"),
         ({"Sysctls": {"vm.swappiness": "1"}}, 'sysctl "vm.swappiness" is not in a separate'),
         (

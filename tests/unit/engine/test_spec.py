@@ -191,12 +191,12 @@ GROUP = b"root:x:0:\nalice:x:1001:\nwheel:x:10:root,alice\nbad:x:y:alice\n"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", users.Identity(0, 0, (10,), "/root")),
-        ("alice", users.Identity(1000, 1001, (10,), "/home/alice")),
-        ("1000", users.Identity(1000, 1001, (10,), "/home/alice")),
-        ("alice:wheel", users.Identity(1000, 10, (), "/home/alice")),
-        ("77", users.Identity(77, 0)),
-        ("77:88", users.Identity(77, 88)),
+        ("", users.Identity(0, 0, (0, 10), "/root")),
+        ("alice", users.Identity(1000, 1001, (1001, 10), "/home/alice")),
+        ("1000", users.Identity(1000, 1001, (1001, 10), "/home/alice")),
+        ("alice:wheel", users.Identity(1000, 10, (10,), "/home/alice")),
+        ("77", users.Identity(77, 0, (0,))),
+        ("77:88", users.Identity(77, 88, (88,))),
     ],
 )
 def test_users(text: str, expected: users.Identity) -> None:

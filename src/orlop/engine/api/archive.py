@@ -59,10 +59,10 @@ async def _get(engine: Engine, exchange: Exchange) -> None:
     request = {"op": "get", "path": _path(exchange)}
     async with archive.transfer(container, request) as transfer:
         header = _stat_header(await transfer.answer())
+        container.publish("archive-path")
         await exchange.begin_stream(TAR_TYPE, more_headers=[header])
         async for data in transfer.content():
             await exchange.write(data)
-    container.publish("archive-path")
     await exchange.end()
 
 
@@ -76,7 +76,7 @@ async def _put(engine: Engine, exchange: Exchange) -> None:
         "keep_kind": exchange.flag("noOverwriteDirNonDir"),
         "owner": None,
     }
-    if exchange.flag("copyUIDGID"):
+    if exchange.flag("copyUIDGID") and (container.config.user or container.image().user):
         await container.hold_root()
         try:
             request["owner"] = archive.owner_of(container)

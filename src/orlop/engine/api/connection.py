@@ -205,7 +205,8 @@ class Connection(asyncio.Protocol):
                 self._serving = False
                 if self._raw is not None or self._disconnected:
                     return
-                if not self._http.keeps_alive or not await self._skip_body():
+                # Also when nothing follows: a client that still writes would not see the answer.
+                if not await self._skip_body() or not self._http.keeps_alive:
                     return
                 if not self._http.next_request():
                     return

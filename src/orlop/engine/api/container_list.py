@@ -7,9 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api import filters as filtering
-from orlop.engine.api import network_render, render
+from orlop.engine.api import network_render, render, render_host
 from orlop.engine.state import Health, State
-from orlop.lib.errors import InvalidArgument, NotFound
+from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,10 +55,43 @@ async def respond(engine: Engine, exchange: Exchange) -> None:
     if limit > 0:
         found = found[:limit]
     rows = [render.summary(container) for container in found]
+    aliases, images = _link_names(engine), _Names(engine)
+    for row in rows:
+        row["Image"] = images.shown(row["Image"], row["ImageID"])
+        row["Names"] += sorted(aliases.get(row["Id"], ()))
+        if exchange.api_version < (1, 46):
+            row["HostConfig"].pop("Annotations", None)
     if exchange.flag("size"):
         for container, row in zip(found, rows, strict=True):
             row.update(await sizes(container))
     await exchange.respond_json(200, rows)
+
+
+class _Names:
+    """What images are called in one list."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._ids: dict[str, str] = {}
+
+    def shown(self, name: str, image_id: str) -> str:
+        """*name* as long as it means the container's image, else *image_id*."""
+        if name not in self._ids:
+            try:
+                self._ids[name] = self._engine.images.get(name).id
+            except OrlopError:
+                self._ids[name] = ""
+        return name if self._ids[name] == image_id else image_id
+
+
+def _link_names(engine: Engine) -> dict[str, list[str]]:
+    """By id, what others call a container with their links: `/OTHER/ALIAS`."""
+    found: dict[str, list[str]] = {}
+    for container in engine.all():
+        if container.config.network == "bridge":
+            for child_id, _name, alias in render_host.linked_names(container):
+                found.setdefault(child_id, []).append(f"/{container.name}/{alias}")
+    return found
 
 
 def _is_restarting(container: Container) -> bool:
@@ -121,7 +154,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
 
 
 def _image_ids(engine: Engine, filters: filtering.Filters) -> set[str] | None:
-    """Ids and names that `ancestor` stands for; None: it was not asked."""
+    """Names that `ancestor` says, and the images they mean with all made from these; or None."""
     wanted = filters.get("ancestor")
     if wanted is None:
         return None
@@ -131,6 +164,12 @@ def _image_ids(engine: Engine, filters: filtering.Filters) -> set[str] | None:
             found.add(engine.images.get(reference).id)
         except (NotFound, InvalidArgument):
             continue
+    children: dict[str, list[str]] = {}
+    for image in engine.images.all():
+        children.setdefault(image.parent, []).append(image.id)
+    new = set(found)
+    while new := {child for parent in new for child in children.get(parent, ())} - found:
+        found |= new
     return found
 
 

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 from orlop.engine import names
 from orlop.engine.api import render, settling
-from orlop.engine.api.exchange import JSON_TYPE
 from orlop.engine.api.router import Route, bind
 from orlop.engine.images import check_reference
 from orlop.lib.errors import Conflict, InvalidArgument
-from orlop.wire.docker.fields import Object
+from orlop.wire.docker.body import JSON_TYPE
+from orlop.wire.docker.fields import Object, quoted
 
 if TYPE_CHECKING:
     from orlop.engine.api.exchange import Exchange
     from orlop.engine.engine import Engine
+
+MAX_SIDE = (1 << 16) - 1
+"""Of a terminal, for the kernel; clients may say more."""
 
 
 def routes(engine: Engine) -> list[Route]:
@@ -47,14 +50,19 @@ async def _list(engine: Engine, exchange: Exchange) -> None:
 
 
 async def _create(engine: Engine, exchange: Exchange) -> None:
-    from orlop.engine.api.create_request import merge_image, parse_create
+    from orlop.engine.api.create_request import check_platform, merge_image, parse_create
     from orlop.engine.api.create_warnings import find_warnings
+    from orlop.engine.api.engine_mounts import let_go
+    from orlop.engine.api.older_clients import as_meant
 
-    body = Object(await exchange.json())
+    body = Object(as_meant(await exchange.json(), exchange.api_version))
     name = exchange.text("name") or names.new_name(engine.has_name)
     has_networks = engine.host.networks is not None
     config = parse_create(body, names.check_name(name), networks=has_networks)
-    config = merge_image(config, body, engine.images.get(check_reference(config.image)))
+    config = let_go(config, body.section("HostConfig"), str(engine.settings.data_dir))
+    image = engine.images.get(check_reference(config.image))
+    check_platform(image, config.image, exchange.text("platform"))
+    config = merge_image(config, body, image)
     container_id = await engine.create(config)
     warnings = find_warnings(config, body.section("HostConfig"), engine.host.controllers)
     if not has_networks and body.section("HostConfig").text("NetworkMode") in ("", "default"):
@@ -121,8 +129,8 @@ async def _update(engine: Engine, exchange: Exchange) -> None:
 
 
 async def _resize(engine: Engine, exchange: Exchange) -> None:
-    container = engine.find(exchange.parameters["id"])
     height, width = window(exchange)
+    container = engine.find(exchange.parameters["id"])
     if not container.record.state.is_up:
         raise Conflict(f"container {container.record.id} is not running")
     container.io.resize(height, width)
@@ -136,10 +144,17 @@ def window(exchange: Exchange) -> tuple[int, int]:
     Raises:
         InvalidArgument: missing, or no size of a terminal.
     """
-    height, width = exchange.integer("h"), exchange.integer("w")
-    if height is None or width is None or not (0 <= height < 1 << 16 and 0 <= width < 1 << 16):
-        raise InvalidArgument("h and w must be the height and width of a terminal")
-    return height, width
+    return _side(exchange, "h", "height"), _side(exchange, "w", "width")
+
+
+def _side(exchange: Exchange, key: str, name: str) -> int:
+    text = exchange.text(key)
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal()):
+        raise InvalidArgument(f"invalid resize {name} {quoted(text)}: invalid syntax")
+    if text != digits or int(digits) >= 1 << 32:
+        raise InvalidArgument(f"invalid resize {name} {quoted(text)}: value out of range")
+    return min(int(digits), MAX_SIDE)
 
 
 async def _top(engine: Engine, exchange: Exchange) -> None:

@@ -7,10 +7,13 @@ every client sends.
 from __future__ import annotations
 
 import json
+import os
+import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orlop.engine import capabilities
+from orlop.engine.api.request_health import TIMES, parse_healthcheck, with_times
 from orlop.engine.api.request_log import parse_log
 from orlop.engine.api.request_mounts import parse_mounts, parse_volumes_from
 from orlop.engine.api.request_resources import (
@@ -29,8 +32,8 @@ from orlop.engine.api.request_security import (
     parse_security,
 )
 from orlop.engine.config import NO_NETWORKING, ContainerConfig
-from orlop.lib.errors import InvalidArgument, NotImplementedYet
-from orlop.wire.compose_model import HealthCheck, RestartMode
+from orlop.lib.errors import InvalidArgument, NotFound, NotImplementedYet
+from orlop.wire.compose_model import RestartMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,18 +42,14 @@ if TYPE_CHECKING:
     from orlop.engine.images import Image
     from orlop.wire.docker.fields import Object
 
-SHELL = ("/bin/sh", "-c")
-_NS = 1_000_000_000
-_MS = 1_000_000
-_TIMES = ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
 
-
+_BESIDE_CONFIG = ("HostConfig", "NetworkingConfig")
 RUNTIMES = ("", "crun", "io.containerd.crun.v2", "runc", "io.containerd.runc.v2")
 """All of them are crun: clients that know Docker alone ask for what it has by default."""
 
 ECHOED = (
     *("AttachStdin", "AttachStdout", "AttachStderr", "ExposedPorts", "OnBuild", "Volumes"),
-    "StopTimeout",
+    *("StopTimeout", "Healthcheck"),
 )
 """Of the request's top level: means nothing to us, but is shown by `inspect`."""
 
@@ -80,18 +79,19 @@ def parse_create(body: Object, name: str, *, networks: bool = False) -> Containe
         command=body.text_or_texts("Cmd") or (),
         user=body.text("User"),
         group_add=host.texts("GroupAdd"),
-        working_dir=body.text("WorkingDir"),
+        working_dir=_parse_directory(body.text("WorkingDir")),
         environment=parse_environment(body.texts("Env")),
         environment_unset=tuple(dict.fromkeys(t for t in body.texts("Env") if "=" not in t)),
         hostname=body.text("Hostname"),
         domainname=body.text("Domainname"),
         labels=body.text_map("Labels"),
         tty=body.flag("Tty"),
+        console_size=parse_console_size(host),
         stdin_open=body.flag("OpenStdin"),
         stdin_once=body.flag("StdinOnce"),
         stop_signal=body.text("StopSignal"),
         stop_grace_period_s=float(body.integer("StopTimeout", 10)),
-        healthcheck=_parse_healthcheck(body.section("Healthcheck")),
+        healthcheck=parse_healthcheck(body.section("Healthcheck")),
         restart=restart,
         auto_remove=auto_remove,
         network=network,
@@ -127,7 +127,7 @@ def parse_create(body: Object, name: str, *, networks: bool = False) -> Containe
         log_options=log.options,
         init=host.flag("Init"),
         cgroup_parent=_parse_cgroup_parent(host.text("CgroupParent")),
-        annotations=host.text_map("Annotations"),
+        annotations=_parse_annotations(host),
         requested=_compact(body),
         extra_hosts=tuple(_parse_extra_hosts(host.texts("ExtraHosts"))),
     )
@@ -140,15 +140,43 @@ def merge_image(config: ContainerConfig, body: Object, image: Image) -> Containe
     """
     labels = tuple({**dict(image.labels), **dict(config.labels)}.items())
     check, given = config.healthcheck, body.section("Healthcheck")
-    if check is None and image.healthcheck is not None and any(key in given for key in _TIMES):
-        check = _with_times(image.healthcheck, given)
+    if check is None and image.healthcheck is not None and any(key in given for key in TIMES):
+        check = with_times(image.healthcheck, given)
     exposed = tuple(dict.fromkeys((*config.networking.exposed, *image.exposed_ports)))
     networking = replace(config.networking, exposed=exposed)
     return replace(config, labels=labels, healthcheck=check, networking=networking)
 
 
+def check_platform(image: Image, name: str, wanted: str) -> None:
+    """Refuse an image that is not for the platform that was asked for.
+
+    Raises:
+        NotFound: in dockerd's words; a client may pull the other one then.
+    """
+    if not wanted:
+        return
+    from orlop.wire.registry import platform
+
+    host = platform.host_platform(os.uname().machine)
+    known = image.document
+    has = platform.normalize(
+        known.get("os") or host.os,
+        known.get("architecture") or host.architecture,
+        known.get("variant") or "",
+    )
+    asked = platform.parse_platform(wanted, host)
+    plain = platform.normalize(asked.os, asked.architecture)
+    # Images of careless tools do not say their variant.
+    if platform.rank(asked, has) is None and (known.get("variant") or has != plain):
+        raise NotFound(
+            f"image with reference {name} was found but its platform ({has}) does not match the "
+            f"specified platform ({asked})"
+        )
+
+
 def _refuse_what_cannot_be(body: Object, host: Object) -> None:
     """Fields that are understood and cannot be honoured here, in dockerd's words."""
+    _refuse_empty(body)
     runtime, isolation = host.text("Runtime"), host.text("Isolation")
     if runtime not in RUNTIMES:
         raise InvalidArgument(f"unknown or invalid runtime name: {runtime[:80]}")
@@ -173,12 +201,32 @@ def _refuse_what_cannot_be(body: Object, host: Object) -> None:
         )
     if host.integer("ShmSize") < 0:
         raise InvalidArgument("SHM size can not be less than 0")
-    directory = body.text("WorkingDir")
-    if directory and not directory.startswith("/"):
-        raise InvalidArgument(
-            f"the working directory '{directory[:200]}' is invalid, it needs to be an absolute path"
-        )
     refuse_device_requests(host)
+
+
+def _refuse_empty(body: Object) -> None:
+    if body.text("Image"):
+        return
+    if not any(key not in _BESIDE_CONFIG for key, _ in body.items()):
+        raise InvalidArgument("config cannot be empty in order to create a container")
+    if not body.text_or_texts("Cmd") and not body.text_or_texts("Entrypoint"):
+        raise InvalidArgument("no command specified")
+
+
+def _parse_directory(path: str) -> str:
+    if path and not path.startswith("/"):
+        raise InvalidArgument(
+            f"the working directory '{path[:200]}' is invalid, it needs to be an absolute path"
+        )
+    return posixpath.normpath(f"/{path.lstrip('/')}") if path else ""
+
+
+def _parse_annotations(host: Object) -> tuple[tuple[str, str], ...]:
+    annotations = host.text_map("Annotations")
+    if "" in dict(annotations):
+        text = "the empty string is not permitted as an annotation key"
+        raise InvalidArgument(f"invalid Annotations: {text}")
+    return annotations
 
 
 def _parse_paths(
@@ -236,41 +284,14 @@ def _parse_entrypoint(body: Object) -> tuple[str, ...] | None:
     return () if words in ((), ("",)) else words
 
 
-def _parse_healthcheck(check: Object) -> HealthCheck | None:
-    test = check.texts("Test")
-    if not test:
+def parse_console_size(body: Object) -> tuple[int, int] | None:
+    """`ConsoleSize`: height and width, or nothing."""
+    if "ConsoleSize" not in body:
         return None
-    match test[0]:
-        case "NONE":
-            return HealthCheck(())
-        case "CMD":
-            command = test[1:]
-        case "CMD-SHELL":
-            command = (*SHELL, *test[1:])
-        case _:
-            raise InvalidArgument(f"Unknown healthcheck type '{test[0][:40]}' (expected 'CMD')")
-
-    return _with_times(HealthCheck(command), check)
-
-
-def _with_times(base: HealthCheck, check: Object) -> HealthCheck:
-    def seconds(key: str, default_s: float) -> float:
-        value_ns = check.integer(key)
-        if value_ns and value_ns < _MS:
-            raise InvalidArgument(f"{key} in Healthcheck cannot be less than 1ms")
-        return value_ns / _NS or default_s
-
-    retries = check.integer("Retries")
-    if retries < 0:
-        raise InvalidArgument("Retries in Healthcheck cannot be negative")
-    return replace(
-        base,
-        interval_s=seconds("Interval", base.interval_s),
-        timeout_s=seconds("Timeout", base.timeout_s),
-        start_period_s=seconds("StartPeriod", base.start_period_s),
-        start_interval_s=seconds("StartInterval", base.start_interval_s),
-        retries=retries or base.retries,
-    )
+    sizes = body.integers("ConsoleSize")
+    if len(sizes) != 2 or not all(0 <= size < 1 << 16 for size in sizes):
+        raise InvalidArgument("ConsoleSize must be the height and width of a terminal")
+    return (sizes[0], sizes[1]) if any(sizes) else None
 
 
 def _parse_networks(body: Object, host: Object, *, networks: bool) -> tuple[str, Networking]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qs, unquote
 
 from orlop.lib.errors import InvalidArgument, ResourceExhausted
+from orlop.wire.docker.body import JSON_TYPE, check_type, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,7 +20,6 @@ MAX_BODY_BYTES = 4 << 20
 
 MAX_QUERY_FIELDS = 200
 
-JSON_TYPE = "application/json"
 RAW_STREAM = "application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 
@@ -107,18 +107,13 @@ class Exchange:
         """The body as a JSON object; an absent body is an empty one.
 
         Raises:
-            InvalidArgument: it is not one.
+            InvalidArgument: it is not one, or is not said to be JSON.
         """
         data = await self.body()
-        if not data.strip():
-            return {}
-        try:
-            value = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise InvalidArgument(f"invalid JSON: {error}") from error
-        if not isinstance(value, dict):
-            raise InvalidArgument("a JSON object expected")
-        return value
+        content_type = self.headers.get("content-type", "")
+        if data or content_type:
+            check_type(content_type)
+        return parse_json(data) if data.strip() else {}
 
     async def respond_json(self, status: int, value: object) -> None:
         """Answer with *value*."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api.attach import Attachment, stream_type
 from orlop.engine.api.containers import window
-from orlop.engine.api.create_request import parse_environment
+from orlop.engine.api.create_request import parse_console_size, parse_environment
 from orlop.engine.api.router import Route
 from orlop.engine.exec_session import ExecRequest, ExecSession
-from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
+from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from orlop.wire import detach_keys, stdcopy
 from orlop.wire.docker.fields import Object
 from orlop.wire.stdcopy import Stream
@@ -23,22 +23,27 @@ def routes(engine: Engine) -> list[Route]:
     """The rows of the route table that are answered here."""
 
     async def create(exchange: Exchange) -> None:
+        request = parse_exec(Object(await exchange.json()))
         container = engine.find(exchange.parameters["id"])
-        session = await container.exec_create(parse_exec(Object(await exchange.json())))
+        session = await container.exec_create(request)
         container.publish(
             f"exec_create: {' '.join(session.request.arguments)}", {"execID": session.id}
         )
         await exchange.respond_json(201, {"Id": session.id})
 
     async def start(exchange: Exchange) -> None:
-        await _start(_find(engine, exchange), exchange)
+        body = Object(await exchange.json())
+        await _start(_find(engine, exchange), exchange, body)
 
     async def inspect(exchange: Exchange) -> None:
         await exchange.respond_json(200, render(_find(engine, exchange)))
 
     async def resize(exchange: Exchange) -> None:
+        size = window(exchange)
         session = _find(engine, exchange)
-        session.resize(*window(exchange))
+        if not session.container.record.state.is_up:
+            raise Conflict(f"container {session.container.record.id} is not running")
+        session.resize(*size)
         await exchange.respond_empty(200)
 
     return [
@@ -73,16 +78,6 @@ def parse_exec(body: Object) -> ExecRequest:
     )
 
 
-def parse_console_size(body: Object) -> tuple[int, int] | None:
-    """`ConsoleSize`: height and width, or nothing."""
-    if "ConsoleSize" not in body:
-        return None
-    sizes = body.integers("ConsoleSize")
-    if len(sizes) != 2 or not all(0 <= size < 1 << 16 for size in sizes):
-        raise InvalidArgument("ConsoleSize must be the height and width of a terminal")
-    return (sizes[0], sizes[1]) if any(sizes) else None
-
-
 def _find(engine: Engine, exchange: Exchange) -> ExecSession:
     wanted = exchange.parameters["id"]
     for container in engine.all():
@@ -92,8 +87,7 @@ def _find(engine: Engine, exchange: Exchange) -> ExecSession:
     raise NotFound(f"No such exec instance: {wanted}")
 
 
-async def _start(session: ExecSession, exchange: Exchange) -> None:
-    body = Object(await exchange.json())
+async def _start(session: ExecSession, exchange: Exchange, body: Object) -> None:
     request = session.request
     size = parse_console_size(body)
     if size is not None and request.tty:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api import render
 from orlop.engine.api.body import body_input
-from orlop.engine.api.image_store import publish, store_of
+from orlop.engine.api.image_store import check_new_name, publish, store_of
 from orlop.engine.api.router import Route, bind
 from orlop.engine.api.times import to_text
 from orlop.engine.state import State
@@ -81,6 +81,7 @@ async def _export(engine: Engine, exchange: Exchange) -> None:
 
 async def _commit(engine: Engine, exchange: Exchange) -> None:
     store = store_of(engine)
+    given = await exchange.json()
     container = engine.find(exchange.text("container"))
     reference = wanted_reference(exchange.text("repo"), exchange.text("tag"))
     changes = exchange.query.get("changes", [])
@@ -90,8 +91,7 @@ async def _commit(engine: Engine, exchange: Exchange) -> None:
         what = "Dead" if state is State.DEAD else "being removed"
         raise Conflict(f"You cannot commit container {container.record.id} which is {what}")
     own = render.inspect(container)["Config"]
-    given = await exchange.json() or own
-    config = child_image.merge_config(_with_changes(given, changes), own)
+    config = child_image.merge_config(_with_changes(given or own, changes), own)
     parent = store.images.get(container.record.image_id)
     async with store.ingest() as session:
         if parent is not None:
@@ -124,6 +124,7 @@ async def _commit(engine: Engine, exchange: Exchange) -> None:
             parent=parent.id if parent else "",
         )
     attributes = {"comment": comment, "imageID": image_id}
+    publish(engine, store.images[image_id], "create")
     container.publish("commit", {**attributes, "imageRef": reference.familiar if reference else ""})
     # It may have been deleted already.
     if reference and (made := store.images.get(image_id)) is not None:
@@ -159,7 +160,9 @@ def wanted_reference(repository: str, tag: str) -> Reference | None:
     named = parse_reference(repository)
     if named.digest:
         raise InvalidArgument("cannot import digest reference")
-    return named.with_tag(tag) if tag else named.with_default_tag()
+    named = named.with_tag(tag) if tag else named.with_default_tag()
+    check_new_name(named)
+    return named
 
 
 def _with_changes(config: dict[str, Any], changes: list[str]) -> dict[str, Any]:
@@ -189,14 +192,13 @@ def _host() -> dict[str, str]:
 async def _import_input(
     engine: Engine, exchange: Exchange, source: str
 ) -> AsyncIterator[ByteInput]:
-    """The archive in the body, or the one at the address *source*; the answer has begun then.
+    """The archive in the body, or the one at the address *source*, where the answer begins.
 
     Raises:
         InvalidArgument: the address cannot be fetched.
     """
     if source == "-":
         async with body_input(exchange) as body:
-            await exchange.begin_stream("application/json")
             yield body
         return
     from orlop.engine.api.build import builds_of
@@ -220,6 +222,8 @@ async def import_image(engine: Engine, exchange: Exchange) -> None:
     wanted = host_platform(platform.machine())
     if text := exchange.text("platform"):
         wanted = parse_platform(text, wanted)
+        if wanted.os != "linux":
+            raise InvalidArgument("operating system is not supported")
     message = exchange.text("message")[:MAX_TEXT] or f"Imported from {source}"
     config = _with_changes({}, exchange.query.get("changes", []))
     try:
@@ -239,7 +243,14 @@ async def import_image(engine: Engine, exchange: Exchange) -> None:
             names = [reference] if reference else []
             image_id = await session.add_image(document, references=names)
         publish(engine, store.images[image_id], "import")
-        await exchange.write(progress.encode(progress.status(image_id)))
     except OrlopError as error:
+        if not exchange.responded:
+            raise
         await exchange.write(progress.encode(progress.error(str(error))))
+        await exchange.end()
+        return
+    if not exchange.responded:
+        # Only now: clients that do not read on look for the image as soon as an answer begins.
+        await exchange.begin_stream("application/json")
+    await exchange.write(progress.encode(progress.status(image_id)))
     await exchange.end()

@@ -12,7 +12,7 @@ from orlop.engine.store.chains import chain_ids
 from orlop.engine.store.records import parse_created
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from orlop.engine.images import Image
 
@@ -153,9 +153,9 @@ def _config(image: Image) -> dict[str, Any]:
 
 
 def history(
-    image: Image, layer_size: Callable[[str], int], tags_of: Callable[[str], Sequence[str]]
+    image: Image, layer_size: Callable[[str], int], known: Mapping[str, Image]
 ) -> list[dict[str, Any]]:
-    """`GET /images/NAME/history`, newest first. *tags_of* gives the names of a parent."""
+    """`GET /images/NAME/history`, newest first. *known* has the images there are, by id."""
     entries = image.document.get("history")
     if not isinstance(entries, list):
         return [_entry(image, {"created_by": "part of the system image"}, image.size_bytes)]
@@ -166,8 +166,12 @@ def history(
         size = 0 if item.get("empty_layer") or not sizes else sizes.pop(0)
         result.append(_entry(image, item, size) | {"Id": "<missing>", "Tags": None})
     result.reverse()
-    if result:
-        result[0] |= {"Id": image.id, "Tags": list(tags_of(image.id)) or None}
+    step: Image | None = image
+    for entry in result:  # what was built here has the images of its steps
+        if step is None:
+            break
+        entry |= {"Id": step.id, "Tags": list(step.tags) or None}
+        step = known.get(step.parent)
     return result
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from orlop.engine.store.layered import LayeredImages
     from orlop.engine.store.records import ImageRecord
     from orlop.engine.store.removal import Deletion, Remover, User
+    from orlop.wire.registry.reference import Reference
 
 LIST_FILTERS = frozenset({"dangling", "label", "before", "since", "reference", "until"})
 PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
@@ -57,6 +58,16 @@ def store_of(engine: Engine) -> LayeredImages:
     if engine.layered is None:
         raise NotImplementedYet("this engine runs the images of the system, and cannot change them")
     return engine.layered
+
+
+def check_new_name(reference: Reference) -> None:
+    """Refuse a name that would be taken for a digest.
+
+    Raises:
+        InvalidArgument: in dockerd's words.
+    """
+    if reference.familiar_name == "sha256":
+        raise InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name")
 
 
 def publish(engine: Engine, record: ImageRecord, action: str, name: str = "") -> None:
@@ -173,7 +184,8 @@ async def _inspect(engine: Engine, exchange: Exchange) -> None:
 async def _history(engine: Engine, exchange: Exchange) -> None:
     image = engine.images.get(exchange.parameters["name"])
     sizes = engine.layered.layer_size if engine.layered is not None else lambda _: 0
-    entries = render.history(image, sizes, lambda image_id: engine.images.get(image_id).tags)
+    parents = {known.id: known for known in engine.images.all()}
+    entries = render.history(image, sizes, parents)
     await exchange.respond_json(200, entries)
 
 
@@ -185,6 +197,7 @@ async def _tag(engine: Engine, exchange: Exchange) -> None:
     if named.digest:
         raise InvalidArgument("refusing to create a tag with a digest reference")
     named = named.with_tag(tag) if tag else named.with_default_tag()
+    check_new_name(named)
     record = store.find(exchange.parameters["name"])
     await store.tag(record.id, named)
     publish(engine, record, "tag", named.familiar)
@@ -254,6 +267,8 @@ def remover(engine: Engine, store: LayeredImages) -> Remover:
 
 async def _delete(engine: Engine, exchange: Exchange) -> None:
     store = store_of(engine)
+    if not exchange.parameters["name"].strip():
+        raise InvalidArgument("image name cannot be blank")
     result = await remover(engine, store).delete(
         exchange.parameters["name"],
         force=exchange.flag("force"),

@@ -25,8 +25,8 @@ _UNUSED = (State.CREATED, State.EXITED, State.DEAD)
 
 async def update(engine: Engine, exchange: Exchange) -> None:
     """`POST /containers/ID/update`."""
-    container = engine.find(exchange.parameters["id"])
     body = Object(await exchange.json())
+    container = engine.find(exchange.parameters["id"])
     policy = None
     if body.section("RestartPolicy").text("Name"):
         policy = parse_restart(body.section("RestartPolicy"))

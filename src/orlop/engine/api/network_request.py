@@ -12,6 +12,7 @@ from orlop.engine.network.joining import BRIDGE_MODES, CONTAINER_MODE, is_own
 from orlop.engine.network.model import INTERFACE_NAME, PoolConfig
 from orlop.engine.network.ports import parse_host_port
 from orlop.lib.errors import InvalidArgument, NotImplementedYet
+from orlop.wire.docker.fields import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,7 @@ MAX_LINK_LOCAL = 64
 
 SYSCTLS = "com.docker.network.endpoint.sysctls"
 _INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
+_NO_LINKS = "type network can't be used with links. This would result in undefined behavior"
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 
 
@@ -67,16 +69,18 @@ def _plain(name: str) -> str:
 
 def _check_mode(mode: str, body: Object, host: Object, networking: Networking) -> None:
     if mode == "host" and networking.links:
-        raise InvalidArgument("conflicting options: host type networking can't be used with links")
-    if not mode.startswith(CONTAINER_MODE):
+        raise InvalidArgument(
+            f"conflicting options: host {_NO_LINKS.replace('network', 'networking')}"
+        )
+    if not f"{mode}:".startswith(CONTAINER_MODE):
         return
-    if mode == CONTAINER_MODE:
+    if mode in (CONTAINER_MODE, CONTAINER_MODE.removesuffix(":")):
         raise InvalidArgument("Invalid network mode: invalid container format container:<name|id>")
     conflicts = (
         (bool(body.text("Hostname")), "hostname and the network mode"),
         (
             bool(networking.links),
-            "container type network and links",
+            f"container {_NO_LINKS}",
         ),
         (bool(networking.dns), "dns and the network mode"),
         (bool(host.texts("ExtraHosts")), "custom host-to-IP mapping and the network mode"),
@@ -144,7 +148,7 @@ def _port_key(text: str) -> tuple[int, str]:
     number, slash, protocol = text.partition("/")
     protocol = protocol.lower() if slash else "tcp"
     if not number.isdecimal() or not 0 < int(number) < 65536 or protocol not in PROTOCOLS:
-        raise InvalidArgument(f"invalid port specification: {text[:40]!r}")
+        raise InvalidArgument(f"invalid port specification: {quoted(text)}")
     return int(number), protocol
 
 

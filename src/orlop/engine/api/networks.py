@@ -30,6 +30,7 @@ def routes(engine: Engine) -> list[Route]:
     on = bind(engine, networks)
     return [
         on("GET", "/networks", _list),
+        on("GET", "/networks/", _list),
         on("GET", "/networks/{id}", _inspect),
         on("POST", "/networks/create", _create),
         on("POST", "/networks/prune", _prune),

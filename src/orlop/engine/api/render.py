@@ -73,7 +73,8 @@ def summary(container: Container) -> dict[str, Any]:
         "Labels": dict(config.labels),
         "State": known.state.value,
         "Status": status_text(container),
-        "HostConfig": {"NetworkMode": config.network},
+        "HostConfig": {"NetworkMode": config.network}
+        | ({"Annotations": dict(config.annotations)} if config.annotations else {}),
         "NetworkSettings": {"Networks": network_render.endpoints(container)},
         "Mounts": render_host.mount_points(container),
     }
@@ -243,9 +244,19 @@ def _config(config: ContainerConfig, image: Image | None, container_id: str) -> 
     elif "ExposedPorts" in asked:
         result["ExposedPorts"] = asked["ExposedPorts"]
     check = config.healthcheck or (image.healthcheck if image else None)
-    if check is not None:
+    if config.requested:
+        if given := _given_check(image, asked):
+            result["Healthcheck"] = given
+    elif check is not None:
         result["Healthcheck"] = health_check(check)
     return result
+
+
+def _given_check(image: Image | None, asked: dict[str, Any]) -> dict[str, Any]:
+    """What was said, by the request or else by the image; defaults are not shown."""
+    own = (image.document.get("config") or {}).get("Healthcheck") if image else None
+    fields = {**(own or {}), **{key: v for key, v in asked.get("Healthcheck", {}).items() if v}}
+    return {key: value for key, value in fields.items() if value}
 
 
 def health_check(check: HealthCheck) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -66,21 +65,23 @@ def host_config(container: Container) -> dict[str, Any]:
     value |= {key: item for key, item in optional.items() if item}
     if config.init:
         value["Init"] = True
-    value["Links"] = _links(container) or None
     value["NetworkMode"] = config.network
+    if config.network == "bridge" and (links := linked_names(container)):
+        value["Links"] = [f"/{name}:/{config.name}/{alias}" for _id, name, alias in links]
     return value
 
 
-def _links(container: Container) -> list[str]:
-    """Of the default bridge: `/CHILD:/PARENT/ALIAS`, as dockerd has them."""
-    shown = []
+def linked_names(container: Container) -> list[tuple[str, str, str]]:
+    """Id, name and alias of each container that this one links to on the default bridge."""
+    found = []
     for link in container.config.networking.links:
-        target, _, alias = link.partition(":")
-        target = target.removeprefix("/")
-        with contextlib.suppress(NotFound):
-            target = container.host.find(target).name
-        shown.append(f"/{target}:/{container.name}/{alias or target}")
-    return shown
+        ref, _, alias = link.partition(":")
+        try:
+            other = container.host.find(ref.removeprefix("/"))
+        except NotFound:
+            continue
+        found.append((other.record.id, other.name, alias or other.name))
+    return found
 
 
 def _of_service(config: ContainerConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from orlop.engine.config import VolumeRequest
-from orlop.lib.errors import InvalidArgument, NotImplementedYet
+from orlop.lib.errors import InvalidArgument, NotFound, NotImplementedYet
 from orlop.lib.units import parse_size_bytes
 from orlop.wire.compose_model import Mount, MountKind, Propagation
 
@@ -58,6 +58,19 @@ def parse_mounts(body: Object, host: Object) -> tuple[tuple[Mount, ...], tuple[V
     for request in requests:
         _check_driver(request.driver)
     return tuple(mounts), tuple(requests)
+
+
+def bind_modes(host: Object) -> dict[str, str]:
+    """The propagation that was asked for, by target; of a request that `parse_mounts` takes."""
+    found = {}
+    for text in host.texts("Binds"):
+        _, target, *mode = text.split(":") if ":" in text else ("", text)
+        words = mode[0].split(",") if mode else ()
+        found[_target(target)] = next((w for w in words if _recursive(w) in Propagation), "")
+    for item in host.sections("Mounts"):
+        target = _target(item.text("Target"))
+        found[target] = item.section("BindOptions").text("Propagation")
+    return found
 
 
 def parse_volumes_from(host: Object) -> tuple[str, ...]:
@@ -234,6 +247,7 @@ def _parse_volume_mount(item: Object, target: str) -> Mount:
         source,
         read_only,
         no_copy=options.flag("NoCopy"),
+        mode_text="z",
         subpath=posixpath.normpath(subpath) if subpath else "",
     )
 
@@ -283,7 +297,7 @@ def _refuse(item: Object, *keys: str) -> None:
 
 def _check_driver(name: str) -> None:
     if name not in _LOCAL_DRIVERS:
-        raise InvalidArgument(
+        raise NotFound(
             f'error looking up volume plugin {name[:80]}: plugin "{name[:80]}" not found'
         )
 

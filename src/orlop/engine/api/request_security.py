@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.compose_model import Seccomp
-from orlop.wire.docker.fields import Object
+from orlop.wire.docker.fields import Object, quoted
 
 APPARMOR = "/sys/kernel/security/apparmor"
 MAX_PROFILE_BYTES = 1 << 20
@@ -56,7 +56,7 @@ def parse_security(host: Object) -> Security:
             case "systempaths" if value == "unconfined":
                 result["unmasked"] = True
             case _:
-                raise InvalidArgument(f"invalid --security-opt 2: {option[:80]!r}")
+                raise InvalidArgument(f"invalid --security-opt 2: {quoted(option)}")
     return Security(**result)  # type: ignore[arg-type]  # names and types as above
 
 

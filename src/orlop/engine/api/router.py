@@ -91,6 +91,9 @@ class Router:
         if match is not None:
             exchange.api_version = check_version(int(match[1]), int(match[2]))
             path = path[match.end() :]
+        if exchange.method == "OPTIONS":
+            await exchange.respond_empty(200)
+            return
         self._load(path)
         route = self._exact.get((exchange.method, path))
         if route is None:

@@ -64,6 +64,7 @@ async def disk_usage(engine: Engine) -> list[dict[str, Any]]:
 
 async def _list(engine: Engine, exchange: Exchange) -> None:
     filters = filtering.parse_filters(exchange.text("filters"), LIST_FILTERS)
+    _boolean(filters, "dangling")  # wrong also where there is no volume
     chosen = [v for v in engine.host.volumes.all() if _selected(engine, v, filters)]
     body = {"Volumes": [render(engine, volume) for volume in chosen], "Warnings": None}
     await exchange.respond_json(200, body)

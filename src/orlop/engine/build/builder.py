@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orlop.engine import json_codec
+from orlop.engine.api.image_store import publish
 from orlop.engine.build import bases, cache_sources, copy_step, run_step, step_images
 from orlop.engine.build.cache import cache_key
 from orlop.engine.build.output import short_id
@@ -255,6 +256,7 @@ class Build:
         except OSError as error:
             raise OrlopError(f"cannot write to the image store: {error.strerror}") from error
         self.cache.add(key, record.id, state.image_id, text)
+        publish(self.engine, record, "create")
         self._advance(state, record, config)
         state.is_new = True
 

@@ -154,14 +154,11 @@ def clean_path(name: str) -> str:
     """*name* relative to the root of an archive, which nothing leads out of.
 
     Raises:
-        InvalidArgument: it would, or is too long.
+        InvalidArgument: it is too long.
     """
     if len(name) > MAX_PATH or "\0" in name:
         raise InvalidArgument(f"invalid name in an archive: {name[:80]!r}")
-    path = posixpath.normpath(name.lstrip("/") or ".")
-    if path == ".." or path.startswith("../"):
-        raise InvalidArgument(f"forbidden path outside the build context: {name[:200]}")
-    return "" if path == "." else path
+    return posixpath.normpath(f"/{name.lstrip('/')}")[1:]
 
 
 def without_ignored(files: Mapping[str, list[Any]], rules: IgnoreRules) -> dict[str, list[Any]]:

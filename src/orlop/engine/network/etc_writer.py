@@ -83,7 +83,7 @@ class EtcWriter:
     def _linked(self, record: Record) -> list[tuple[str, str]]:
         """Links of the default bridge. In other networks the name server knows them."""
         return [
-            (endpoint.ipv4, " ".join(dict.fromkeys((alias, other.record.id[:12], other.name))))
+            (endpoint.ipv4, " ".join(dict.fromkeys((alias, _hostname(other), other.name))))
             for alias, other, endpoint in self._links(record)
         ]
 
@@ -135,8 +135,13 @@ class EtcWriter:
         )
 
 
+def _hostname(container: Container) -> str:
+    return container.config.hostname or container.record.id[:12]
+
+
 def _names(hostname: str, domainname: str) -> list[str]:
-    return [f"{hostname}.{domainname}", hostname] if domainname else [hostname]
+    full = f"{hostname}.{domainname}" if domainname else hostname
+    return list(dict.fromkeys((full, full.partition(".")[0])))
 
 
 def needs_name_server(sandbox: Sandbox) -> bool:

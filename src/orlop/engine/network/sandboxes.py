@@ -22,7 +22,7 @@ from orlop.engine.network.names import ContainerResolver, links_by_network
 from orlop.engine.network.ports import HostPorts
 from orlop.engine.network.relay import Relay
 from orlop.engine.network.sandbox import NO_FD, Sandbox
-from orlop.lib.errors import Conflict, Internal, OrlopError
+from orlop.lib.errors import Conflict, Internal, InvalidArgument, OrlopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,7 +132,8 @@ class Sandboxes:
         if mode in ("host", "none"):
             return
         if mode.startswith(joining.CONTAINER_MODE):
-            self._joined(mode)
+            if self._joined(mode).record is record:
+                raise InvalidArgument("cannot join own network")
             return
         await self._core.ready.wait()
         kernel = self._core.working()

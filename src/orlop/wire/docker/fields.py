@@ -7,6 +7,7 @@ does not matter, as it does not to dockerd: some clients send `detachKeys` or `h
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 MAX_ITEMS = 10_000
 """In one list or object: a request with more is no request."""
+
+
+def quoted(text: str) -> str:
+    """*text* in double quotes, cut where it is long, as dockerd's messages have it."""
+    return json.dumps(text[:200], ensure_ascii=False)
 
 
 class Object:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from orlop.lib.errors import InvalidArgument
 
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
+_SYSTEM = re.compile(r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)\))?")
 
 _ARCHITECTURES = {
     "i386": ("386", ""),
@@ -62,7 +63,12 @@ def parse_platform(text: str, host: Platform) -> Platform:
         InvalidArgument: in the words of containerd's library.
     """
     parts = text.split("/")
-    for part in parts:
+    if not _SYSTEM.fullmatch(parts[0]):
+        raise InvalidArgument(
+            f'"{parts[0][:64]}" is an invalid OS component of "{text[:256]}": OSAndVersion '
+            f'specifier component must match "^{_SYSTEM.pattern}$": invalid argument'
+        )
+    for part in parts[1:]:
         if not _PART.fullmatch(part):
             raise InvalidArgument(
                 f'"{part[:64]}" is an invalid component of "{text[:256]}": platform specifier '
@@ -70,7 +76,7 @@ def parse_platform(text: str, host: Platform) -> Platform:
             )
     match parts:
         case [one]:
-            if one.lower() in _KNOWN_SYSTEMS:
+            if normalize(one, "").os in _KNOWN_SYSTEMS:
                 return normalize(one, host.architecture, host.variant)
             guess = normalize(host.os, one)
             if guess.architecture in _KNOWN_ARCHITECTURES:

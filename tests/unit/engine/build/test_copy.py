@@ -305,8 +305,8 @@ def test_add_unpacks_archives(tmp_path: Path, image: DirectoryTree, mode: str) -
 
 
 def test_an_archive_cannot_lead_out(image: DirectoryTree) -> None:
-    with pytest.raises(InvalidArgument, match="forbidden path"):
-        read_context(PieceSource(iter([archive({"../x": "1"})])))
+    found = read_context(PieceSource(iter([archive({"../x": "1", "/a/../../y": "2"})])))
+    assert sorted(found) == ["x", "y"]
     with pytest.raises(TarError):
         read_context(PieceSource(iter([b"no tar at all" * 100])))
     with pytest.raises(TarError):

@@ -1,0 +1,128 @@
+"""Small things that clients of dockerd are used to, each of which somebody's tests look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orlop.lib import mount
+from tests.engine.containers.engine_host import UnixConnection
+
+if TYPE_CHECKING:
+    from tests.engine.containers.engine_host import EngineProcess
+
+pytestmark = [pytest.mark.root, pytest.mark.engine]
+
+
+def output(engine: EngineProcess, name: str, script: str, **fields: object) -> str:
+    """What *script* prints in a container of its own."""
+    engine.run(name, ["sh", "-c", script], **fields)
+    engine.wait(name)
+    return engine.logs(name).decode()
+
+
+def test_a_container_that_removes_itself_can_be_restarted(engine: EngineProcess) -> None:
+    engine.run("brief", ["sleep", "1000"], HostConfig={"AutoRemove": True})
+    assert engine.request("POST", "/containers/brief/restart?t=0")[0] == 204
+    assert engine.state("brief") == "running"
+    engine.request("POST", "/containers/brief/kill")
+    engine.wait_until(lambda: engine.request("GET", "/containers/brief/json")[0] == 404)
+
+
+def test_a_kill_between_two_runs_is_the_last_word(engine: EngineProcess) -> None:
+    policy = {"RestartPolicy": {"Name": "always"}}
+    engine.run("again", ["false"], HostConfig=policy)
+    engine.wait_until(lambda: engine.inspect("again")["RestartCount"] > 3)
+    engine.wait_until(lambda: engine.state("again") == "restarting")
+    assert engine.request("POST", "/containers/again/kill")[0] == 204
+    assert engine.state("again") == "exited"
+
+
+def test_who_runs_and_how_large_the_terminal_is(engine: EngineProcess) -> None:
+    assert output(engine, "root", "id") == "uid=0(root) gid=0(root) groups=0(root)\n"
+    size = {"HostConfig": {"ConsoleSize": [43, 132]}, "Tty": True}
+    engine.run("screen", ["stty", "size"], **size)
+    engine.wait("screen")
+    assert engine.request("GET", "/containers/screen/logs?stdout=1")[1] == b"43 132\r\n"
+    assert output(engine, "home", "echo $HOME", Env=["HOME="]) == "/root\n"
+    engine.create("where", ["true"], WorkingDir="/tmp/")
+    assert engine.inspect("where")["Config"]["WorkingDir"] == "/tmp"
+
+
+def test_an_exec_is_for_a_user_that_is_there(engine: EngineProcess) -> None:
+    engine.run("host", ["sleep", "1000"])
+    target = "/containers/host/exec"
+    status, answer = engine.request("POST", target, {"Cmd": ["id"], "User": "nobody-here"})
+    text = "unable to find user nobody-here: no matching entries in passwd file"
+    assert (status, answer["message"]) == (400, text)
+    _, answer = engine.request("POST", target, {"Cmd": ["id"]})
+    exec_id = answer["Id"]
+    status, answer = engine.request("POST", f"/exec/{exec_id}/resize?h=-1&w=3")
+    assert (status, answer["message"]) == (400, 'invalid resize height "-1": value out of range')
+    engine.request("POST", "/containers/host/kill")
+    engine.wait_until(lambda: engine.request("GET", f"/exec/{exec_id}/json")[0] == 404)
+
+
+def test_a_volume_over_etc_leaves_the_engines_files(engine: EngineProcess) -> None:
+    text = output(engine, "etc", "cat /etc/hostname", Hostname="named", Volumes={"/etc": {}})
+    assert text == "named\n"
+
+
+def test_a_bind_may_leave_what_is_mounted_below(engine: EngineProcess, tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    mount.mount("tmpfs", tmp_path / "below", "tmpfs")
+    try:
+        (tmp_path / "below/file").touch()
+        for name, alone in (("all", False), ("alone", True)):
+            bind = {"Type": "bind", "Source": str(tmp_path), "Target": "/t"}
+            options = {"BindOptions": {"NonRecursive": alone}}
+            mounts = {"Mounts": [{**bind, **options}]}
+            assert output(engine, name, "ls /t/below", HostConfig=mounts) == "file\n" * (not alone)
+    finally:
+        mount.unmount(tmp_path / "below")
+
+
+def test_a_bind_of_the_engines_directory_follows_it(engine: EngineProcess) -> None:
+    data = str(engine.directory)
+    engine.create("inside", ["true"], HostConfig={"Binds": [f"{data}:/e", "/:/host:ro"]})
+    shown = {m["Destination"]: m["Propagation"] for m in engine.inspect("inside")["Mounts"]}
+    assert shown == {"/e": "rslave", "/host": "rslave"}
+    body = {"Image": "busybox", "HostConfig": {"Binds": ["/:/host:rprivate"]}, "Cmd": ["true"]}
+    status, answer = engine.request("POST", "/containers/create", body)
+    assert (status, "must use either propagation mode" in answer["message"]) == (400, True)
+
+
+def test_requests_that_are_none_are_refused_as_dockerd_does(engine: EngineProcess) -> None:
+    connection = UnixConnection(engine.socket_path)
+    answers = [
+        ("POST", "/containers/x/exec", "{}", "text/plain", "unsupported Content-Type header"),
+        ("POST", "/exec/x/start", "{oops", "application/json", "invalid character 'o'"),
+        ("POST", "/containers/create", "{}{}", "application/json", "unexpected content after"),
+        ("POST", "/containers/create", "{}", "application/json", "config cannot be empty"),
+    ]
+    for method, target, body, kind, message in answers:
+        headers = {"Content-Type": kind, "Connection": "close"}
+        connection.request(method, target, body, headers)
+        response = connection.getresponse()
+        assert (response.status, message in response.read().decode()) == (400, True)
+    connection.request("OPTIONS", "/anything")
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+def test_a_probe_that_takes_too_long_says_what_it_had_to_say(engine: EngineProcess) -> None:
+    check = {
+        "Test": ["CMD-SHELL", "echo so far; sleep 60"],
+        "Interval": 50_000_000,
+        "Timeout": 50_000_000,
+        "Retries": 1,
+    }
+    engine.run("slow", ["sleep", "1000"], Healthcheck=check)
+    assert engine.inspect("slow")["Config"]["Healthcheck"] == check
+
+    def log() -> list[str]:
+        return [entry["Output"] for entry in engine.inspect("slow")["State"]["Health"]["Log"]]
+
+    engine.wait_until(lambda: "Health check exceeded timeout (50ms): so far\n" in log())
