@@ -41,6 +41,7 @@ from orlop.system.cloud_control import CloudControl
 from orlop.system.conditions import Conditions
 from orlop.system.config_control import ConfigControl
 from orlop.system.machine import Machine, Phase, StageTime
+from orlop.system.output_keeper import OutputKeeper
 from orlop.system.parameters import kernel_consoles
 from orlop.system.power import Power, PowerAction
 from orlop.system.power_socket import PowerSocket
@@ -259,6 +260,8 @@ class Boot:
 
     async def _prepare_user_realm(self) -> None:
         user_realm.prepare()
+        keeper = OutputKeeper(f"{service_files.USER_DIRECTORY}/containers", self.tasks)
+        self.tasks.start(keeper.follow(self.engine, "engine"), "output of the user's containers")
 
     async def _start_services(self) -> None:
         found = definitions.collect(self.config.current)
