@@ -18,7 +18,7 @@ class Clients:
     def __init__(self, socket_path: Path, directory: Path) -> None:
         self.host = f"unix://{socket_path}"
         self.directory = directory
-        self._environment = {
+        self.environment = {
             **os.environ,
             "DOCKER_HOST": self.host,
             "DOCKER_CONFIG": str(directory / "client"),
@@ -28,7 +28,7 @@ class Clients:
     def run(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             argv,
-            env=self._environment,
+            env=self.environment,
             input=stdin,
             capture_output=True,
             text=True,
