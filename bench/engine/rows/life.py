@@ -11,9 +11,10 @@ from bench.engine.measure import IMAGE, SLEEP, TRUE, Options, Sample, Steps, tim
 
 WARM_UP = 3
 DOCKER, OWN = "run --rm by docker's command", "run --rm by the engine's own command"
-# As the machine starts it, but that its modules are in a checkout.
+# As the machine starts it, but that its modules are in a checkout: without -OO, which the modules
+# of the tool root's Python are not compiled for.
 OUR_MAIN = "import sys; from orlop.cli.main import main; sys.exit(main(sys.argv[1:]))"
-OUR_COMMAND = [sys.executable, "-S", "-OO", "-c", OUR_MAIN, "docker"]
+OUR_COMMAND = [sys.executable, "-S", "-c", OUR_MAIN, "docker"]
 
 
 def life(side: Contestant, options: Options) -> Steps:

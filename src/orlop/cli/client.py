@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import _socket
 
-from orlop.cli.json_text import decode
+from orlop.cli.json_text import compact, decode
 from orlop.lib import errors
 
 TYPE_CHECKING = False
@@ -195,9 +195,7 @@ class Client:
         head += [f"{name}: {value}" for name, value in (headers or {}).items()]
         payload = b""
         if body is not None:
-            import json
-
-            payload = json.dumps(body).encode()
+            payload = compact(body).encode()
             head.append("Content-Type: application/json")
         if stream is not None:
             head.append("Transfer-Encoding: chunked")

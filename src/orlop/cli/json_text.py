@@ -2,12 +2,13 @@
 
 `import json` brings `re` and `enum`: 10 ms of a command's start, a tenth of a second under
 emulation. Reading needs only the scanner in C that `json` itself calls, so `decode` calls it
-directly; `encode` is for `--json`, where the price does not matter, and imports the real thing.
+directly, and `compact` its writer; `encode` is for `--json`, where the price does not matter, and
+imports the real thing.
 """
 
 from __future__ import annotations
 
-from _json import make_scanner
+from _json import encode_basestring_ascii, make_encoder, make_scanner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,22 @@ def decode(data: bytes) -> object:
     if end != len(text):
         raise ValueError(f"not JSON from character {end}")
     return value
+
+
+def _refuse(value: object) -> object:
+    raise TypeError(f"{value!r:.100} has no form in JSON")
+
+
+_write = make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", False, False, False)
+
+
+def compact(value: object) -> str:
+    """*value* as JSON for the engine.
+
+    Raises:
+        TypeError, ValueError: it has no form in JSON.
+    """
+    return "".join(_write(value, 0))
 
 
 def encode(value: object) -> str:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from orlop.cli.relay import write_all
-from orlop.wire.stdcopy import Decoder, Stream
-
-_STDOUT = 1
-_STDERR = 2
+from orlop.wire.stdcopy_frames import STDERR, STDOUT, take
 
 
 class Demultiplexer:
     """Takes the framed stream as it comes and writes each payload where it belongs, unbuffered."""
 
     def __init__(self) -> None:
-        self._decoder = Decoder()
+        self._buffer = bytearray()
 
     def feed(self, data: bytes) -> None:
         """Write what *data* completes.
@@ -21,5 +18,6 @@ class Demultiplexer:
         Raises:
             InvalidArgument: it is not the framing of the engine.
         """
-        for frame in self._decoder.feed(data):
-            write_all(_STDOUT if frame.stream is Stream.STDOUT else _STDERR, frame.data)
+        self._buffer += data
+        for stream, payload in take(self._buffer):
+            write_all(STDOUT if stream == STDOUT else STDERR, payload)

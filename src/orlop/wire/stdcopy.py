@@ -6,18 +6,12 @@ payload. Source: Docker Engine API, "Attach to a container", section "Stream for
 
 from __future__ import annotations
 
-import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from orlop.lib.errors import InvalidArgument
+from orlop.wire.stdcopy_frames import HEADER, MAX_PAYLOAD_BYTES, take
 
-_HEADER = struct.Struct(">BxxxI")
-_MAX_KNOWN_STREAM = 3
-
-MAX_PAYLOAD_BYTES = 1 << 20
-"""A peer that announces more is not speaking this protocol: dockerd's frames hold one log line."""
-
+__all__ = ["MAX_PAYLOAD_BYTES", "Decoder", "Frame", "LineFramer", "Stream", "encode"]
 
 LINE_BYTES = 16 << 10
 """What is longer and has not ended yet is not waited for."""
@@ -41,7 +35,7 @@ class Frame(NamedTuple):
 
 def encode(stream: Stream, data: bytes) -> bytes:
     """One frame; *data* has at most 4 GiB - 1 bytes."""
-    return _HEADER.pack(stream, len(data)) + data
+    return HEADER.pack(stream, len(data)) + data
 
 
 class LineFramer:
@@ -61,7 +55,7 @@ class LineFramer:
         if len(rest) > LINE_BYTES:
             end, rest = len(data), b""
         self._begun[stream] = rest
-        pack = _HEADER.pack
+        pack = HEADER.pack
         pieces: list[bytes] = []
         for line in data[:end].split(b"\n"):
             pieces += (pack(stream, len(line) + 1), line, b"\n")
@@ -92,17 +86,7 @@ class Decoder:
             InvalidArgument: unknown stream, or a payload above `MAX_PAYLOAD_BYTES`.
         """
         self._buffer += data
-        frames = []
-        while len(self._buffer) >= _HEADER.size:
-            stream, length = _HEADER.unpack_from(self._buffer)
-            if stream > _MAX_KNOWN_STREAM or length > MAX_PAYLOAD_BYTES:
-                raise InvalidArgument(f"not a frame: stream {stream}, {length} bytes")
-            end = _HEADER.size + length
-            if len(self._buffer) < end:
-                break
-            frames.append(Frame(Stream(stream), bytes(self._buffer[_HEADER.size : end])))
-            del self._buffer[:end]
-        return frames
+        return [Frame(Stream(stream), payload) for stream, payload in take(self._buffer)]
 
     @property
     def pending_bytes(self) -> int:

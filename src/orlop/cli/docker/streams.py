@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+# Not signal: that brings enum, which takes as long to load as all of this command.
+import _signal  # type: ignore[import-not-found,unused-ignore]
 import os
 import select
-import signal
 from _socket import SHUT_WR
 
 from orlop.cli.docker.failure import Failure
@@ -161,13 +162,15 @@ def follow_size(session: Session, target: str) -> None:
 
     if os.isatty(STDOUT):
         resize()
-        signal.signal(signal.SIGWINCH, resize)
+        _signal.signal(_signal.SIGWINCH, resize)
 
 
 def pass_signals(session: Session, name: str) -> None:
     """From now on signals to this process are sent to the container *name* instead."""
 
     def send(number: int, _: object) -> None:
+        import signal
+
         try:
             kill = query(signal=signal.Signals(number).name.removeprefix("SIG"))
             session.post(f"/containers/{quote(name)}/kill{kill}")
@@ -175,7 +178,7 @@ def pass_signals(session: Session, name: str) -> None:
             pass  # it has just ended
 
     for each in SIGNALS:
-        signal.signal(getattr(signal, each), send)
+        _signal.signal(getattr(_signal, each), send)
 
 
 def exit_status(response: Response, session: Session) -> int:
