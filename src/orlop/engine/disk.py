@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import threading
 from typing import TYPE_CHECKING
 
+from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -38,27 +37,25 @@ async def look[T](path: str, work: Callable[[], T]) -> T:
     if len(_hanging) >= MAX_HANGING:
         raise Unavailable(f"cannot look at {path}: {MAX_HANGING} other disks or servers hang")
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
+    answered = False
 
-    def finish(tell: Callable[[], None]) -> None:
+    def note() -> None:
+        nonlocal answered
+        answered = True
         _hanging.discard(path)
-        if not future.done():
-            tell()
 
-    def act() -> None:
+    def act() -> T:
         try:
-            tell = functools.partial(future.set_result, work())
-        except Exception as error:  # noqa: BLE001 - for whoever waits
-            tell = functools.partial(future.set_exception, error)
-        # The loop is closed when the engine has ended meanwhile.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(finish, tell)
+            return work()
+        finally:
+            # The loop is closed when the engine has ended meanwhile.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(note)
 
-    # A daemon: the end of the process does not wait for it.
-    threading.Thread(target=act, name=f"look at {path}", daemon=True).start()
     try:
-        async with asyncio.timeout(LIMIT_S):
-            return await future
+        return await run_bounded(act, LIMIT_S)
     except TimeoutError:
+        if answered:
+            raise  # what the disk or server says itself
         _hanging.add(path)
         raise Unavailable(reason) from None

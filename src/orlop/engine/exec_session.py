@@ -16,7 +16,7 @@ from orlop.engine import launch, spec
 from orlop.engine.health import OUTPUT_LIMIT_BYTES
 from orlop.engine.runtime import StartError, Terminal
 from orlop.engine.streams import Fanout, InputWriter, Pump, set_terminal_size
-from orlop.lib.errors import Conflict, InvalidArgument, OrlopError, ResourceExhausted, Unavailable
+from orlop.lib.errors import Conflict, InvalidArgument, ResourceExhausted, Unavailable
 from orlop.wire.stdcopy import Stream
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class ExecSession:
             self._publish("exec_start")
         try:
             child = await self._launch()
-        except OrlopError as error:
+        except BaseException as error:  # also when the client leaves meanwhile
             self.exit_code = error.exit_code if isinstance(error, StartError) else 126
             self._close()
             self._forget_later()

@@ -16,9 +16,11 @@ import re
 import socket
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.stdcopy import Stream
 
@@ -245,7 +247,8 @@ class SyslogForwarder:
         targets: list[tuple[int, object]] = [(socket.AF_UNIX, self._address.host)]
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             if self._address.kind in ("udp", "tcp"):
-                found = await loop.getaddrinfo(self._address.host, self._address.port, type=kind)
+                ask = partial(socket.getaddrinfo, self._address.host, self._address.port, type=kind)
+                found = await run_bounded(ask, CONNECT_TIMEOUT_S)
                 targets = [(entry[0], entry[4]) for entry in found]
             failure: OSError = OSError("no address")
             for family, target in targets:

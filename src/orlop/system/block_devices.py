@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orlop.system.blocking import run_bounded
+from orlop.lib.blocking import run_bounded
 from orlop.system.superblock import HEAD_BYTES, Superblock, identify
 
 if TYPE_CHECKING:

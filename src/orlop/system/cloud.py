@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
+from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import OrlopError
 from orlop.system import block_devices
-from orlop.system.blocking import run_bounded
 from orlop.system.configuration import ask
 from orlop.system.parameters import split_command_line
 from orlop.system.seed_disk import Seed, read_seed

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from orlop.lib.blocking import run_bounded
 from orlop.lib.mount import MountFlag, mount, read_mounts
 from orlop.system import block_devices
-from orlop.system.blocking import run_bounded
 from orlop.system.filesystems import VOLATILE_STATE, Directory, make_directory, mount_one
 
 if TYPE_CHECKING:

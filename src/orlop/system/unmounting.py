@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from orlop.lib.blocking import run_bounded
 from orlop.lib.mount import MountFlag, UnmountFlag, mount, read_mounts, unmount
-from orlop.system.blocking import run_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from orlop.lib.blocking import run_bounded
 from orlop.system import block_devices, state
 from orlop.system.block_devices import Volume, candidates, probe, read_volume
-from orlop.system.blocking import run_bounded
 from orlop.system.state import choose
 from orlop.system.superblock import Superblock
 from tests.unit.system.test_superblock import UUID_TEXT, ext4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qs, unquote
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from orlop.wire.http import Headers, RequestHead
 
 MAX_BODY_BYTES = 4 << 20
+BODY_TIMEOUT_S = 300.0
+"""For one that is kept in memory: who sends a byte a minute is nobody's client."""
+
 """For JSON bodies; the largest one a client sends, a create request, has a few kilobytes."""
 
 MAX_QUERY_FIELDS = 200
@@ -87,12 +91,14 @@ class Exchange:
 
         Raises:
             ResourceExhausted: above `MAX_BODY_BYTES`.
+            TimeoutError: it trickles.
         """
         data = bytearray()
-        async for part in self._connection.body_parts():
-            if len(data) + len(part) > MAX_BODY_BYTES:
-                raise ResourceExhausted(f"the body is larger than {MAX_BODY_BYTES} bytes")
-            data += part
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for part in self._connection.body_parts():
+                if len(data) + len(part) > MAX_BODY_BYTES:
+                    raise ResourceExhausted(f"the body is larger than {MAX_BODY_BYTES} bytes")
+                data += part
         return bytes(data)
 
     def body_parts(self) -> AsyncIterator[bytes]:

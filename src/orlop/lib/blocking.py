@@ -1,8 +1,8 @@
 """Runs a call that the kernel may never answer, beside the event loop and within a limit.
 
-mount(2), sync(2) or a read of a broken disk can take minutes or for ever; no signal ends them. Each
-has a thread of its own, at boot and shutdown, and not one of the few that the engine's work is done
-in. One that is stuck is abandoned, and the machine goes on without what it was to bring.
+mount(2), sync(2), a name server's answer or a read of a broken disk can take minutes or for ever;
+no signal ends them. Each has a thread of its own, and not one of the few that the engine's work is
+done in. One that is stuck is abandoned, and the program goes on without what it was to bring.
 """
 
 from __future__ import annotations
