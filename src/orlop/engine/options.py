@@ -20,10 +20,12 @@ from orlop.engine.settings import (
 )
 from orlop.engine.tls_listener import TlsFiles
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.registry.proxies import Proxies, from_environment
+from orlop.wire.registry.proxy_rules import from_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from orlop.wire.registry.proxies import Proxies
 
 DEFAULT_DATA = Path("/var/lib/orlop/user")
 DEFAULT_RUN = Path("/run/orlop/user")

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 from orlop.engine.registry.settings import KnownRegistry, Registries
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.docker.fields import Object
-from orlop.wire.registry.proxies import Proxies, parse_proxies
+from orlop.wire.registry.proxy_rules import parse_proxies
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from orlop.wire.registry.proxies import Proxies
 
 log = logging.getLogger(__name__)
 

@@ -48,6 +48,8 @@ def test_a_registry_behind_a_proxy_with_its_own_authority_and_password(
     proxy = ForwardProxy(registry.host, authorization=f"Basic {pair}")
     settings = {
         "https_proxy": f"http://me:my%3Aself@{proxy.host}",
+        "insecure_registries": ["plain.example", "10.99.0.0/16"],
+        "registry_mirrors": ["https://mirror.example"],
         "registries": {
             ELSEWHERE: {
                 "authorities": authority.path.read_text(),
@@ -70,6 +72,10 @@ def test_a_registry_behind_a_proxy_with_its_own_authority_and_password(
             assert "unauthorized" in engine.pull_fails(f"{ELSEWHERE}/far/app", wrong)[1]
             _, info = engine.request("GET", "/info")
             assert info["HttpsProxy"] == f"http://xxxxx:xxxxx@{proxy.host}"
+            shown = info["RegistryConfig"]
+            assert shown["IndexConfigs"]["plain.example"]["Secure"] is False
+            assert "10.99.0.0/16" in shown["InsecureRegistryCIDRs"]
+            assert shown["Mirrors"] == ["https://mirror.example/"]
         assert registry.request("GET", "/v2/near/app/tags/list")[0] == 200
     finally:
         proxy.stop()

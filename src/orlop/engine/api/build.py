@@ -150,7 +150,7 @@ async def _context(
     builds: Builds, exchange: Exchange, options: BuildOptions, directory: Path
 ) -> AsyncIterator[Context]:
     """The context, sent or named; closed at the end of the block."""
-    from orlop.engine.build.downloads import fetched, is_url
+    from orlop.engine.build.downloads import fetched, is_git, is_url
     from orlop.engine.build.workspace import take_context
 
     children, dockerfile = builds.engine.children, options.dockerfile
@@ -159,7 +159,7 @@ async def _context(
     if not options.remote:
         async with body_pipe(exchange) as body:
             context = await take_context(children, inside, body, dockerfile=dockerfile)
-    elif is_url(options.remote):
+    elif is_url(options.remote) and not is_git(options.remote):
         async with fetched(builds.engine, options.remote, directory, {}) as found:
             context = await take_context(
                 children,
@@ -171,7 +171,8 @@ async def _context(
     else:
         raise InvalidArgument(
             f"the build context {options.remote[:200]!r} cannot be fetched by the engine: only "
-            "http and https are, a git repository has to be cloned by the client"
+            "http and https are. A git repository is cloned by the docker command, or by you: "
+            "git clone it, and give the directory as the context"
         )
     try:
         yield context

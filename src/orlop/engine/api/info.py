@@ -17,6 +17,7 @@ from orlop.wire.registry.proxies import without_password
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
+    from orlop.engine.registry.settings import Registries
 
 type Version = tuple[int, int]
 
@@ -93,7 +94,7 @@ def render_info(engine: Engine, api_version: Version) -> dict[str, Any]:
         "OSType": "linux",
         "Architecture": name.machine,
         "IndexServerAddress": INDEX_SERVER,
-        "RegistryConfig": _registries(api_version),
+        "RegistryConfig": _registries(settings.registries, api_version),
         "NCPU": os.cpu_count() or 1,
         "MemTotal": memory_bytes,
         "GenericResources": None,
@@ -157,13 +158,19 @@ def _forwards() -> bool:
         return False
 
 
-def _registries(api_version: Version) -> dict[str, Any]:
+def _registries(registries: Registries, api_version: Version) -> dict[str, Any]:
+    mirrors = [f"{url.rstrip('/')}/" for url in registries.mirrors]
+    hosts = {
+        "docker.io": {"Mirrors": mirrors, "Name": "docker.io", "Official": True, "Secure": True}
+    }
+    networks = [item for item in registries.insecure if "/" in item]
+    for host in registries.insecure:
+        if host not in networks:
+            hosts[host] = {"Mirrors": [], "Name": host, "Official": False, "Secure": False}
     config: dict[str, Any] = {
-        "IndexConfigs": {
-            "docker.io": {"Mirrors": [], "Name": "docker.io", "Official": True, "Secure": True}
-        },
-        "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
-        "Mirrors": None,
+        "IndexConfigs": hosts,
+        "InsecureRegistryCIDRs": [*networks, "::1/128", "127.0.0.0/8"],
+        "Mirrors": mirrors or None,
     }
     if api_version < (1, 47):
         config["AllowNondistributableArtifactsCIDRs"] = None

@@ -42,6 +42,15 @@ def is_url(source: str) -> bool:
     return source.lower().startswith(("http://", "https://"))
 
 
+def is_git(source: str) -> bool:
+    """Whether a remote context is a repository, as Docker's clients and dockerd see it."""
+    text = source.lower()
+    path = text.partition("#")[0].partition("?")[0]
+    return text.startswith(("git://", "git@", "ssh://", "github.com/")) or (
+        is_url(text) and path.endswith(".git")
+    )
+
+
 @contextlib.asynccontextmanager
 async def fetch_all(
     build: Build, urls: Sequence[str], instruction: Copy

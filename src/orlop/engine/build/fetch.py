@@ -19,7 +19,7 @@ from orlop.engine.store.spool import sha256
 from orlop.engine.worker_process import report
 from orlop.lib.errors import InvalidArgument, ResourceExhausted
 from orlop.lib.linux import LIBC, check
-from orlop.wire.registry.proxies import parse_proxies
+from orlop.wire.registry.proxy_rules import choose, parse_proxies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +75,7 @@ class _ProxyHandler(urllib.request.ProxyHandler):
         self._chosen = proxies
 
     def proxy_open(self, req: urllib.request.Request, proxy: str, type: str) -> Any:  # noqa: A002
-        if not self._chosen.choose(req.full_url):
+        if not choose(self._chosen, req.full_url):
             return None
         return super().proxy_open(req, proxy, type)
 

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from orlop.engine.registry import tls
 from orlop.lib.errors import OrlopError
+from orlop.wire.registry.proxy_rules import choose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,7 +150,7 @@ class Pool:
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         fields = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
-        if parts.scheme == "http" and (proxy := self._contexts.proxies.choose(url)):
+        if parts.scheme == "http" and (proxy := choose(self._contexts.proxies, url)):
             target = f"http://{parts.netloc}{target}"
             fields |= _proxy_credentials(proxy)
         connection = self._take(parts.scheme, parts.netloc)
@@ -181,7 +182,7 @@ class Pool:
             return idle.pop() if idle else None
 
     def _connect(self, scheme: str, host: str) -> _Connection:
-        proxy = self._contexts.proxies.choose(f"{scheme}://{host}")
+        proxy = choose(self._contexts.proxies, f"{scheme}://{host}")
         if scheme == "https":
             context = self._contexts.get(host, insecure=self.insecure)
             connection: _Connection = _TlsConnection(host, context, proxy)

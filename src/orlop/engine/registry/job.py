@@ -11,7 +11,7 @@ from typing import Any
 from orlop.engine.registry.settings import KnownRegistry, Registries
 from orlop.wire.registry import auth_config
 from orlop.wire.registry.auth_config import AuthConfig
-from orlop.wire.registry.proxies import parse_proxies
+from orlop.wire.registry.proxy_rules import parse_proxies
 from orlop.wire.registry.reference import Reference
 
 

@@ -19,7 +19,7 @@ from orlop.wire.cloud.candidates import parse_names
 from orlop.wire.compose_values import nearest
 from orlop.wire.config import files
 from orlop.wire.registry.endpoints import check_mirror, parse_insecure
-from orlop.wire.registry.proxies import check_proxy, parse_proxies
+from orlop.wire.registry.proxy_rules import check_proxy, parse_proxies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

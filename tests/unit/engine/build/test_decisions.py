@@ -14,7 +14,7 @@ from orlop.engine.build.cache_mounts import CacheMounts
 from orlop.engine.build.commands import plan_command
 from orlop.engine.build.commit import remove_mount_points
 from orlop.engine.build.credentials import credentials_for
-from orlop.engine.build.downloads import file_name, is_url
+from orlop.engine.build.downloads import file_name, is_git, is_url
 from orlop.engine.build.options import parse_options
 from orlop.engine.build.output import Output
 from orlop.engine.build.plan import find_stage, plan_build
@@ -295,6 +295,22 @@ def test_quiet_output_speaks_when_it_fails() -> None:
 def test_names_of_downloads(url: str, name: str) -> None:
     assert is_url(url)
     assert file_name(url) == name
+
+
+@pytest.mark.parametrize(
+    ("remote", "repository"),
+    [
+        ("git://host/x", True),
+        ("git@host:x", True),
+        ("github.com/a/b", True),
+        ("https://host/x.git", True),
+        ("https://host/x.git#main:sub", True),
+        ("https://host/x.tar", False),
+        ("http://host/Dockerfile#x.git", False),
+    ],
+)
+def test_repositories_are_no_downloads(remote: str, repository: bool) -> None:
+    assert is_git(remote) is repository
 
 
 def test_documents() -> None:

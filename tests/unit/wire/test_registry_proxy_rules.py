@@ -5,26 +5,26 @@ from __future__ import annotations
 import pytest
 
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.registry.proxies import (
-    Proxies,
+from orlop.wire.registry.proxies import Proxies, without_password
+from orlop.wire.registry.proxy_rules import (
     check_proxy,
+    choose,
     from_environment,
     parse_proxies,
-    without_password,
 )
 
 PROXIES = Proxies(http="http://plain:3128", https="http://secure:3128")
 
 
 def test_by_scheme() -> None:
-    assert PROXIES.choose("http://registry.example/v2/") == "http://plain:3128"
-    assert PROXIES.choose("https://registry.example/v2/") == "http://secure:3128"
-    assert Proxies(http="http://plain").choose("https://registry.example") == ""
+    assert choose(PROXIES, "http://registry.example/v2/") == "http://plain:3128"
+    assert choose(PROXIES, "https://registry.example/v2/") == "http://secure:3128"
+    assert choose(Proxies(http="http://plain"), "https://registry.example") == ""
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.9:5000", "[::1]:5000"])
 def test_this_machine_is_asked_directly(host: str) -> None:
-    assert PROXIES.choose(f"http://{host}/") == ""
+    assert choose(PROXIES, f"http://{host}/") == ""
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_this_machine_is_asked_directly(host: str) -> None:
 )
 def test_what_is_asked_without(item: str, url: str, direct: bool) -> None:
     found = parse_proxies("http://p:1", "http://p:1", [item])
-    assert found.choose(url) == ("" if direct else "http://p:1")
+    assert choose(found, url) == ("" if direct else "http://p:1")
 
 
 def test_environment_in_either_case() -> None:
