@@ -114,11 +114,14 @@ def _measure(options: argparse.Namespace) -> int:
     work = Path(os.environ[INSIDE])
     started_s = time.monotonic()
     sides = list(_start(options.sides.split(","), work))
-    for name in options.rows.split(","):
-        print(f"{name} … ({time.monotonic() - started_s:.0f} s)", file=sys.stderr)
-        for sample in turns.run(name, ROWS[name], sides, amounts):
-            samples.append(sample)
-            print(report.line(sample, machine_name, commit_name), flush=True)
+    try:
+        for name in options.rows.split(","):
+            print(f"{name} … ({time.monotonic() - started_s:.0f} s)", file=sys.stderr)
+            for sample in turns.run(name, ROWS[name], sides, amounts):
+                samples.append(sample)
+                print(report.line(sample, machine_name, commit_name), flush=True)
+    except KeyboardInterrupt:
+        print("interrupted: what there is until here", file=sys.stderr)
     print(report.table(samples), file=sys.stderr)
     return 0
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 from bench.engine.contestants import Contestant
-from bench.engine.measure import FAILED, Options, Row, Sample, Steps, TookTooLong, limit
+from bench.engine.measure import FAILED, Options, Row, Sample, Steps, limit
 
 RESTART_LIMIT_S = 90.0
 
@@ -14,7 +14,11 @@ def run(name: str, row: Row, sides: list[Contestant], options: Options) -> Itera
     """Samples of all sides; for one that dropped out, one whose value is `FAILED`."""
     taking_part = [side for side in sides if row.has_floor or not side.is_floor]
     if row.prepare is not None:
-        row.prepare(sides[0].work.parent, options)
+        try:
+            row.prepare(sides[0].work.parent, options)
+        except Exception as error:  # noqa: BLE001 - whatever it is, other rows do without it
+            print(f"{name}: cannot be prepared: {error!r}", file=sys.stderr)
+            return
     for group in [taking_part] if row.in_turn else [[side] for side in taking_part]:
         yield from _together(name, row, group, options)
 
@@ -30,7 +34,7 @@ def _together(name: str, row: Row, sides: list[Contestant], options: Options) ->
             try:
                 with limit(left_s[side.name]):
                     samples = next(steps, None)
-            except (OSError, RuntimeError, TookTooLong) as error:
+            except Exception as error:  # noqa: BLE001 - it is the side's, the others go on
                 del going[side.name]
                 yield _drop_out(name, side, error)
                 continue
@@ -42,12 +46,12 @@ def _together(name: str, row: Row, sides: list[Contestant], options: Options) ->
 
 
 def _drop_out(name: str, side: Contestant, error: Exception) -> Sample:
-    print(f"{name}: {side.name}: {error}", file=sys.stderr)
+    print(f"{name}: {side.name}: {str(error) or repr(error)}", file=sys.stderr)
     if not side.is_floor:
         # It may hang, or be full of what was begun: the next row finds a fresh one.
         try:
             with limit(RESTART_LIMIT_S):
                 side.restart()
-        except (OSError, RuntimeError, TookTooLong) as failure:
+        except Exception as failure:  # noqa: BLE001 - it takes no part in what comes
             print(f"{name}: {side.name} does not come back: {failure}", file=sys.stderr)
     return Sample(side.name, f"{name}: did not finish", FAILED, "1")

@@ -18,5 +18,5 @@ ROWS: dict[str, Row] = {
     "push": Row(push, 180, has_floor=True, prepare=prepare_registry),
     "responsive": Row(responsive, 90, prepare=prepare_registry, in_turn=False),
     "output": Row(output, 240, has_floor=True),
-    "many": Row(many, 420, has_floor=True, in_turn=False),
+    "many": Row(many, 600, has_floor=True, in_turn=False),
 }

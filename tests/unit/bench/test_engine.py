@@ -104,6 +104,19 @@ def test_who_hangs_is_out_and_the_others_go_on(tmp_path: Path) -> None:
     assert _Engine.restarts == 1
 
 
+def test_a_row_that_cannot_be_prepared_is_left_out(tmp_path: Path) -> None:
+    def prepare(work: Path, options: Options) -> None:
+        raise KeyError(work)
+
+    def row(side: Contestant, options: Options) -> Steps:
+        yield [Sample(side.name, "figure", 1.0)]
+
+    sides: list[Contestant] = [_Engine("one", tmp_path, ("x",))]
+    options = Options(1, 1, (1,), 1, 1, 1)
+    assert list(turns.run("row", Row(row, 1, prepare=prepare), sides, options)) == []
+    assert len(list(turns.run("row", Row(row, 1), sides, options))) == 1
+
+
 def test_a_limit_ends_what_hangs() -> None:
     with pytest.raises(TookTooLong), limit(0.01):
         threading.Event().wait()
