@@ -59,7 +59,11 @@ def check_records(data: Path, repair: bool) -> Iterator[Finding]:
     for directory in _directories(data / "containers"):
         short = directory.name[:12]
         if not (directory / record_file.FILE_NAME).exists():
-            yield _set_aside(data, directory, repair, f"container {short} has no record")
+            # One that is being made has its record before anything else.
+            if all(_is_temporary(path) for path in directory.iterdir()):
+                yield _delete(directory, repair, f"{directory} is half made")
+            else:
+                yield _set_aside(data, directory, repair, f"container {short} has no record")
             continue
         try:
             record = record_file.read(directory)
@@ -126,20 +130,10 @@ def check_logs(data: Path, repair: bool) -> Iterator[Finding]:
 def check_leftovers(data: Path, repair: bool) -> Iterator[Finding]:
     """What an interrupted write or removal has left."""
     for path in sorted((data / "trash").glob("*")):
-        done = ""
-        if repair:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-            done = "deleted"
-        yield Finding(f"{path} is half removed", done)
-    for path in sorted((data / "containers").glob(f"*/{atomic_file.TEMPORARY_PREFIX}*")):
-        done = ""
-        if repair:
-            path.unlink()
-            done = "deleted"
-        yield Finding(f"{path} is half written", done)
+        yield _delete(path, repair, f"{path} is half removed")
+    for place in ("containers/*", "volumes", "volumes/*", "networks", "store", "store/*"):
+        for path in sorted(data.glob(f"{place}/{atomic_file.TEMPORARY_PREFIX}*")):
+            yield _delete(path, repair, f"{path} is half written")
 
 
 CHECKS: tuple[Check, ...] = (
@@ -166,6 +160,20 @@ def _is_named(data: Path, name: str) -> bool:
         except (OSError, OrlopError):
             continue
     return False
+
+
+def _is_temporary(path: Path) -> bool:
+    return path.name.startswith(atomic_file.TEMPORARY_PREFIX)
+
+
+def _delete(path: Path, repair: bool, problem: str) -> Finding:
+    if not repair:
+        return Finding(problem)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return Finding(problem, "deleted")
 
 
 def _set_aside(data: Path, directory: Path, repair: bool, problem: str) -> Finding:

@@ -100,6 +100,16 @@ class Confinement:
         """Whether the kernel killed any of its processes for memory."""
         return cgroup.read_keyed(self.cgroup, "memory.events").get("oom_kill", 0) > 0
 
+    def clear(self) -> None:
+        """Before a start: what could not be taken away after the last end. Never raises."""
+        self._host.runtime.forget(self._record.id)
+        try:
+            if self.cgroup.exists():
+                cgroup.kill(self.cgroup)
+                cgroup.remove(self.cgroup)
+        except OSError as error:
+            log.warning("cannot remove cgroup %s: %s, ignoring", self.cgroup, error)
+
     async def release(self) -> None:
         """End what still runs and undo what a start made; never raises."""
         if self._asked is not None:

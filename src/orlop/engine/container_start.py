@@ -132,6 +132,7 @@ class Starting:
         core = self._core
         terminal = None
         theirs: dict[int, int] = {}
+        core.confinement.clear()
         try:
             theirs = core.io.open(terminal=core.config.tty, stdin=core.config.stdin_open)
             if core.config.tty:

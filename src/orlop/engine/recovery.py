@@ -16,7 +16,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from orlop.engine import exit_notes, rootfs, volume_mounts
-from orlop.lib import cgroup, mount
+from orlop.lib import atomic_file, cgroup, mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -53,14 +53,20 @@ def remove_strays(host: Host, ids: frozenset[str], cgroups: frozenset[str]) -> N
     """
     settings = host.settings
     for path in _entries(settings.data_dir / "containers"):
-        if path.name not in ids:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if path.name not in ids:
                 host.data_trash.put(path)
+            else:
+                atomic_file.remove_temporaries(path)
     for path in _entries(settings.run_dir / "containers"):
         if path.name not in ids:
             _end(host, path.name)
             with contextlib.suppress(OSError):
                 host.run_trash.put(path)
+    for path in _entries(settings.run_dir / "runtime"):
+        # It keeps a cache there too.
+        if path.name not in ids and not path.name.startswith("."):
+            host.runtime.forget(path.name)
     volume_mounts.remove_strays(settings.run_dir, ids)
     rootfs.remove_strays(settings.run_dir, ids)
     if not host.records.durable:

@@ -33,6 +33,8 @@ class Trash:
         self._directory = directory
         self._counter = 0
         self._stopping = False
+        self._has_more = False
+        """Something was put since the running task looked last."""
         self._running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -73,6 +75,7 @@ class Trash:
         return os.path.join(self._directory, name)
 
     def _kick(self) -> None:
+        self._has_more = True
         if self._running is None or self._running.done():
             # One task, kept here and ended by close().
             self._running = asyncio.get_running_loop().create_task(self._empty())
@@ -80,8 +83,10 @@ class Trash:
     async def _empty(self) -> None:
         await asyncio.sleep(DELAY_S)
         stuck: set[str] = set()
-        while await asyncio.to_thread(self._sweep_for_a_while, stuck):
-            pass
+        while self._has_more and not self._stopping:
+            self._has_more = False
+            while await asyncio.to_thread(self._sweep_for_a_while, stuck):
+                pass
 
     def _sweep_for_a_while(self, stuck: set[str]) -> bool:
         """In a thread, which others want too: whether there may be more."""

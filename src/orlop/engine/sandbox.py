@@ -11,7 +11,7 @@ import resource
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orlop.lib.linux import LIBC, check
+from orlop.lib.linux import LIBC, check, end_with_parent
 from orlop.lib.syscall_filter import apply_filter
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def drop_privileges(
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
     check(LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+    end_with_parent()
     for limit, value in (
         (resource.RLIMIT_AS, limits.memory_bytes),
         (resource.RLIMIT_CPU, limits.cpu_s),

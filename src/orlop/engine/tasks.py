@@ -11,9 +11,24 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 log = logging.getLogger(__name__)
+
+
+async def thread_to_its_end[**P, T](
+    function: Callable[P, T], *arguments: P.args, **named: P.kwargs
+) -> T:
+    """As `asyncio.to_thread`, but does not return before the thread has, cancelled or not.
+
+    For what changes files: nobody may clean up behind a thread that goes on.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **named))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
 
 
 class TaskSet:

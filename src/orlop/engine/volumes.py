@@ -94,6 +94,7 @@ class Volumes:
             if entry.startswith(atomic_file.TEMPORARY_PREFIX):
                 self._trash.put(path)
             elif NAME.fullmatch(entry) and (path / DATA).is_dir():
+                atomic_file.remove_temporaries(path)
                 volume = self._volumes[entry] = read_volume(path)
                 if volume.filling:
                     self._empty(path)
@@ -169,9 +170,12 @@ class Volumes:
                 labels=tuple(chosen.items()),
                 filling=filling,
             )
+            temporary = self._directory / f"{atomic_file.TEMPORARY_PREFIX}{os.urandom(8).hex()}"
             try:
-                await asyncio.to_thread(self._make, volume)
+                await asyncio.to_thread(self._make, volume, temporary)
             except OSError as error:
+                with contextlib.suppress(OSError):
+                    self._trash.put(temporary)
                 raise Internal(f"cannot create volume {name}: {error}") from error
             self._volumes[name] = volume
         self._publish("create", volume)
@@ -196,9 +200,11 @@ class Volumes:
                 await asyncio.to_thread(self._unmount, name)
                 await asyncio.to_thread(self._check_unmounted, name)
                 self._trash.put(self._directory / name)
+                # Gone, whether or not that is on the disk at once.
+                del self._volumes[name]
+                await asyncio.to_thread(atomic_file.sync_directory, self._directory)
             except OSError as error:
                 raise Internal(f"remove {name}: {error}") from error
-            del self._volumes[name]
         self._publish("destroy", volume)
 
     async def set_filling(self, name: str, *, filling: bool) -> None:
@@ -295,18 +301,17 @@ class Volumes:
     def _publish(self, action: str, volume: Volume) -> None:
         self._events.publish("volume", action, volume.name, {"driver": volume.driver})
 
-    def _make(self, volume: Volume) -> None:
-        temporary = self._directory / f"{atomic_file.TEMPORARY_PREFIX}{os.urandom(8).hex()}"
+    def _make(self, volume: Volume, temporary: Path) -> None:
+        """What an error leaves is *temporary*."""
         temporary.mkdir(mode=0o701)
+        (temporary / DATA).mkdir(mode=0o755)
+        write_volume(volume, temporary)
+        os.rename(temporary, self._directory / volume.name)
         try:
-            (temporary / DATA).mkdir(mode=0o755)
-            write_volume(volume, temporary)
-            os.rename(temporary, self._directory / volume.name)
+            atomic_file.sync_directory(self._directory)
         except OSError:
-            with contextlib.suppress(OSError):
-                self._trash.put(temporary)
+            os.rename(self._directory / volume.name, temporary)
             raise
-        atomic_file.sync_directory(self._directory)
 
     def _unmount(self, name: str) -> None:
         if self.get(name).options:

@@ -16,7 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from orlop.lib import errors
-from orlop.lib.errors import DeadlineExceeded, Internal, OrlopError
+from orlop.lib.errors import DeadlineExceeded, Internal, OrlopError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -102,7 +102,7 @@ async def start_worker(
     *fds*: child's number -> ours; 1 is taken by the answer. The time limit is on the whole block.
 
     Raises:
-        DeadlineExceeded: after *timeout_s*.
+        DeadlineExceeded: after *timeout_s*. Unavailable: it cannot be started.
     """
     # Here, as workers use this module too: loading asyncio would be half of their start.
     import asyncio
@@ -112,9 +112,7 @@ async def start_worker(
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
         try:
-            child = await children.spawn_patiently(
-                worker_argv(name, *arguments), fds={**fds, 1: writing}, new_session=True
-            )
+            child = await _spawn(children, name, arguments, {**fds, 1: writing})
         finally:
             os.close(writing)
         os.set_blocking(reading, False)
@@ -127,6 +125,16 @@ async def start_worker(
             await end_session(child)
     finally:
         os.close(reading)
+
+
+async def _spawn(
+    children: Children, name: str, arguments: Sequence[str], fds: Mapping[int, int]
+) -> Child:
+    try:
+        argv = worker_argv(name, *arguments)
+        return await children.spawn_patiently(argv, fds=fds, new_session=True)
+    except OSError as error:
+        raise Unavailable(f"cannot start the {name} worker: {error.strerror}") from error
 
 
 async def read_some(descriptor: int) -> bytes:

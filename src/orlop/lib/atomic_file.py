@@ -20,6 +20,17 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def remove_temporaries(directory: Path) -> None:
+    """Remove what a crash left in *directory* of files in the making; none may be in the making.
+
+    Raises:
+        OSError: it cannot be read, or one cannot be removed.
+    """
+    for name in os.listdir(directory):
+        if name.startswith(TEMPORARY_PREFIX):
+            os.unlink(directory / name)
+
+
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
     """Replace *path* by *data* with permissions *mode*, atomically.
 

@@ -12,7 +12,7 @@ import os
 import resource
 import stat
 
-from orlop.lib.linux import LIBC, check
+from orlop.lib.linux import LIBC, check, end_with_parent
 
 _FILE_CAPABILITIES = (0, 1, 2, 3, 4, 27, 31)
 """chown, dac_override, dac_read_search, fowner, fsetid, mknod, setfcap."""
@@ -109,6 +109,7 @@ def confine(*more: int) -> None:
     sets[0].effective = sets[0].permitted = mask
     check(LIBC.capset(ctypes.byref(header), ctypes.byref(sets)))
     check(LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    end_with_parent()
     limits = (
         (resource.RLIMIT_AS, MEMORY_BYTES),
         (resource.RLIMIT_NPROC, 0),

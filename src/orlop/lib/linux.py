@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
+import signal
 from enum import IntEnum
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -28,6 +30,7 @@ LIBC.swapoff.restype = ctypes.c_int
 LIBC.syscall.restype = ctypes.c_long
 """Its arguments vary: every caller passes ctypes values of the width the kernel takes."""
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 SYS_FINIT_MODULE = {"x86_64": 313, "aarch64": 273}
@@ -67,6 +70,19 @@ def give_back_free_memory() -> None:
 def set_child_subreaper(*, enabled: bool = True) -> None:
     """Orphaned descendants become children of this process instead of PID 1's."""
     check(LIBC.prctl(PR_SET_CHILD_SUBREAPER, int(enabled), 0, 0, 0))
+
+
+def end_with_parent() -> None:
+    """Be killed when the process that started this one ends: nobody waits for the work then.
+
+    A change of user or capabilities takes that away, so it comes after. Descriptor 1 tells whether
+    the parent, if it reads it, has ended before.
+    """
+    check(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+    reader = select.poll()
+    reader.register(1, 0)
+    if reader.poll(0):
+        os._exit(1)
 
 
 def reboot(command: RebootCommand) -> None:

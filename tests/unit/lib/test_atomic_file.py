@@ -33,3 +33,12 @@ def test_failure_leaves_the_old_file_and_nothing_else(
 
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_crash_left_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / f"{atomic_file.TEMPORARY_PREFIX}0123").write_text("half")
+    (tmp_path / "whole").write_text("whole")
+
+    atomic_file.remove_temporaries(tmp_path)
+
+    assert [entry.name for entry in tmp_path.iterdir()] == ["whole"]

@@ -34,6 +34,9 @@ SETTLE_DELAYS_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02)
 MAX_SKIPPED_BYTES = 1 << 20
 """Of a body that its handler did not want; a longer one ends the connection."""
 
+LINGER_S = 5.0
+"""For a client to read an answer that came before all of its body was read."""
+
 WRITE_HIGH_WATER_BYTES = 256 << 10
 """Output not yet taken, above which writers wait."""
 
@@ -130,6 +133,8 @@ class Connection(asyncio.Protocol):
         self._cancel_when_gone = False
         self._serving = False
         self._body_done = True
+        self._body_handed_over = False
+        self._left: asyncio.Event | None = None
         self._reading_paused = False
         self.task: asyncio.Task[None] | None = None
 
@@ -145,6 +150,8 @@ class Connection(asyncio.Protocol):
             transport.close()
 
     def data_received(self, data: bytes) -> None:
+        if self._left is not None:
+            return
         if self._raw is not None:
             self._raw.feed(data)
             return
@@ -154,6 +161,9 @@ class Connection(asyncio.Protocol):
             self.pause_reading()
 
     def eof_received(self) -> bool:
+        if self._left is not None:
+            self._left.set()
+            return False
         if self._raw is not None:
             self._raw.feed_eof()
         else:
@@ -167,6 +177,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._disconnected = True
         self._writable.set()
+        if self._left is not None:
+            self._left.set()
         if self._raw is not None:
             self._raw.feed_eof()
             self._raw.on_lost()
@@ -207,6 +219,8 @@ class Connection(asyncio.Protocol):
                     return
                 # Also when nothing follows: a client that still writes would not see the answer.
                 if not await self._skip_body() or not self._http.keeps_alive:
+                    if self._body_handed_over or not self._body_done:
+                        await self._linger()
                     return
                 if not self._http.next_request():
                     return
@@ -250,7 +264,7 @@ class Connection(asyncio.Protocol):
         if self._http.expects_continue:
             self._write(self._http.continue_())
         framing, left, buffered = self._http.hand_over_body()
-        self._body_done = True
+        self._body_done = self._body_handed_over = True
         socket = self._transport.get_extra_info("socket")
         return socket.fileno(), framing, left, buffered
 
@@ -386,6 +400,21 @@ class Connection(asyncio.Protocol):
             if skipped_bytes > MAX_SKIPPED_BYTES:
                 return False
         return True
+
+    async def _linger(self) -> None:
+        """Let the client see the answer before the end.
+
+        It may be sending still, and a socket that is closed with something unread takes back what
+        was written to it.
+        """
+        if self._transport is None or self._disconnected:
+            return
+        self._left = asyncio.Event()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self.resume_reading()
+        async with asyncio.timeout(LINGER_S):
+            await self._left.wait()
 
     async def _next_head(self) -> RequestHead | None:
         event = await self._next_event()

@@ -144,7 +144,14 @@ class ApiServer:
                 await _fail(connection, head, exchange, 503, text)
                 return
             log.exception("%s %s failed", head.method, head.target[:200])
-            await _fail(connection, head, exchange, 500, f"internal error: {error!r}")
+            await _fail(connection, head, exchange, 500, _describe(error))
+
+
+def _describe(error: Exception) -> str:
+    """What a client is told: of a disk that is full or broken what it is, else that we failed."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return f"internal error: {error!r}"
 
 
 async def _fail(

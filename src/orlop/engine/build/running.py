@@ -18,6 +18,8 @@ from orlop.engine import names
 from orlop.engine.api.create_request import parse_create
 from orlop.engine.build.output import BuildFailed, short_id
 from orlop.engine.build.output_listener import OutputListener
+from orlop.engine.state import State
+from orlop.lib.children import UNKNOWN_STATUS
 from orlop.lib.errors import OrlopError
 from orlop.wire.docker.fields import Object
 
@@ -28,13 +30,15 @@ if TYPE_CHECKING:
     from orlop.engine.config import ContainerConfig
     from orlop.engine.container import Container
     from orlop.engine.engine import Engine
+    from orlop.engine.record import Record
     from orlop.wire.compose_model import Mount
 
 log = logging.getLogger(__name__)
 
 BUILD_LABEL = "org.orlop.build"
-"""On the container of a RUN, not on its image: if it still runs when an engine starts, nobody waits
-for it any more."""
+"""On the container of a RUN, not on its image; `KEPT` where it is to stay when all went well."""
+
+KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +65,7 @@ def plan_container(request: RunRequest, name: str, *, networks: bool) -> Contain
     body = {
         "Image": request.image_id,
         "Cmd": list(request.words),
-        "Labels": {BUILD_LABEL: ""},
+        "Labels": {BUILD_LABEL: "" if request.remove or request.force_remove else KEPT},
         "Env": [f"{key}={value}" for key, value in request.environment.items()],
         "AttachStdout": True,
         "AttachStderr": True,
@@ -70,6 +74,18 @@ def plan_container(request: RunRequest, name: str, *, networks: bool) -> Contain
     }
     config = parse_create(Object(body), name, networks=networks)
     return dataclasses.replace(config, entrypoint=(), mounts=(*config.mounts, *request.mounts))
+
+
+def is_abandoned(record: Record) -> bool:
+    """Whether it is of a build that a killed engine made: only those of a failed RUN stay."""
+    label = dict(record.config.labels).get(BUILD_LABEL)
+    if label is None:
+        return False
+    # Unknown is the status of one that ended while there was no engine.
+    has_ended_well = record.exit_code in (0, UNKNOWN_STATUS.code) and label != KEPT
+    if record.state is State.EXITED:
+        return has_ended_well
+    return record.state.is_up or record.state is State.CREATED
 
 
 async def run(

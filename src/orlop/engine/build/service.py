@@ -13,7 +13,7 @@ from orlop.engine.build.builder import Build
 from orlop.engine.build.cache import BuildCache
 from orlop.engine.build.cache_mounts import CacheMounts
 from orlop.engine.build.plan import plan_build
-from orlop.engine.build.running import BUILD_LABEL
+from orlop.engine.build.running import is_abandoned
 from orlop.lib import mount
 from orlop.lib.errors import OrlopError, ResourceExhausted
 from orlop.wire.dockerfile.arguments import Arguments, platform_arguments
@@ -82,7 +82,7 @@ class Builds:
         except OSError as error:
             log.warning("cannot clean up after earlier builds: %s, ignoring", error)
         for container in self.engine.all():
-            if BUILD_LABEL in dict(container.config.labels) and container.record.state.is_up:
+            if is_abandoned(container.record):
                 with contextlib.suppress(OrlopError):
                     await self.engine.remove_container(
                         container.record.id, force=True, volumes=True

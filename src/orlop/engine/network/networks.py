@@ -258,8 +258,8 @@ class Networks:
             )
         pools = self._core.known.pop(network.id)
         await self._core.change(delete=network_rows(network))
-        await self._take_down(network)
         try:
+            await self._delete_interface(network)
             await asyncio.to_thread(self._store.delete, network.id)
         except OSError as error:
             self._core.known[network.id] = pools
@@ -267,11 +267,13 @@ class Networks:
         self._core.publish("destroy", network)
         return network
 
-    async def _take_down(self, network: Network) -> None:
+    async def _delete_interface(self, network: Network) -> None:
         kernel = self._core.kernel
-        if kernel is None or not network.owns_interface or not network.interface:
-            return
-        try:
+        if kernel is not None and network.owns_interface and network.interface:
             await self._core.in_thread(kernel.delete_link, network.interface)
+
+    async def _take_down(self, network: Network) -> None:
+        try:
+            await self._delete_interface(network)
         except OSError as error:
             self._core.host.warn(f"cannot delete interface {network.interface}: {error}, ignoring")

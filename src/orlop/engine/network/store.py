@@ -39,11 +39,10 @@ class NetworkStore:
             OSError: the directory cannot be made or read.
         """
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        atomic_file.remove_temporaries(self._directory)
         found = []
         for path in self._directory.iterdir():
-            if path.name.startswith(atomic_file.TEMPORARY_PREFIX):
-                path.unlink(missing_ok=True)
-            elif path.suffix == ".json":
+            if path.suffix == ".json":
                 try:
                     found.append(_read(path))
                 except (OSError, OrlopError) as error:

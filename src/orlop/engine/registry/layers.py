@@ -43,7 +43,6 @@ class Layer:
     diff_id: str
     done: threading.Event = field(default_factory=threading.Event)
     result: dict[str, Any] | None = None
-    error: OrlopError | None = None
 
     @property
     def id(self) -> str:
@@ -81,6 +80,8 @@ class Downloads:
         self._busy = 0
         self._count = 0
         self._failed = threading.Event()
+        self._cause: OrlopError | None = None
+        """Why all downloads are to end: the first failure, of whichever layer."""
 
     def start(self) -> None:
         """Make the threads; called while that is allowed."""
@@ -95,23 +96,19 @@ class Downloads:
             OrlopError: of the first that failed.
         """
         self._failed.clear()
+        self._cause = None
         for layer in layers:
             self._channel.progress(progress.action("Pulling fs layer", layer.id))
         for place, layer in enumerate(layers):
             if place >= PARALLEL_DOWNLOADS:
                 self._channel.progress(progress.action("Waiting", layer.id))
             self._queue.put((session, layer))
-        first: OrlopError | None = None
         for layer in layers:
             layer.done.wait()
-            if layer.error is not None:
-                first = first or layer.error
-                self._failed.set()
-                continue
-            if first is None:
+            if not self._failed.is_set():
                 self._channel.progress(progress.action("Pull complete", layer.id))
-        if first is not None:
-            raise first
+        if self._cause is not None:
+            raise self._cause
 
     def _work(self, hashing: HashThread) -> None:
         while True:
@@ -121,23 +118,23 @@ class Downloads:
                     raise OrlopError("layer registration cancelled")
                 self._fetch(session, layer, hashing)
             except OrlopError as error:
-                layer.error = error
-                self._failed.set()
+                self._fail(error)
             except OSError as error:
-                layer.error = ResourceExhausted(
-                    f"failed to register layer: {(error.strerror or str(error)).lower()}"
-                )
-                self._failed.set()
+                text = (error.strerror or str(error)).lower()
+                self._fail(ResourceExhausted(f"failed to register layer: {text}"))
             except MemoryError:
-                layer.error = ResourceExhausted(
-                    "failed to register layer: it takes too much memory"
-                )
-                self._failed.set()
+                text = "failed to register layer: it takes too much memory"
+                self._fail(ResourceExhausted(text))
             except Exception as error:  # noqa: BLE001 - a thread must not die: others wait for it
-                layer.error = OrlopError(f"failed to register layer: {error!r}")
-                self._failed.set()
+                self._fail(OrlopError(f"failed to register layer: {error!r}"))
             finally:
                 layer.done.set()
+
+    def _fail(self, error: OrlopError) -> None:
+        """End all downloads; *error* may be of one that was ended so."""
+        with self._budget_lock:
+            self._cause = self._cause or error
+        self._failed.set()
 
     def _fetch(self, session: Session, layer: Layer, hashing: HashThread) -> None:
         """Download, check, index, and tell the engine, which stores it while others still come."""

@@ -94,7 +94,11 @@ def _check_references(store: StoreDirectory, repair: bool) -> Iterator[Finding]:
 
 def _entries(directory: Path) -> list[Path]:
     try:
-        return sorted(directory.iterdir())
+        return sorted(
+            path
+            for path in directory.iterdir()
+            if not path.name.startswith(atomic_file.TEMPORARY_PREFIX)
+        )
     except FileNotFoundError:
         return []
 

@@ -14,6 +14,7 @@ removed at a start.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -68,13 +69,15 @@ class StoreDirectory:
         """Records that `read_images` could not read: what they need is not known then."""
 
     def prepare(self) -> None:
-        """Make what is missing.
+        """Make what is missing, and remove what a crash left half written.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: it cannot be done.
         """
         for directory in (self.layers, self.blobs, self.images, self.staging, self.trash):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for directory in (self.path, self.images, self.blobs):
+            atomic_file.remove_temporaries(directory)
 
     def layer(self, diff_id: str) -> Path:
         return self.layers / _hex(diff_id)
@@ -144,12 +147,20 @@ class StoreDirectory:
         Raises:
             OSError, Internal: the files are not what a worker should have left.
         """
-        target = self.layer(record.diff_id)
         made = self.staging / f"layer-{os.urandom(8).hex()}"
         made.mkdir(mode=0o700)
-        _take(source, str(facts["tar_file"]), made / TAR)
-        _take(source, str(facts["index_file"]), made / INDEX)
-        atomic_file.write_bytes(made / RECORD, _json(record.to_json()), mode=0o600)
+        try:
+            _take(source, str(facts["tar_file"]), made / TAR)
+            _take(source, str(facts["index_file"]), made / INDEX)
+            atomic_file.write_bytes(made / RECORD, _json(record.to_json()), mode=0o600)
+            self._put_layer(made, record)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.discard(made)
+            raise
+
+    def _put_layer(self, made: Path, record: LayerRecord) -> None:
+        target = self.layer(record.diff_id)
         try:
             os.rename(made, target)
         except OSError:
@@ -158,7 +169,11 @@ class StoreDirectory:
             # There is one that is damaged or was left by a crash: this one is known to be whole.
             os.rename(target, self.trash / f"{record.hex}-{os.urandom(4).hex()}")
             os.rename(made, target)
-        atomic_file.sync_directory(self.layers)
+        try:
+            atomic_file.sync_directory(self.layers)
+        except OSError:
+            os.rename(target, made)
+            raise
 
     def replace_index(self, source: Path, name: str, record: LayerRecord) -> None:
         """Take a new index of a layer that is there. Raises: as `add_layer`."""

@@ -37,12 +37,13 @@ from orlop.engine.store.records import (
     layer_from,
     manifest_from,
 )
+from orlop.engine.tasks import thread_to_its_end
 from orlop.engine.worker_process import start_worker
 from orlop.lib.errors import Internal, InvalidArgument, OrlopError, ResourceExhausted
 from orlop.wire.registry.platform import host_platform
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from orlop.engine.store.layered import LayeredImages
@@ -143,9 +144,10 @@ class Ingest:
         if keep_blob and facts["compression"]:
             blob_digest = str(facts["blob_digest"])
             self.pin(blob_digest)
-            await asyncio.to_thread(
-                self._store.directory.add_blob, directory, str(facts["blob_file"]), blob_digest
-            )
+            with _needs_room():
+                await thread_to_its_end(
+                    self._store.directory.add_blob, directory, str(facts["blob_file"]), blob_digest
+                )
         return AddedLayer(layer, str(facts["blob_digest"]), int(facts["blob_size"]))
 
     async def add_image(
@@ -163,7 +165,8 @@ class Ingest:
             InvalidArgument: a document is none, or does not fit the layers.
         """
         async with self.staging() as directory:
-            await asyncio.to_thread(_write, directory, {"config": config, "manifest": manifest})
+            with _needs_room():
+                await asyncio.to_thread(_write, directory, {"config": config, "manifest": manifest})
             job = {
                 "config": "config",
                 "manifest": "manifest" if manifest else "",
@@ -184,10 +187,11 @@ class Ingest:
         )
         self.pin(record.id)
         directory_ = self._store.directory
-        await asyncio.to_thread(directory_.write_blob, config, record.id)
-        if described is not None:
-            self.pin(described.digest)
-            await asyncio.to_thread(directory_.write_blob, manifest, described.digest)
+        with _needs_room():
+            await asyncio.to_thread(directory_.write_blob, config, record.id)
+            if described is not None:
+                self.pin(described.digest)
+                await asyncio.to_thread(directory_.write_blob, manifest, described.digest)
         await self._commit(record, references)
         return record.id
 
@@ -204,7 +208,8 @@ class Ingest:
             wanted = [f for f in result["layers"] if self.reuse(str(f["diff_id"])) is None]
             await self._store_layers(directory, wanted)
             new = {str(facts["diff_id"]) for facts in wanted}
-            return [await self._loaded(directory, item, new) for item in result["images"]]
+            with _needs_room():
+                return [await self._loaded(directory, item, new) for item in result["images"]]
 
     async def _loaded(self, directory: Path, item: Mapping[str, Any], new: set[str]) -> LoadedImage:
         described: ManifestRecord | None = None
@@ -243,11 +248,9 @@ class Ingest:
     async def _commit(self, record: ImageRecord, references: Iterable[Reference]) -> None:
         for diff_id in record.layers:
             self._store.layer(diff_id)
-        try:
+        with _needs_room():
             async with self._store.lock:
                 await self._store.add_image(record, references)
-        except OSError as error:
-            raise _no_room(error) from error
 
     async def _store_layer(self, directory: Path, facts: Mapping[str, Any]) -> LayerRecord:
         record = layer_from(facts)
@@ -255,10 +258,8 @@ class Ingest:
         if known is not None:
             return known
         self.pin(record.diff_id)
-        try:
-            await asyncio.to_thread(self._store.directory.add_layer, directory, facts, record)
-        except OSError as error:
-            raise _no_room(error) from error
+        with _needs_room():
+            await thread_to_its_end(self._store.directory.add_layer, directory, facts, record)
         # Two sessions may have brought the same layer: both are whole, one is kept.
         return self._store.layers.setdefault(record.diff_id, record)
 
@@ -280,10 +281,8 @@ class Ingest:
         """A directory for one worker, deleted afterwards."""
         store = self._store.directory
         path = store.staging / os.urandom(8).hex()
-        try:
+        with _needs_room():
             path.mkdir(mode=0o700)
-        except OSError as error:
-            raise _no_room(error) from error
         try:
             yield path
         finally:
@@ -399,8 +398,13 @@ def _write(directory: Path, files: Mapping[str, bytes]) -> None:
             stream.write(data)
 
 
-def _no_room(error: OSError) -> ResourceExhausted:
-    return ResourceExhausted(f"cannot write to the image store: {error.strerror}")
+@contextlib.contextmanager
+def _needs_room() -> Iterator[None]:
+    """Raises: ResourceExhausted instead of an OSError, which is of the disk."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceExhausted(f"cannot write to the image store: {error.strerror}") from error
 
 
 __all__ = ["AddedLayer", "Ingest", "Internal", "LoadedImage", "OrlopError", "begin"]
