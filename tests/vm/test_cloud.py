@@ -122,7 +122,8 @@ def test_a_server_on_the_network_and_then_none(lab: Lab, tmp_path: Path) -> None
     (tmp_path / "more.yml").write_text("hostname: ship\n")
     with web(tmp_path) as port:
         base = f"http://10.0.2.2:{port}/"
-        (tmp_path / "user-data").write_text(f"#include\n{base}more.yml\n")
+        (tmp_path / "script").write_text("#!/bin/bash -e\necho the script of $(hostname) has run\n")
+        (tmp_path / "user-data").write_text(f"#include\n{base}script\n{base}more.yml\n")
         uuid = "02aab8a4-74ef-476e-8182-f6d2ba4166a6"
         serial = ("-smbios", f"type=1,uuid={uuid},serial=ds=nocloud;s={base}")
         with lab.machine(lab.kernel(), "web", disks=(lab.state_disk(),), extra=serial) as machine:
@@ -133,9 +134,15 @@ def test_a_server_on_the_network_and_then_none(lab: Lab, tmp_path: Path) -> None
             assert found["asked"] == ["nocloud-net"]
             assert guest.services(machine)["cloud"] == "done"
             assert config(machine)["problems"] == []
+            has_run = "orlop logs runcmd | grep -c 'the script of ship has run'"
+            assert machine.wait_until_succeeds(has_run, timeout_s=120).strip() == "1"
+            machine.wait_until(
+                lambda: guest.services(machine)["runcmd"] == "done", "runcmd has run", timeout_s=60
+            )
             machine.stop()
             (tmp_path / "meta-data").unlink()
             (tmp_path / "user-data").unlink()
             machine.boot()
             assert machine.succeed("hostname").strip() == "ship"
             assert cloud(machine)["from"] == "an earlier boot"
+            assert guest.services(machine)["runcmd"] == "skipped"

@@ -263,12 +263,17 @@ class Boot:
         keeper = OutputKeeper(f"{service_files.USER_DIRECTORY}/containers", self.tasks)
         self.tasks.start(keeper.follow(self.engine, "engine"), "output of the user's containers")
 
-    async def _start_services(self) -> None:
+    def define_services(self) -> definitions.Definitions:
+        """Let there be the services of the image and of the configuration."""
         found = definitions.collect(self.config.current)
         for problem in found.problems:
             self.machine.warn(problem)
         for problem in self.services.define(found.services, found.sources):
             self.machine.warn(problem)
+        return found
+
+    async def _start_services(self) -> None:
+        found = self.define_services()
         syslog = found.services.get("syslog")
         try:
             service_files.make_syslog_links((0, 0) if syslog is None else definitions.owner(syslog))

@@ -1,68 +1,176 @@
-"""Data sources in the course of a boot: when disks are looked at, and what an answer sets off."""
+"""What PID 1 has to do with data sources, in the course of a boot.
+
+It reads no more than the firmware's names and the head of each disk. A seed disk's content is read
+by a worker (`seed_worker`), a metadata service's answers by the service `cloud`, which starts only
+if there is something to ask. Both leave one file with an answer; the configuration worker reads it.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orlop.system import definitions, hostname
-from orlop.system.cloud import ANSWER, SERVICE, Cloud
+from orlop.lib import atomic_file
+from orlop.lib.errors import OrlopError
+from orlop.system import definitions, hostname, seed_disk
+from orlop.system.configuration import ask
+from orlop.wire.cloud import firmware
 
 if TYPE_CHECKING:
     from orlop.system.boot import Boot
+    from orlop.system.configuration import Configuration
+    from orlop.system.seed_disk import Seed
     from orlop.wire.compose_model import Json
+
+SERVICE = "cloud"
+DMI = "/sys/class/dmi/id"
+RUN = "/run/orlop"
+CACHE_DIRECTORY = "lib/orlop/cloud"
+ANSWER = "answer.json"
+
+INLINE = "orlop.config.inline="
+POINTERS = ("orlop.config.url=", "cloud-config-url=", firmware.NOCLOUD)
+"""What the kernel command line has where it points to a source."""
+
+WORKER_TIMEOUT_S = 30.0
 
 
 class CloudControl:
     """Its owner is *boot*, whose configuration is read again when there is an answer."""
 
-    def __init__(self, boot: Boot, command_line: str) -> None:
+    def __init__(self, boot: Boot, command_line: str, run: str = RUN, dmi: str = DMI) -> None:
         self._boot = boot
-        self._cloud = Cloud(command_line)
+        self._command_line = command_line
+        self.directory = f"{run}/cloud"
+        """The service's. It exists when there is something to ask: the service's condition."""
+        self._seed_file = f"{run}/seed/{ANSWER}"
+        self._dmi_directory = dmi
+        self._dmi: dict[str, str] | None = None
+        self._seen: set[Seed] = set()
+        self._settings: dict[str, Json] = {}
+        self.asked: tuple[str, ...] = ()
+        """The sources that the service asks."""
         self._is_following = False
 
-    @property
-    def asked(self) -> tuple[str, ...]:
-        """The sources that the service asks."""
-        return self._cloud.found.network
-
     def sources(self, root: str) -> list[str]:
-        """See `Cloud.sources`."""
-        return self._cloud.sources(root)
+        """What the configuration worker has to read, the most recent answer first.
+
+        *root* is where the state is. An answer of an earlier boot counts until there is a newer.
+        """
+        answers = (
+            ("cloud", f"{self.directory}/{ANSWER}"),
+            ("cloud", self._seed_file),
+            ("cached", f"{root}/{CACHE_DIRECTORY}/{ANSWER}"),
+        )
+        found = [f"{kind}:{path}" for kind, path in answers if os.path.exists(path)]
+        if INLINE in self._command_line:
+            found.append("inline:/proc/cmdline")
+        return found
 
     def settings(self, name: str) -> dict[str, Json]:
         """What service *name* is told besides its part of the configuration."""
-        return self._cloud.settings() if name == SERVICE else {}
+        return self._settings if name == SERVICE else {}
+
+    # Disks.
 
     async def look(self) -> bool:
-        """Look for seed disks; whether one was found that was not there before."""
+        """Look for seed disks, and have a new one read; whether there was one."""
         if self._boot.machine.parameters.recovery:
             return False
-        problems = await self._cloud.look(self._boot.children)
-        for problem in problems or ():
-            self._boot.machine.warn(problem)
-        return problems is not None
+        new = [seed for seed in await seed_disk.find_seeds() if seed not in self._seen]
+        self._seen.update(new)
+        if not new or os.path.exists(self._seed_file):
+            return False
+        for _, _, device in new[1:]:
+            self._boot.machine.warn(f"{device} is another seed disk, ignoring it")
+        await self._read(new[0])
+        return True
+
+    async def _read(self, seed: Seed) -> None:
+        try:
+            answer = await ask(self._boot.children, ["seed", *seed], WORKER_TIMEOUT_S)
+            path = Path(self._seed_file)
+            os.makedirs(path.parent, mode=0o755, exist_ok=True)
+            # For the service too, which is nobody; no other container has this directory.
+            await asyncio.to_thread(atomic_file.write_bytes, path, answer, durable=False)
+        except (OrlopError, OSError, TimeoutError) as error:
+            reason = str(error) or "no answer"
+            self._boot.machine.warn(f"the seed disk {seed[-1]} cannot be read: {reason}")
 
     async def look_again(self) -> None:
         """Look for what came with drivers that were still being loaded the first time."""
         if await self.look():
-            await self._boot.config.reload()
+            await self._take_over()
+
+    # Services in the network.
 
     def prepare(self) -> None:
         """Decide which sources are asked, and wait for what they say if there are any."""
         boot = self._boot
         if SERVICE not in boot.services.names() or boot.machine.parameters.recovery:
             return
-        owner = definitions.owner(boot.services.definition(SERVICE))
+        if self._dmi is None:
+            self._dmi = read_dmi(self._dmi_directory)
+        if not self._points_to_one(boot.config.current):
+            return
         try:
-            found = self._cloud.choose(boot.config.current, owner)
+            self._choose(definitions.owner(boot.services.definition(SERVICE)))
         except OSError as error:
             boot.machine.warn(f"data sources are not asked: {error}")
-            return
-        if found.network and not self._is_following:
+        if self.asked and not self._is_following:
             self._is_following = True
             boot.tasks.start(self._follow(), "data sources")
 
+    def _points_to_one(self, configuration: Configuration) -> bool:
+        dmi = self._dmi or {}
+        return bool(
+            self.asked
+            or configuration.cloud
+            or configuration.is_configured("orlop.cloud")
+            or any(word in self._command_line for word in POINTERS)
+            or dmi.get("product_serial", "").startswith(firmware.NOCLOUD)
+            or firmware.plausible(dmi)
+        )
+
+    def _choose(self, owner: tuple[int, int]) -> None:
+        from orlop.system import cloud  # a machine that is in no cloud does without
+
+        dmi = self._dmi or {}
+        has_seed = os.path.exists(self._seed_file)
+        found = cloud.choose(
+            dmi, self._command_line, self._boot.config.current, self.asked, has_seed=has_seed
+        )
+        self._settings = cloud.settings(found, dmi)
+        if found.network:
+            cloud.make_directory(self.directory, owner)
+            os.makedirs(os.path.dirname(self._seed_file), mode=0o755, exist_ok=True)
+        self.asked = found.network
+
     async def _follow(self) -> None:
-        async for _ in hostname.changes(self._cloud.directory, ANSWER):
+        async for _ in hostname.changes(self.directory, ANSWER):
             if self._boot.power.requested is None:
-                await self._boot.config.reload()
+                await self._take_over()
+
+    async def _take_over(self) -> None:
+        """Let a new answer be in force, with its commands; no failure ends the waiting for more."""
+        boot = self._boot
+        before = boot.config.current
+        try:
+            await boot.config.reload()
+            await boot.config.actions.follow_answer(before)
+        except (OrlopError, OSError) as error:
+            boot.machine.warn(f"cannot take over what a data source says: {error}")
+
+
+def read_dmi(directory: str = DMI) -> dict[str, str]:
+    """What the firmware says about the machine; empty where there is no such table."""
+    found: dict[str, str] = {}
+    for key in firmware.KEYS:
+        try:
+            with open(f"{directory}/{key}", encoding="utf-8", errors="replace") as stream:
+                found[key] = stream.read(256).strip()
+        except OSError:
+            continue
+    return found

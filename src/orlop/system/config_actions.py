@@ -51,8 +51,11 @@ class ConfigActions:
         for text in sentences:
             self._boot.machine.warn(f"{new.origins.get('write_files')}: configuration: {text}")
         if self._boot.machine.phase is Phase.STARTING:
-            when = str(new.get("orlop.runcmd") or "instance")
-            self._boot.conditions.has_run = commands.has_run(when, self.instance())
+            self._boot.conditions.has_run = self._has_run(new)
+
+    def _has_run(self, of: Configuration) -> str:
+        when = str(of.get("orlop.runcmd") or "instance")
+        return commands.has_run(when, self.instance(of))
 
     def _warn(self, new: Configuration, key: str, problems: Mapping[str, str]) -> None:
         for name, reason in problems.items():
@@ -64,8 +67,13 @@ class ConfigActions:
         found, self._remounted = self._remounted, set()
         return found
 
-    def instance(self) -> str:
-        """What tells this instance from others: the state partition, or this boot without one."""
+    def instance(self, of: Configuration) -> str:
+        """What tells this instance from others.
+
+        A data source knows; else it is the state partition, or this boot without one.
+        """
+        if source := of.cloud.get("source"):
+            return f"{source}:{of.cloud.get('instance_id')}"
         state = self._boot.machine.state
         return state.uuid if state is not None and state.uuid else boot_id()
 
@@ -77,9 +85,28 @@ class ConfigActions:
         try:
             await boot.services.wait_up(commands.RUNCMD)
             await boot.engine.wait(commands.RUNCMD)
-            await asyncio.to_thread(commands.note_run, self.instance())
+            await asyncio.to_thread(commands.note_run, self.instance(boot.config.current))
         except (OrlopError, OSError) as error:
             boot.machine.warn(f"it cannot be noted that runcmd has run: {error}")
+
+    async def follow_answer(self, before: Configuration) -> None:
+        """A data source has answered when services were running: its commands come now.
+
+        Commands that were there *before* have run in this boot, and count as run on the instance
+        that the machine turns out to be.
+        """
+        boot = self._boot
+        new, there = boot.config.current, boot.services.names()
+        if all(name in there or not new.is_configured(name) for name in commands.NAMES):
+            had_run = commands.has_run("instance", self.instance(before))
+            if commands.RUNCMD in there and had_run:
+                await asyncio.to_thread(commands.note_run, self.instance(new))
+            return
+        boot.conditions.has_run = self._has_run(new)
+        boot.define_services()
+        boot.services.start_all()
+        if commands.RUNCMD not in there:
+            boot.tasks.start(self.follow_commands(), "runcmd")
 
 
 def planned_files(of: Configuration) -> tuple[list[config_files.File], list[str]]:

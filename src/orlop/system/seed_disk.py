@@ -7,9 +7,12 @@ Sources: ECMA-119 8.4; Microsoft's FAT specification.
 
 from __future__ import annotations
 
+import asyncio
 import os
-from dataclasses import dataclass
+from functools import partial
 
+from orlop.lib.blocking import run_bounded
+from orlop.system import block_devices
 from orlop.system.superblock import HEAD_BYTES, identify
 
 SEED_LABELS = {"cidata": "nocloud", "config-2": "configdrive"}
@@ -20,13 +23,24 @@ _FAT_PLACES = ((b"FAT32   ", 82, 71), (b"FAT16   ", 54, 43), (b"FAT12   ", 54, 4
 """Where FAT writes what it is, and its label."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seed:
-    """A seed on *device*: the *source* that its label means, and its file system's type."""
+PROBE_TIMEOUT_S = 5.0
 
-    device: str
-    fstype: str
-    source: str
+type Seed = tuple[str, str, str]
+"""A seed: the source that its label means, the type of its file system, and the device."""
+
+
+async def find_seeds() -> list[Seed]:
+    """All seed disks that are there, in a stable order."""
+
+    async def one(name: str) -> Seed | None:
+        device = f"/dev/{name.replace('!', '/')}"
+        try:
+            return await run_bounded(partial(read_seed, device), PROBE_TIMEOUT_S)
+        except TimeoutError:
+            return None
+
+    names = block_devices.candidates(optical=True)
+    return [seed for seed in await asyncio.gather(*map(one, names)) if seed is not None]
 
 
 def read_seed(device: str) -> Seed | None:
@@ -48,7 +62,7 @@ def recognise(device: str, head: bytes) -> Seed | None:
     for fstype, label in _labels(head):
         source = SEED_LABELS.get(label.strip().lower())
         if source is not None:
-            return Seed(device, fstype, source)
+            return source, fstype, device
     return None
 
 

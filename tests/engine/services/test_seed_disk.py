@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orlop.lib import loop
-from orlop.system.seed_disk import Seed, read_seed
+from orlop.system.seed_disk import read_seed
 from orlop.wire.cloud.answer import decode
 
 pytestmark = pytest.mark.engine
@@ -28,14 +28,14 @@ def image(path: Path, megabytes: int, *argv: str) -> Path:
 @pytest.mark.parametrize(("bits", "megabytes"), [("12", 2), ("16", 32), ("32", 64)])
 def test_vfat(tmp_path: Path, label: str, bits: str, megabytes: int) -> None:
     path = image(tmp_path / "i", megabytes, "mkfs.fat", "-F", bits, "-n", label)
-    assert read_seed(str(path)) == Seed(str(path), "vfat", "nocloud")
+    assert read_seed(str(path)) == ("nocloud", "vfat", str(path))
 
 
 def test_vfat_whose_boot_sector_knows_no_label(tmp_path: Path) -> None:
     path = image(tmp_path / "i", 2, "mkfs.fat", "-F", "12", "-n", "CONFIG-2")
     data = path.read_bytes()
     path.write_bytes(data[:43] + b"NO NAME    " + data[54:])
-    assert read_seed(str(path)) == Seed(str(path), "vfat", "configdrive")
+    assert read_seed(str(path)) == ("configdrive", "vfat", str(path))
 
 
 @pytest.mark.parametrize(("label", "source"), [("cidata", "nocloud"), ("config-2", "configdrive")])
@@ -59,7 +59,7 @@ def test_iso(tmp_path: Path, label: str, source: str) -> None:
         check=True,
         capture_output=True,
     )
-    assert read_seed(str(path)) == Seed(str(path), "iso9660", source)
+    assert read_seed(str(path)) == (source, "iso9660", str(path))
 
 
 def test_other_disks(tmp_path: Path) -> None:

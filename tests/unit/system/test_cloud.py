@@ -2,85 +2,150 @@
 
 import asyncio
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from orlop.lib.errors import OrlopError
-from orlop.system import cloud
-from orlop.system.cloud import ANSWER, Cloud, make_directory, read_dmi
+from orlop.system import cloud_control, definitions, seed_disk
+from orlop.system.cloud import make_directory
+from orlop.system.cloud_control import ANSWER, CloudControl, read_dmi
 from orlop.system.configuration import Configuration
-from orlop.system.seed_disk import Seed
 
-SEED = Seed("/dev/sr0", "iso9660", "nocloud")
-OTHER = Seed("/dev/vdb", "vfat", "configdrive")
+SEED = ("nocloud", "iso9660", "/dev/sr0")
+OTHER = ("configdrive", "vfat", "/dev/vdb")
+
+type Make = Callable[..., CloudControl]
+
+
+class Boot:
+    """The part of PID 1 that takes part."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.children = None
+        self.config = SimpleNamespace(current=Configuration())
+        parameters = SimpleNamespace(recovery=False)
+        self.machine = SimpleNamespace(parameters=parameters, warn=self.warnings.append)
+        self.services = SimpleNamespace(names=lambda: ["cloud"], definition=lambda _: None)
+        self.started: list[str] = []
+        self.tasks = SimpleNamespace(start=self._start)
+
+    def _start(self, step: Any, name: str) -> None:
+        step.close()
+        self.started.append(name)
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Cloud:
-    for name, value in (("sys_vendor", "Hetzner"), ("product_serial", "7"), ("product_uuid", "AB")):
-        path = tmp_path / "dmi" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"{value}\n")
-    return Cloud(
-        dmi_directory=str(tmp_path / "dmi"),
-        seed_directory=str(tmp_path / "seed"),
-        directory=str(tmp_path / "cloud"),
-    )
+def boot(monkeypatch: pytest.MonkeyPatch) -> Boot:
+    monkeypatch.setattr(definitions, "owner", lambda _: (os.getuid(), os.getgid()))
+    return Boot()
 
 
-def choose(machine: Cloud, data: Any = None, report: Any = None) -> tuple[str, ...]:
-    configuration = Configuration(data or {}, cloud=report or {})
-    return machine.choose(configuration, (os.getuid(), os.getgid())).network
+@pytest.fixture
+def make(boot: Boot, tmp_path: Path) -> Make:
+    def made(command_line: str = "quiet", **dmi: str) -> CloudControl:
+        (tmp_path / "dmi").mkdir(exist_ok=True)
+        for name, value in dmi.items():
+            (tmp_path / "dmi" / name).write_text(f"{value}\n")
+        return CloudControl(boot, command_line, str(tmp_path), str(tmp_path / "dmi"))  # type: ignore[arg-type]
+
+    return made
 
 
-def test_a_cloud(machine: Cloud, tmp_path: Path) -> None:
-    assert choose(machine) == ("hetzner",)
+def asked(control: CloudControl, boot: Boot, data: Any = None, report: Any = None) -> Any:
+    boot.config.current = Configuration(data or {}, cloud=report or {})
+    control.prepare()
+    return control.asked
+
+
+def test_a_cloud(make: Make, boot: Boot, tmp_path: Path) -> None:
+    control = make(sys_vendor="Hetzner", product_serial="7", product_uuid="AB")
+    assert asked(control, boot) == asked(control, boot) == ("hetzner",)
     assert (tmp_path / "cloud").is_dir()
-    assert machine.settings() == {
+    assert control.settings("cloud") == {
         "sources": ["hetzner"],
         "seed": {},
         "url": "",
         "serial": "7",
         "machine": "ab",
     }
+    assert control.settings("time") == {}
+    assert boot.started == ["data sources"]
 
 
-def test_none(tmp_path: Path) -> None:
-    nowhere = str(tmp_path / "none")
-    machine = Cloud("quiet", dmi_directory=nowhere, directory=nowhere, seed_directory=nowhere)
-    assert choose(machine) == ()
-    assert machine.sources(nowhere) == []
-    assert not Path(nowhere).exists()
-
-
-def test_switched_off(machine: Cloud, tmp_path: Path) -> None:
-    assert choose(machine, {"orlop": {"cloud": {"datasources": []}}}) == ()
+def test_none_costs_nothing(
+    make: Make, boot: Boot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control = make(sys_vendor="QEMU", product_name="Standard PC")
+    monkeypatch.delitem(sys.modules, "orlop.system.cloud")
+    assert asked(control, boot) == ()
+    assert "orlop.system.cloud" not in sys.modules
+    assert control.sources(str(tmp_path)) == []
     assert not (tmp_path / "cloud").exists()
+    assert boot.started == []
 
 
-def test_what_is_on_a_disk_is_the_machines_own(machine: Cloud, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "serial", "name"),
+    [
+        ("quiet ds=nocloud;s=http://a/", "", "nocloud-net"),
+        ('"ds=nocloud-net;s=http://a/"', "", "nocloud-net"),
+        ("quiet", "ds=nocloud;s=http://a/", "nocloud-net"),
+        ("orlop.config.url=http://a/", "", "url"),
+        ("cloud-config-url=http://a/", "", "url"),
+    ],
+)
+def test_what_points_to_a_source(make: Make, boot: Boot, line: str, serial: str, name: str) -> None:
+    assert asked(make(line, product_serial=serial), boot) == (name,)
+
+
+def test_the_configuration_names_one_and_switches_off(make: Make, boot: Boot) -> None:
+    named = {"orlop": {"cloud": {"datasources": ["openstack"]}}}
+    assert asked(make(sys_vendor="QEMU"), boot, named) == ("openstack",)
+    off: dict[str, Any] = {"orlop": {"cloud": {"datasources": []}}}
+    control = make(sys_vendor="Hetzner")
+    assert asked(control, boot, off) == ()
+    assert asked(control, boot) == ("hetzner",)
+    assert asked(control, boot, off) == ()
+    assert control.settings("cloud")["sources"] == []
+
+
+def test_recovery_asks_nobody(make: Make, boot: Boot) -> None:
+    boot.machine.parameters.recovery = True
+    assert asked(make(sys_vendor="Hetzner"), boot) == ()
+    assert asyncio.run(make().look()) is False
+
+
+def test_what_is_on_a_disk_is_the_machines_own(make: Make, boot: Boot, tmp_path: Path) -> None:
     (tmp_path / "seed").mkdir()
     (tmp_path / "seed" / ANSWER).touch()
-    assert choose(machine, report={"source": "nocloud"}) == ()
-    assert choose(machine, report={"source": "nocloud", "includes": ["http://a"]}) == ("seed",)
+    control = make(sys_vendor="Hetzner")
+    assert asked(control, boot, report={"source": "nocloud"}) == ()
+    report = {"source": "nocloud", "includes": ["http://a"]}
+    assert asked(control, boot, report=report) == ("seed",)
     # The service is not to be started again for what it has done.
-    assert choose(machine, report={"source": "nocloud", "includes": []}) == ("seed",)
+    assert asked(control, boot, report={"source": "nocloud", "includes": []}) == ("seed",)
 
 
-def test_a_disk_that_says_nothing_useful_leaves_the_others(machine: Cloud, tmp_path: Path) -> None:
+def test_a_disk_that_says_nothing_useful_leaves_the_others(
+    make: Make, boot: Boot, tmp_path: Path
+) -> None:
     (tmp_path / "seed").mkdir()
     (tmp_path / "seed" / ANSWER).touch()
-    assert choose(machine, report={}) == ("hetzner",)
+    assert asked(make(sys_vendor="Hetzner"), boot) == ("hetzner",)
 
 
-def test_sources_in_order(machine: Cloud, tmp_path: Path) -> None:
-    machine.command_line = "quiet orlop.config.inline=aG9zdG5hbWU6IGE="
+def test_sources_in_order(make: Make, tmp_path: Path) -> None:
     for name in ("cloud", "seed", "lib/orlop/cloud"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / ANSWER).touch()
-    assert machine.sources(str(tmp_path)) == [
+    control = make("quiet orlop.config.inline=aG9zdG5hbWU6IGE=")
+    assert control.sources(str(tmp_path)) == [
         f"cloud:{tmp_path}/cloud/{ANSWER}",
         f"cloud:{tmp_path}/seed/{ANSWER}",
         f"cached:{tmp_path}/lib/orlop/cloud/{ANSWER}",
@@ -88,35 +153,41 @@ def test_sources_in_order(machine: Cloud, tmp_path: Path) -> None:
     ]
 
 
-def look(machine: Cloud, monkeypatch: pytest.MonkeyPatch, *seeds: Seed, answer: Any = b"{}") -> Any:
-    async def find() -> list[Seed]:
+def look(
+    control: CloudControl, monkeypatch: pytest.MonkeyPatch, *seeds: Any, answer: Any = b"{}"
+) -> bool:
+    async def find() -> list[Any]:
         return [*seeds]
 
     async def ask(_children: object, words: list[str], _timeout_s: float) -> bytes:
         if isinstance(answer, Exception):
             raise answer
-        assert words[0] == "seed"
+        assert words == ["seed", *SEED]
         return bytes(answer)
 
-    monkeypatch.setattr(cloud, "find_seeds", find)
-    monkeypatch.setattr(cloud, "ask", ask)
-    return asyncio.run(machine.look(None))  # type: ignore[arg-type]
+    monkeypatch.setattr(seed_disk, "find_seeds", find)
+    monkeypatch.setattr(cloud_control, "ask", ask)
+    return asyncio.run(control.look())
 
 
-def test_look(machine: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert look(machine, monkeypatch) is None
-    assert look(machine, monkeypatch, SEED, OTHER) == ["/dev/vdb is another seed disk, ignoring it"]
+def test_look(make: Make, boot: Boot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    control = make()
+    assert not look(control, monkeypatch)
+    assert look(control, monkeypatch, SEED, OTHER)
+    assert boot.warnings == ["/dev/vdb is another seed disk, ignoring it"]
     assert (tmp_path / "seed" / ANSWER).read_bytes() == b"{}"
-    assert look(machine, monkeypatch, SEED) is None
+    assert not look(control, monkeypatch, SEED)
 
 
+@pytest.mark.parametrize(
+    "error", [OrlopError("status 1"), TimeoutError(), OSError(5, "I/O error")], ids=str
+)
 def test_a_seed_that_cannot_be_read(
-    machine: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make: Make, boot: Boot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
 ) -> None:
-    for error in (OrlopError("status 1"), TimeoutError(), OSError(5, "I/O error")):
-        machine._seen.clear()
-        (problem,) = look(machine, monkeypatch, SEED, answer=error)
-        assert problem.startswith("the seed disk /dev/sr0 cannot be read: ")
+    assert look(make(), monkeypatch, SEED, answer=error)
+    (problem,) = boot.warnings
+    assert problem.startswith("the seed disk /dev/sr0 cannot be read: ")
     assert not (tmp_path / "seed" / ANSWER).exists()
 
 

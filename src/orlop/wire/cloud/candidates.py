@@ -1,9 +1,7 @@
 """Which data sources are worth asking on this machine: what the firmware and the command line say.
 
-PID 1 decides this at each boot, so it is a table and some comparisons. Nothing is asked that is not
-plausible: a machine of one's own neither waits for a cloud nor lets somebody on its network be one.
-
-Source: cloud-init's tools/ds-identify, and the providers' documents.
+Nothing is asked that is not plausible: a machine of one's own neither waits for a cloud nor lets
+somebody on its network be one. PID 1 loads this where something points to a source.
 """
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from orlop.wire.cloud import firmware
 from orlop.wire.cloud.values import dig
 
 if TYPE_CHECKING:
@@ -30,17 +29,6 @@ ALIASES = {"proxmox": "nocloud", "*": AUTOMATIC}
 UNSUPPORTED = ("aliyun", "cloudstack", "exoscale", "file", "packet", "tftp")
 """Sources of RancherOS that are not here. To name one is no mistake, it just never answers."""
 
-DMI_KEYS = (
-    *("sys_vendor", "product_name", "product_serial", "product_uuid", "bios_vendor"),
-    *("bios_version", "chassis_asset_tag"),
-)
-
-_AZURE_TAG = "7783-7084-3265-9085-8269-3286-77"
-_OPENSTACK_PRODUCTS = ("OpenStack Nova", "OpenStack Compute")
-_OPENSTACK_TAGS = (
-    *("OpenTelekomCloud", "SAP CCloud VM", "HUAWEICLOUD", "Samsung Cloud Platform"),
-    *_OPENSTACK_PRODUCTS,
-)
 _SEED_KEYS = {"s": "seedfrom", "h": "local-hostname", "i": "instance-id"}
 
 
@@ -113,7 +101,7 @@ def choose(
         if key in ("orlop.config.url", "cloud-config-url") and value:
             url = value
     seed = kernel_seed(parameters, dmi.get("product_serial", ""))
-    plausible = set(_by_firmware(dmi))
+    plausible = set(firmware.plausible(dmi))
     if seed.get("seedfrom"):
         plausible.add("nocloud-net")
     if url:
@@ -129,22 +117,3 @@ def choose(
 def allows(wanted: tuple[str, ...], source: str) -> bool:
     """Whether *wanted* lets the answer of *source* count."""
     return AUTOMATIC in wanted or source.removesuffix("-net") in wanted
-
-
-def _by_firmware(dmi: Mapping[str, str]) -> list[str]:
-    vendor, product = dmi.get("sys_vendor", ""), dmi.get("product_name", "")
-    serial, tag = dmi.get("product_serial", ""), dmi.get("chassis_asset_tag", "")
-    rules = {
-        "azure": tag == _AZURE_TAG,
-        "digitalocean": vendor == "DigitalOcean",
-        "ec2": vendor == "Amazon EC2"
-        or dmi.get("bios_vendor") == "Amazon EC2"
-        or "amazon" in dmi.get("bios_version", "").lower()
-        or (dmi.get("product_uuid", "").lower().startswith("ec2") and serial.lower()[:3] == "ec2"),
-        "gce": product == "Google Compute Engine" or serial.startswith("GoogleCloud-"),
-        "hetzner": vendor == "Hetzner",
-        "openstack": product in _OPENSTACK_PRODUCTS or tag in _OPENSTACK_TAGS,
-        "vmware": vendor.startswith("VMware"),
-        "vultr": vendor == "Vultr",
-    }
-    return [name for name, holds in rules.items() if holds]

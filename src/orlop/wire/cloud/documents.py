@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import InvalidArgument, OrlopError
 from orlop.wire.cloud.answer import Answer, decode
 from orlop.wire.cloud.candidates import allows
-from orlop.wire.cloud.user_data import Kind, Part, split
+from orlop.wire.cloud.user_data import Frequency, Kind, Part, split
 from orlop.wire.config.evaluate import Source
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ ANSWER, CACHED, INLINE = "cloud", "cached", "inline"
 KINDS = (ANSWER, CACHED, INLINE)
 PARAMETER = "orlop.config.inline"
 MAX_HOSTNAME_LENGTH = 64
+SCRIPTS = "/run/user-data"
+SHELL = "/bin/sh"
+_SHELLS = ("sh", "ash", "bash", "dash")
 
 
 @dataclass(slots=True)
@@ -40,6 +43,7 @@ class Documents:
     problems: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     report: dict[str, Json] = field(default_factory=dict)
+    scripts: int = 0
 
 
 def documents(sources: Sequence[Source], machine: str, wanted: tuple[str, ...]) -> Documents:
@@ -130,17 +134,40 @@ def _add_keys(found: Documents, answer: Answer) -> None:
     found.above += [_document(name, {"ssh_authorized_keys+": [key]}) for key in answer.ssh_keys]
 
 
+def _script(part: Part, path: str) -> Source:
+    """A script as a file that only `runcmd` has, and the command that runs it.
+
+    It is run by name because the file cannot be executed where it is. There is no other shell.
+    """
+    first = part.content.removeprefix(b"\xef\xbb\xbf")[2:].split(b"\n", 1)[0]
+    words = first.decode("utf-8", "replace").split(maxsplit=1)
+    if not words or words[0].rpartition("/")[2] in _SHELLS:
+        words = [SHELL, *words[1:]]
+    entry: dict[str, Json] = {
+        "path": path,
+        "content": base64.b64encode(part.content).decode(),
+        "encoding": "base64",
+        "permissions": "0700",
+        "container": "runcmd",
+    }
+    return _document(part.name, {"write_files+": [entry], "runcmd+": [[*words, path]]})
+
+
 def _document(name: str, data: dict[str, Json]) -> Source:
     return Source("config", name, json.dumps(data).encode())
 
 
 def _add_parts(found: Documents, into: list[Source], parts: Sequence[Part]) -> None:
-    for part in parts:
+    """Scripts come last: a list of commands in a document after theirs would take their place."""
+    for part in sorted(parts, key=lambda part: part.kind is Kind.SCRIPT):
         match part.kind:
             case Kind.CONFIG:
                 into.append(Source("config", part.name, part.content))
             case Kind.SCRIPT:
-                found.notices.append(f"{part.name}: scripts are not run, ignoring it")
+                found.scripts += 1
+                into.append(_script(part, f"{SCRIPTS}/part-{found.scripts:03}"))
+                if part.frequency is not Frequency.INSTANCE:
+                    found.notices.append(f"{part.name}: it is run once on an instance")
             case Kind.INCLUDE:
                 url = part.content.decode()
                 found.notices.append(f"{part.name}: {url} is not there yet, going on without it")

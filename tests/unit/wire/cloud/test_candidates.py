@@ -28,7 +28,7 @@ def test_a_machine_of_ones_own_asks_nobody() -> None:
 
 
 def test_older_instances_of_ec2() -> None:
-    xen = {"product_uuid": "ec2e1916", "product_serial": "ec2e1916", "bios_version": "4.2.amazon"}
+    xen = {"sys_vendor": "Xen", "product_serial": "ec2e1916-9099-7caf-fd21-012345abcdef"}
     assert choose(xen, []).network == ("ec2",)
 
 

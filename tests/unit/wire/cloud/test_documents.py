@@ -4,6 +4,8 @@ import base64
 import gzip
 import json
 from dataclasses import replace
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 from typing import Any
 
 import pytest
@@ -159,9 +161,45 @@ def test_inline_nonsense() -> None:
     assert "is not base64" in found["problems"][0]
 
 
-def test_scripts_and_missing_includes_are_told() -> None:
-    answer = replace(ANSWER, user_data=b"#!/bin/sh\n", warnings=())
-    assert evaluated(cloud(answer))["notices"] == ["user-data: scripts are not run, ignoring it"]
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [
+        ("#!/bin/sh", ["/bin/sh"]),
+        ("#! /bin/bash -eu", ["/bin/sh", "-eu"]),
+        ("#!/usr/bin/env python3 -u", ["/usr/bin/env", "python3 -u"]),
+        ("#!", ["/bin/sh"]),
+    ],
+)
+def test_a_script_is_a_file_and_a_command(first: str, words: list[str]) -> None:
+    text = f"{first}\necho \xe9 'quoted'\n"
+    found = evaluated(cloud(replace(ANSWER, user_data=text.encode(), warnings=())))
+    assert found["problems"] == found["notices"] == []
+    (entry,) = found["config"]["write_files"]
+    assert entry == {
+        "path": "/run/user-data/part-001",
+        "content": text,
+        "permissions": "0700",
+        "owner": "0:0",
+        "container": "runcmd",
+    }
+    assert found["config"]["runcmd"] == [[*words, entry["path"]]]
+
+
+def test_scripts_come_after_the_commands_of_the_configuration() -> None:
+    outer = MIMEMultipart()
+    outer.attach(MIMEText("#!/bin/sh\n", "x-shellscript-per-boot"))
+    outer.attach(MIMEText("runcmd: [a]\n", "cloud-config"))
+    outer.attach(MIMEText("#!/bin/sh\n", "x-shellscript"))
+    found = evaluated(cloud(replace(ANSWER, user_data=outer.as_bytes(), warnings=())))
+    assert found["config"]["runcmd"] == [
+        "a",
+        ["/bin/sh", "/run/user-data/part-001"],
+        ["/bin/sh", "/run/user-data/part-002"],
+    ]
+    assert found["notices"] == ["user-data part 1: it is run once on an instance"]
+
+
+def test_missing_includes_are_told() -> None:
     answer = replace(ANSWER, user_data=b"#include\nhttp://a/b\n", warnings=())
     found = evaluated(cloud(answer))
     assert found["cloud"]["includes"] == ["http://a/b"]
