@@ -26,9 +26,9 @@ async def pause(core: Core, health: HealthWatch) -> None:
         Conflict: it does not run, or is frozen.
     """
     if core.record.state is State.PAUSED:
-        raise Conflict(f"Container {core.name} is already paused")
+        raise Conflict(f"Container {core.record.id} is already paused")
     if core.record.state is not State.RUNNING:
-        raise Conflict(f"Container {core.name} is not running")
+        raise Conflict(f"container {core.record.id} is not running")
     core.confinement.freeze(frozen=True)
     core.set_state(State.PAUSED)
     health.end()
@@ -42,7 +42,7 @@ async def unpause(core: Core, health: HealthWatch) -> None:
         Conflict: it is not frozen.
     """
     if core.record.state is not State.PAUSED:
-        raise Conflict(f"Container {core.name} is not paused")
+        raise Conflict(f"Container {core.record.id} is not paused")
     thaw(core)
     health.begin()
     core.publish("unpause")

@@ -90,7 +90,7 @@ class Ending:
             core.set_state(State.EXITED)
             return
         if not core.record.state.is_up or core.confinement.child is None:
-            raise Conflict(f"Cannot kill container: {core.name}: container is not running")
+            raise Conflict(f"container {core.record.id} is not running")
         if last:
             if number in (9, core.stop_signal()):
                 self.restarts.forbidden = True

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from orlop.engine.layout import Layout
     from orlop.engine.record import Record
 
+_FAKED = """
+    cpuinfo diskstats meminfo stat swaps uptime loadavg slabinfo net/dev sys/kernel/ns_last_pid
+    sys/crypto/fips_enabled
+"""
+_MAY_BE_FAKED = frozenset(_FAKED.split())
+"""Files of /proc that lxcfs has in a container's own numbers."""
+
 
 def plan(engine: Engine, config: ContainerConfig, image: Image) -> ContainerConfig:
     """*config* with what the image and other containers add to it. Touches nothing.
@@ -41,6 +48,7 @@ def plan(engine: Engine, config: ContainerConfig, image: Image) -> ContainerConf
             # Clients take "not found" for the image, and would pull it.
             raise InvalidArgument(str(error)) from error
 
+    _refuse_proc(config)
     config = fix_links(config, find)
     if config.volumes_from or image.volumes:
         config = volume_mounts.plan_mounts(config, image, lambda ref: find(ref).config)
@@ -48,6 +56,13 @@ def plan(engine: Engine, config: ContainerConfig, image: Image) -> ContainerConf
     if uid_map is not None:
         config = dataclasses.replace(config, uid_map=uid_map)
     return joining.fix_names(config, find)
+
+
+def _refuse_proc(config: ContainerConfig) -> None:
+    """Refuse mounts that would change what the kernel says of itself, as runc does."""
+    for mount in config.mounts if config.requested else ():
+        if mount.target.startswith("/proc/") and mount.target[6:] not in _MAY_BE_FAKED:
+            raise InvalidArgument(f'"{mount.target}" cannot be mounted because it is inside /proc')
 
 
 def fix_links(config: ContainerConfig, find: Callable[[str], Container]) -> ContainerConfig:
@@ -60,6 +75,8 @@ def fix_links(config: ContainerConfig, find: Callable[[str], Container]) -> Cont
         return config
     links = []
     for link in config.networking.links:
+        if link.count(":") > 1:
+            raise InvalidArgument(f"bad format for links: {link[:200]}")
         name, _, alias = link.partition(":")
         try:
             other = find(name.removeprefix("/"))

@@ -92,7 +92,7 @@ def test_stages_targets_and_scratch(builder: Builder) -> None:
     missing = builder.build(dockerfile, {"a": "A"}, target="none")
     assert (missing.status, missing.error) == (
         400,
-        "failed to reach build target none in Dockerfile",
+        'target stage "none" could not be found',
     )
 
 

@@ -126,3 +126,18 @@ def test_a_probe_that_takes_too_long_says_what_it_had_to_say(engine: EngineProce
         return [entry["Output"] for entry in engine.inspect("slow")["State"]["Health"]["Log"]]
 
     engine.wait_until(lambda: "Health check exceeded timeout (50ms): so far\n" in log())
+
+
+def test_what_create_refuses_in_dockerds_words(engine: EngineProcess) -> None:
+    refused: list[tuple[dict[str, object], str]] = [
+        ({"Volumes": {"/proc/sys": {}}}, "is inside /proc"),
+        ({"HostConfig": {"ExtraHosts": ["a:b"]}}, 'invalid IP address in add-host: "b"'),
+        ({"HostConfig": {"RestartPolicy": {"Name": "x"}}}, "use one of 'no', 'always'"),
+    ]
+    for fields, message in refused:
+        body = {"Image": "busybox", "Cmd": ["true"], **fields}
+        status, answer = engine.request("POST", "/containers/create", body)
+        assert (status, message in answer["message"]) == (400, True), answer
+    status, answer = engine.request("POST", "/containers/nobody/kill")
+    text = "cannot kill container: nobody: No such container: nobody"
+    assert (status, answer["message"]) == (404, text)

@@ -303,7 +303,13 @@ def test_listing_filters(engine: EngineProcess) -> None:
     assert names({"before": ["plum"], "since": ["apple"]}) == ["apricot"]
     assert names({"status": ["running"]}) == []
     target = '/containers/json?filters={"status":["odd"]}'
-    assert engine.request("GET", target) == (400, {"message": "invalid filter 'status=odd'"})
+    assert engine.request("GET", target) == (
+        400,
+        {
+            "message": "invalid filter 'status=odd': invalid value for state (odd): must be one of "
+            "created, running, paused, restarting, removing, exited, dead"
+        },
+    )
 
 
 def test_what_inspect_remembers_is_what_there_is(engine: EngineProcess) -> None:

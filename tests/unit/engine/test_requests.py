@@ -119,7 +119,10 @@ def test_a_plain_run_of_the_command_line() -> None:
             {"Sysctls": {"net.core.somaxconn": "1"}, "NetworkMode": "host"},
             'sysctl "net.core.somaxconn" not allowed in host network namespace',
         ),
-        ({"LogConfig": {"Type": "gelf"}}, "logger: no log driver named 'gelf' is registered"),
+        (
+            {"LogConfig": {"Type": "gelf"}},
+            'error looking up logging plugin gelf: plugin "gelf" not found',
+        ),
         (
             {"LogConfig": {"Type": "json-file", "Config": {"colour": "x"}}},
             "unknown log opt 'colour' for json-file log driver",

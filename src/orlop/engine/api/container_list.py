@@ -10,6 +10,7 @@ from orlop.engine.api import filters as filtering
 from orlop.engine.api import network_render, render, render_host
 from orlop.engine.state import Health, State
 from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
+from orlop.wire.docker.fields import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +118,8 @@ def make_selector(engine: Engine, filters: filtering.Filters) -> Callable[[Conta
     _check_words(filters, "health", _HEALTH)
     for text in filters.get("exited", ()):
         if not re.fullmatch(r"-?\d+", text):
-            raise InvalidArgument(f"invalid filter 'exited={text[:40]}'")
+            reason = f"strconv.Atoi: parsing {quoted(text)}: invalid syntax"
+            raise InvalidArgument(f"invalid filter 'exited={text[:40]}': {reason}")
     patterns = [_compile(pattern) for pattern in filters.get("name", ())]
     before = [engine.find(ref).record.created_ns for ref in filters.get("before", ())]
     since = [engine.find(ref).record.created_ns for ref in filters.get("since", ())]
@@ -142,7 +144,11 @@ def make_selector(engine: Engine, filters: filtering.Filters) -> Callable[[Conta
 def _check_words(filters: filtering.Filters, key: str, known: tuple[str, ...]) -> None:
     for word in filters.get(key, ()):
         if word not in known:
-            raise InvalidArgument(f"invalid filter '{key}={word[:40]}'")
+            what = "state" if key == "status" else key
+            raise InvalidArgument(
+                f"invalid filter '{key}={word[:40]}': invalid value for {what} ({word[:40]}): "
+                f"must be one of {', '.join(known)}"
+            )
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

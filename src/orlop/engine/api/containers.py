@@ -8,7 +8,7 @@ from orlop.engine import names
 from orlop.engine.api import render, settling
 from orlop.engine.api.router import Route, bind
 from orlop.engine.images import check_reference
-from orlop.lib.errors import Conflict, InvalidArgument
+from orlop.lib.errors import Conflict, InvalidArgument, NotFound
 from orlop.wire.docker.body import JSON_TYPE
 from orlop.wire.docker.fields import Object, quoted
 
@@ -103,7 +103,11 @@ def _grace(exchange: Exchange) -> float | None:
 
 
 async def _kill(engine: Engine, exchange: Exchange) -> None:
-    await engine.kill_container(exchange.parameters["id"], exchange.text("signal") or "SIGKILL")
+    ref = exchange.parameters["id"]
+    try:
+        await engine.kill_container(ref, exchange.text("signal") or "SIGKILL")
+    except (NotFound, Conflict, InvalidArgument) as error:
+        raise type(error)(f"cannot kill container: {ref}: {error}") from error
     await exchange.respond_empty()
 
 

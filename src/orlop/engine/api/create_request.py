@@ -34,6 +34,7 @@ from orlop.engine.api.request_security import (
 from orlop.engine.config import NO_NETWORKING, ContainerConfig
 from orlop.lib.errors import InvalidArgument, NotFound, NotImplementedYet
 from orlop.wire.compose_model import RestartMode
+from orlop.wire.docker.fields import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,7 +182,9 @@ def _refuse_what_cannot_be(body: Object, host: Object) -> None:
     if runtime not in RUNTIMES:
         raise InvalidArgument(f"unknown or invalid runtime name: {runtime[:80]}")
     if isolation not in ("", "default"):
-        raise InvalidArgument(f"invalid isolation mode: {isolation[:80]!r}")
+        raise InvalidArgument(
+            f"invalid isolation ({isolation[:80]}): linux only supports 'default'"
+        )
     if host.text_map("StorageOpt"):
         raise InvalidArgument(
             "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
@@ -313,10 +316,21 @@ def _parse_network(mode: str, *, disabled: bool) -> str:
     )
 
 
+def _check_address(text: str) -> None:
+    from orlop.engine.network.ipam import parse_address
+
+    try:
+        parse_address(text.removeprefix("[").removesuffix("]"))
+    except InvalidArgument:
+        raise InvalidArgument(f"invalid IP address in add-host: {quoted(text)}") from None
+
+
 def _parse_extra_hosts(items: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     for item in items:
         separator = "=" if "=" in item else ":"
         name, _, address = item.partition(separator)
         if not name or not address:
-            raise InvalidArgument(f"bad format for add-host: {item[:200]!r}")
+            raise InvalidArgument(f"bad format for add-host: {quoted(item)}")
+        if address != "host-gateway":
+            _check_address(address)
         yield name, address

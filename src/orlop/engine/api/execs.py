@@ -60,7 +60,8 @@ def parse_exec(body: Object) -> ExecRequest:
     Raises:
         InvalidArgument: with the field.
     """
-    command = body.text_or_texts("Cmd")
+    command, keys = body.text_or_texts("Cmd"), body.text("DetachKeys")
+    detach_keys.parse(keys)
     if not command:
         raise InvalidArgument("No exec command specified")
     return ExecRequest(
@@ -73,7 +74,7 @@ def parse_exec(body: Object) -> ExecRequest:
         stdin=body.flag("AttachStdin"),
         stdout=body.flag("AttachStdout"),
         stderr=body.flag("AttachStderr"),
-        detach_keys=body.text("DetachKeys"),
+        detach_keys=keys,
         console_size=parse_console_size(body),
     )
 

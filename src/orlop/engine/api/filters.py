@@ -24,7 +24,7 @@ def parse_filters(text: str, known: Collection[str] | None = None) -> Filters:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidArgument(f"invalid filter: {error}") from error
+        raise InvalidArgument("invalid filter") from error
     if not isinstance(data, dict):
         raise InvalidArgument("invalid filter: an object expected")
     filters: Filters = {}

@@ -54,7 +54,7 @@ def network(
 
 def _pools(known: Network) -> list[dict[str, Any]] | None:
     shown = []
-    for pool in known.pools:
+    for pool in sorted(known.pools, key=lambda pool: ":" in pool.subnet):
         item: dict[str, Any] = {"Subnet": pool.subnet}
         if pool.ip_range:
             item["IPRange"] = pool.ip_range

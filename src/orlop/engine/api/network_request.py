@@ -104,10 +104,9 @@ def parse_endpoint(name: str, settings: Object) -> EndpointConfig:
     """
     ipam = settings.section("IPAMConfig")
     ipv4, ipv6 = ipam.text("IPv4Address"), ipam.text("IPv6Address")
-    if ipv4 and parse_address(ipv4).version != 4:
-        raise InvalidArgument(f"invalid IPv4 address: {ipv4[:60]}")
-    if ipv6 and parse_address(ipv6).version != 6:
-        raise InvalidArgument(f"invalid IPv6 address: {ipv6[:60]}")
+    for version, text in ((4, ipv4), (6, ipv6)):
+        if text and not _is_address(text, version):
+            raise InvalidArgument(f"invalid IPv{version} address: {text[:60]}")
     options = settings.text_map("DriverOpts")
     for key, value in options:
         if key == SYSCTLS and value:
@@ -125,6 +124,13 @@ def parse_endpoint(name: str, settings: Object) -> EndpointConfig:
         options=options,
         gateway_priority=settings.integer("GwPriority"),
     )
+
+
+def _is_address(text: str, version: int) -> bool:
+    try:
+        return parse_address(text).version == version
+    except InvalidArgument:
+        return False
 
 
 def _parse_bindings(host: Object) -> Iterator[PortBinding]:

@@ -66,6 +66,10 @@ def host_config(container: Container) -> dict[str, Any]:
     if config.init:
         value["Init"] = True
     value["NetworkMode"] = config.network
+    value["PortBindings"] = {
+        port: items and [{"HostIp": "", "HostPort": ""} | item for item in items]
+        for port, items in value["PortBindings"].items()
+    }
     if config.network == "bridge" and (links := linked_names(container)):
         value["Links"] = [f"/{name}:/{config.name}/{alias}" for _id, name, alias in links]
     return value

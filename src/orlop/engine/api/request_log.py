@@ -40,7 +40,9 @@ def parse_log(log: Object) -> LogRequest:
     """
     driver, options = log.text("Type"), log.text_map("Config")
     if driver and driver not in DRIVERS:
-        raise InvalidArgument(f"logger: no log driver named '{driver[:40]}' is registered")
+        raise InvalidArgument(
+            f'error looking up logging plugin {driver[:40]}: plugin "{driver[:40]}" not found'
+        )
     known = dict(options)
     if driver == "syslog":
         check_options(known)

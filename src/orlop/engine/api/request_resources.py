@@ -34,7 +34,10 @@ def parse_restart(policy: Object) -> RestartPolicy:
     """`RestartPolicy`; an empty name is `no`."""
     name = policy.text("Name") or "no"
     if name not in RestartMode:
-        raise InvalidArgument(f"invalid restart policy: unknown policy '{name}'")
+        raise InvalidArgument(
+            f"invalid restart policy: unknown policy '{name[:40]}'; use one of 'no', 'always', "
+            "'on-failure', or 'unless-stopped'"
+        )
     retries = policy.integer("MaximumRetryCount")
     if retries and name != RestartMode.ON_FAILURE:
         raise InvalidArgument(

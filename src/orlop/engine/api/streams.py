@@ -13,6 +13,7 @@ from orlop.engine.log_reader import LineStamper, LogQuery, LogReader
 from orlop.engine.state import State, WaitCondition
 from orlop.lib.errors import Conflict, InvalidArgument, NotImplementedYet
 from orlop.wire import detach_keys, stdcopy
+from orlop.wire.docker.fields import quoted
 from orlop.wire.stdcopy import Stream
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ async def _wait(engine: Engine, exchange: Exchange) -> None:
     container = engine.find(exchange.parameters["id"])
     name = exchange.text("condition") or WaitCondition.NOT_RUNNING.value
     if name not in WaitCondition:
-        raise InvalidArgument(f"invalid condition: {name[:40]!r}")
+        raise InvalidArgument(f"invalid condition: {quoted(name)}")
     # Both the waiting and the answer's head must begin before the client starts the container.
     waiting = asyncio.ensure_future(container.wait(WaitCondition(name)))
     try:

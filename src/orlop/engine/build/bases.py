@@ -33,7 +33,9 @@ async def begin(build: Build, planned: PlannedStage) -> StageState:
     if planned.platform:
         wanted = parse_platform(planned.platform, build.host)
     if planned.base == SCRATCH:
-        return step_images.scratch(wanted.architecture, wanted.os, wanted.variant)
+        state = step_images.scratch(wanted.architecture, wanted.os, wanted.variant)
+        step_images.with_path(state)
+        return state
     record = await find_image(build, planned.base, wanted)
     state = step_images.from_record(record)
     step_images.with_path(state)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument
+from orlop.wire.docker.fields import quoted
 from orlop.wire.dockerfile import model
 from orlop.wire.dockerfile.evaluate import expand
 from orlop.wire.dockerfile.source import located
@@ -101,7 +102,7 @@ def _target_index(target: str, names: Mapping[str, int], count: int) -> int:
     if index is None and target.isascii() and target.isdigit() and int(target) < count:
         index = int(target)
     if index is None:
-        raise InvalidArgument(f"failed to reach build target {target[:200]} in Dockerfile")
+        raise InvalidArgument(f"target stage {quoted(target)} could not be found")
     return index
 
 

@@ -167,7 +167,7 @@ def parse_vlan(interface: str) -> tuple[str, int] | None:
 def _check_name(request: NetworkRequest, networks: Sequence[Network]) -> None:
     name = request.name
     if not name.strip():
-        raise InvalidArgument("invalid network name: name is empty")
+        raise InvalidArgument("invalid name: name is empty")
     if len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise InvalidArgument(f"invalid network name: {name[:80]!r}")
     if name in ("bridge", "host", "none", "default"):

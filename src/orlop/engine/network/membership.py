@@ -59,7 +59,8 @@ async def disconnect(networks: Networks, container: Container, ref: str) -> None
         config = container.config
         if network.name == "host":
             raise Forbidden(
-                "container cannot be disconnected from host network or connected to host network"
+                "cannot disconnect container from host network - container was created in host "
+                "network mode"
             )
         found = _find(networks, config, network)
         if found is None:
@@ -102,7 +103,8 @@ def link_alias(link: str) -> str:
 def _check_mode(config: ContainerConfig, network: Network) -> None:
     if network.name == "host" or config.network == "host":
         raise Forbidden(
-            "container cannot be disconnected from host network or connected to host network"
+            "cannot connect container to host network - container must be created in host network "
+            "mode"
         )
     if network.name == "none" or config.network == "none":
         raise Forbidden(

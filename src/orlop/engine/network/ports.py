@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.network.rules import PROTOCOLS
 from orlop.lib.errors import Internal, InvalidArgument
+from orlop.wire.docker.fields import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,10 +48,10 @@ def parse_host_port(text: str) -> tuple[int, int] | None:
         return None
     first, dash, last = text.partition("-")
     if not first.isdecimal() or (dash and not last.isdecimal()):
-        raise InvalidArgument(f"invalid port specification: {text[:40]!r}")
+        raise InvalidArgument(f"invalid port specification: {quoted(text)}")
     low, high = int(first), int(last if dash else first)
     if not 0 < low <= high <= 65535:
-        raise InvalidArgument(f"invalid port specification: {text[:40]!r}")
+        raise InvalidArgument(f"invalid port specification: {quoted(text)}")
     return low, high
 
 

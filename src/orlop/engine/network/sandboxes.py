@@ -132,8 +132,9 @@ class Sandboxes:
         if mode in ("host", "none"):
             return
         if mode.startswith(joining.CONTAINER_MODE):
-            if self._joined(mode).record is record:
+            if self._find_container(mode.removeprefix(joining.CONTAINER_MODE)).record is record:
                 raise InvalidArgument("cannot join own network")
+            self._joined(mode)
             return
         await self._core.ready.wait()
         kernel = self._core.working()

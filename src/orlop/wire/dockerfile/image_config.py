@@ -238,6 +238,8 @@ def _apply_value(config: ImageConfig, instruction: model.Instruction) -> tuple[I
             changed = dataclasses.replace(config, exposed_ports=exposed)
             return changed, "EXPOSE " + " ".join(ports)
         case model.Volume(paths):
+            if "" in paths:
+                raise InvalidArgument("VOLUME specified can not be an empty string")
             volumes = tuple(dict.fromkeys((*config.volumes, *paths)))
             return dataclasses.replace(config, volumes=volumes), f"VOLUME [{' '.join(paths)}]"
         case model.User(user):

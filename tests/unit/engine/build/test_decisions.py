@@ -130,8 +130,8 @@ def test_bases_see_global_arguments() -> None:
 @pytest.mark.parametrize(
     ("text", "target", "message"),
     [
-        ("FROM a", "b", "failed to reach build target b in Dockerfile"),
-        ("FROM a", "9", "failed to reach build target 9 in Dockerfile"),
+        ("FROM a", "b", 'target stage "b" could not be found'),
+        ("FROM a", "9", 'target stage "9" could not be found'),
         ("FROM $no", "", "line 1: base name ($no) should not be blank"),
         ("ARG a=${b\nFROM a", "", "line 1: failed to process"),
         ("FROM a AS x\nCOPY --from=x a b", "", "line 2: invalid from flag value x: refers to"),
