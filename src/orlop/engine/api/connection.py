@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import select
 import termios
 from collections import deque
 from typing import TYPE_CHECKING, BinaryIO
@@ -28,6 +29,9 @@ IDLE_TIMEOUT_S = 120.0
 
 MAX_UNREAD_BYTES = 256 << 10
 """Input not yet asked for, above which we stop reading."""
+
+ABANDONED_S = 10.0
+"""How long the reader of a body may go on when the client is gone: what was sent is still there."""
 
 SETTLE_DELAYS_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02)
 
@@ -256,7 +260,8 @@ class Connection(asyncio.Protocol):
     def hand_over_body(self) -> tuple[int, str, int, bytes] | None:
         """The socket, and what `http.ServerConnection.hand_over_body` says; None: it is encrypted.
 
-        Nothing more is read here, so that a client who leaves is noticed by who reads.
+        Nothing more is read here, so that a client who leaves is noticed by who reads. Should that
+        one be stuck, the request ends when the client has been gone for `ABANDONED_S`.
         """
         if self._transport is None or self._transport.get_extra_info("sslcontext") is not None:
             return None
@@ -265,8 +270,21 @@ class Connection(asyncio.Protocol):
             self._write(self._http.continue_())
         framing, left, buffered = self._http.hand_over_body()
         self._body_done = self._body_handed_over = True
-        socket = self._transport.get_extra_info("socket")
-        return socket.fileno(), framing, left, buffered
+        descriptor: int = self._transport.get_extra_info("socket").fileno()
+        self._hangups.watch(descriptor, self._abandoned)
+        return descriptor, framing, left, buffered
+
+    def _abandoned(self) -> None:
+        asyncio.get_running_loop().call_later(ABANDONED_S, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._transport is None or not self._serving or self.task is None:
+            return
+        # The number may be another socket's that has hung up, of which somebody had a copy.
+        look = select.poll()
+        look.register(self._transport.get_extra_info("socket").fileno(), 0)
+        if look.poll(0):
+            self.task.cancel()
 
     async def send_head(self, status: int, headers: Headers) -> None:
         self._write(self._http.head(status, [*self._common_headers, *headers]))
