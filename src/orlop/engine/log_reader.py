@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from orlop.engine.log_format import Block
     from orlop.engine.log_writer import LogWriter
 
+BLOCKS_PER_TURN = 16
+"""Looked at before others get their turn; each has up to 64 KiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
@@ -91,11 +94,14 @@ class LogReader:
         grown = asyncio.Event()
         self._writer.follow(grown.set)
         try:
-            self._begin()
+            await self._begin()
             while True:
                 ending = not self._query.follow or ended()
                 grown.clear()
                 for block in self._read_available():
+                    if block is None:
+                        await asyncio.sleep(0)
+                        continue
                     if self._query.until_ns and block.time_ns > self._query.until_ns:
                         return
                     yield block
@@ -108,13 +114,13 @@ class LogReader:
             self._writer.unfollow(grown.set)
             self._close()
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
         count = self._writer.file_count()
         self._generation = self._writer.generation - max(count - 1, 0)
         if self._query.tail is None:
             return
         if self._query.tail > 0:
-            self._find_tail(self._query.tail, count)
+            await self._find_tail(self._query.tail, count)
             return
         # Nothing of what is there, everything that comes.
         self._generation = self._writer.generation
@@ -138,12 +144,18 @@ class LogReader:
             return False
         return True
 
-    def _read_available(self) -> Iterator[Block]:
+    def _read_available(self) -> Iterator[Block | None]:
+        """Blocks of the query's; None after some that are not: a turn for others."""
+        passed = 0
         while self._open():
             for block, start, end in log_file.blocks_from(self._fd, self._offset):
                 self._offset = end
                 if (chosen := self._select(block, (self._generation, start))) is not None:
                     yield chosen
+                    continue
+                passed += 1
+                if passed % BLOCKS_PER_TURN == 0:
+                    yield None
             if self._generation >= self._writer.generation:
                 return
             self._close()
@@ -160,19 +172,25 @@ class LogReader:
             return block
         return block._replace(payload=block.payload[skip:]) if skip < len(block.payload) else None
 
-    def _find_tail(self, lines: int, count: int) -> None:
+    async def _find_tail(self, lines: int, count: int) -> None:
         """Go backwards until *lines* lines are found; remember where they begin."""
         finder = _TailFinder(lines, self._query.streams)
-        for index in range(count):
+        newest, passed = self._writer.generation, 0
+        for generation in range(newest, newest - count, -1):
+            # By generation: the log may be rotated while others have their turn.
+            path = self._writer.path(self._writer.generation - generation)
             try:
-                descriptor = os.open(self._writer.path(index), os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
                 break
             try:
                 end = log_file.whole_end(descriptor)
                 while not finder.done and (found := log_file.block_before(descriptor, end)):
                     block, end = found
-                    finder.take(block, (self._writer.generation - index, end))
+                    finder.take(block, (generation, end))
+                    passed += 1
+                    if passed % BLOCKS_PER_TURN == 0:
+                        await asyncio.sleep(0)
             finally:
                 os.close(descriptor)
             if finder.done:

@@ -170,3 +170,48 @@ def test_a_full_disk_drops_and_counts() -> None:
     writer = LogWriter(Path("/dev/full"), LogLimits())
     writer.append(OUT, b"lost")
     assert writer.dropped_bytes == 4
+
+
+@pytest.mark.parametrize("query", [LogQuery(since_ns=10**6), LogQuery(tail=100_000)])
+def test_others_have_their_turn_while_a_log_is_searched(tmp_path: Path, query: LogQuery) -> None:
+    writer = make(tmp_path, *[(OUT, b"line\n")] * 500)
+
+    async def scenario() -> int:
+        turns = 0
+        found: list[log_format.Block] = []
+
+        async def search() -> None:
+            async for block in LogReader(writer, query).blocks():
+                found.append(block)
+                raise EOFError  # what comes after the search takes turns anyway
+
+        searching = asyncio.ensure_future(search())
+        while not searching.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return turns
+
+    assert asyncio.run(scenario()) > 500 // 16
+
+
+def test_a_tail_is_right_when_the_log_is_rotated_meanwhile(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path, LogLimits(MIN_FILE_BYTES, 4))
+    size = MIN_FILE_BYTES // 40
+    for number in range(100):
+        writer.append(OUT, f"{number:05}".encode().ljust(size - 1, b".") + b"\n", number + 1)
+    assert writer.generation == 2
+
+    async def scenario() -> list[bytes]:
+        async def grow() -> None:
+            while writer.generation == 2:
+                writer.append(OUT, b"x" * 60_000 + b"\n")
+                await asyncio.sleep(0)
+
+        growing = asyncio.ensure_future(grow())
+        query = LogQuery(tail=90)
+        found = [block.payload[:5] async for block in LogReader(writer, query).blocks()]
+        await growing
+        return [number for number in found if number.isdigit()]
+
+    # The ninety that were last, each once, whatever came meanwhile.
+    assert asyncio.run(scenario()) == [f"{number:05}".encode() for number in range(10, 100)]
