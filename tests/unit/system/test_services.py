@@ -255,7 +255,9 @@ def test_stopping_in_reverse_order_in_parallel() -> None:
         await bench.start()
         bench.engine.calls.clear()
         await bench.services.stop_all(asyncio.Event())
-        assert bench.engine.calls == ["stop app", "stop web", "stop base", "stop log"]
+        # Which of the two that depend on `base` ends first is up to the machine.
+        assert sorted(bench.engine.calls[:2]) == ["stop app", "stop web"]
+        assert bench.engine.calls[2:] == ["stop base", "stop log"]
 
     run(bench, scenario)
 
