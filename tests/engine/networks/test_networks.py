@@ -211,7 +211,12 @@ def test_macvlan(lab: Lab) -> None:
     lab.create_network(
         "lan", Driver="macvlan", IPAM={"Config": [pool]}, Options={"parent": "cable0"}
     )
+    ip(
+        "link", "add", "eth0", "type", "veth", "peer", "eth0-end"
+    )  # most hosts have one of that name
     web = lab.run("web", "lan")
+    ip("link", "delete", "eth0")
+    assert "eth0" in lab.inside("web").run("ip", "link")
     lab.serve(lab.inside("web"), "tcp", 80)
     lab.serve(lab.outside, "tcp", 81)
 

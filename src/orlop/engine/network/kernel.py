@@ -166,15 +166,35 @@ class Kernel:
             if not network.flag(ICC, default=True):
                 requests.append(link.set_port(endpoint.host_interface, isolated=True))
         else:
-            requests = [_new_child(endpoint, network, parent.index, namespace, mac)]
+            requests = []
+            self._make_child(endpoint, network, parent.index, namespace, mac)
         try:
-            self._routes.send(*requests)
+            if requests:
+                self._routes.send(*requests)
             self._configure(namespace, endpoint)
         except OSError:
-            if endpoint.host_interface:
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                if endpoint.host_interface:
                     self.delete_link(endpoint.host_interface)
+                else:
+                    self.disconnect(namespace, endpoint)
             raise
+
+    def _make_child(
+        self, endpoint: Endpoint, network: Network, parent: int, namespace: int, mac: bytes
+    ) -> None:
+        """By a name of its own at first: the kernel refuses one that an interface of the host has,
+        although this one is to be elsewhere.
+        """
+        name = f"orlop{os.urandom(4).hex()}"
+        self._routes.send(_new_child(name, network, parent, namespace, mac))
+        with in_namespace(namespace), NetlinkSocket() as inner:
+            try:
+                index = link.decode(inner.ask(link.get(name))).index
+                inner.send(link.rename(index, endpoint.interface))
+            except OSError:
+                inner.send(link.delete(name))
+                raise
 
     def _configure(self, namespace: int, endpoint: Endpoint) -> None:
         with in_namespace(namespace), NetlinkSocket() as inner:
@@ -250,18 +270,12 @@ class Kernel:
                     log.debug("connections are not forgotten: %s", error)
 
 
-def _new_child(
-    endpoint: Endpoint, network: Network, parent: int, namespace: int, mac: bytes
-) -> Request:
+def _new_child(name: str, network: Network, parent: int, namespace: int, mac: bytes) -> Request:
     if network.driver is Driver.MACVLAN:
         mode = network.option("macvlan_mode", "bridge")
-        return link.new_macvlan(
-            endpoint.interface, parent, mode, netns_fd=namespace, mac=mac, mtu=network.mtu
-        )
+        return link.new_macvlan(name, parent, mode, netns_fd=namespace, mac=mac, mtu=network.mtu)
     mode, flag = network.option("ipvlan_mode", "l2"), network.option("ipvlan_flag", "bridge")
-    return link.new_ipvlan(
-        endpoint.interface, parent, mode, flag, netns_fd=namespace, mtu=network.mtu
-    )
+    return link.new_ipvlan(name, parent, mode, flag, netns_fd=namespace, mtu=network.mtu)
 
 
 def transact(sock: NetlinkSocket, requests: Sequence[Request]) -> None:
