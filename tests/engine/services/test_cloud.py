@@ -190,7 +190,7 @@ SERVICES: dict[str, Pages] = {
         }
     },
     "azure": {
-        "GET /metadata/instance?api-version=2021-08-01": {
+        "GET /metadata/instance?api-version=2021-08-01&extended=true": {
             "body": json.dumps(
                 {
                     "compute": {

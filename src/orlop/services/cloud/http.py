@@ -68,6 +68,8 @@ def _send_once(url: str, request: Request, deadline_s: float) -> tuple[Response,
             # The socket's limit is for each piece: one byte a second must not last for ever.
             if time.monotonic() > deadline_s:
                 raise TimeoutError("no time left")
+        if answer.length:
+            raise ValueError(f"the answer is cut off, {answer.length} bytes are missing")
         return Response(answer.status, bytes(body)), answer.getheader("Location", "")
     finally:
         connection.close()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from orlop.wire.cloud.answer import Answer
 from orlop.wire.cloud.conversation import LINK_LOCAL, NoAnswer, Request, get
 from orlop.wire.cloud.nics import Nic, Nics, cidr, to_network
-from orlop.wire.cloud.values import items, parse_json_map, text
+from orlop.wire.cloud.values import dig, items, parse_json_map, text
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -30,7 +30,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.{}-]{1,128}")
 
 def converse(around: Surroundings, base: str = LINK_LOCAL) -> Conversation:
     """Ask the service at *base*."""
-    url = f"{base}/metadata/instance?api-version=2021-08-01"
+    url = f"{base}/metadata/instance?api-version=2021-08-01&extended=true"
     return parse((yield from get(url, {"Metadata": "true"})), around.interfaces)
 
 
@@ -51,6 +51,8 @@ def parse(document: bytes, interfaces: Mapping[str, str]) -> Answer:
     except (binascii.Error, ValueError) as error:
         warnings += (f"user data is not base64: {error}, ignoring it",)
         user_data = b""
+    if dig(data, "extended", "compute", "hasCustomData") is True and not user_data:
+        warnings += ("custom data is not read, give the same as user data",)
     return Answer(
         "azure",
         instance_id,

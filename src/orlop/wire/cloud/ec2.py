@@ -6,6 +6,7 @@ Source: "Instance metadata and user data" of the EC2 user guide.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from orlop.wire.cloud.answer import Answer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 BASES = (LINK_LOCAL, "http://[fd00:ec2::254]")
 TOKEN_LIFE_S = 21600
+_INSTANCE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _NO_TOKENS = (404, 405, 501)
 
 
@@ -38,7 +40,11 @@ def converse(around: Surroundings, base: str = LINK_LOCAL) -> Conversation:
     elif response.status not in _NO_TOKENS:
         raise NoAnswer(f"no token: {response}")
     root = f"{base}/latest/meta-data"
-    instance_id = (yield from get(f"{root}/instance-id", headers)).decode("utf-8", "replace")
+    instance_id = (
+        (yield from get(f"{root}/instance-id", headers)).decode("utf-8", "replace").strip()
+    )
+    if _INSTANCE_ID.fullmatch(instance_id) is None:
+        raise NoAnswer(f"no instance id, but {instance_id[:40]!r}")  # a portal that answers all
     hostname = (yield from get_optional(f"{root}/local-hostname", headers)).decode(
         "utf-8", "replace"
     )
@@ -48,7 +54,7 @@ def converse(around: Surroundings, base: str = LINK_LOCAL) -> Conversation:
     network, warnings = to_network(found, around.interfaces)
     return Answer(
         "ec2",
-        instance_id.strip(),
+        instance_id,
         # Some have one name per DHCP option set.
         hostname.split()[0] if hostname.split() else "",
         tuple(keys),

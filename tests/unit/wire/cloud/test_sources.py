@@ -330,7 +330,8 @@ AZURE: dict[str, Any] = {
 
 
 def test_azure() -> None:
-    inner = pages({"/metadata/instance?api-version=2021-08-01": json.dumps(AZURE)})
+    path = "/metadata/instance?api-version=2021-08-01&extended=true"
+    inner = pages({path: json.dumps(AZURE)})
 
     def serve(request: Request) -> Response:
         assert request.headers["Metadata"] == "true"
@@ -342,6 +343,12 @@ def test_azure() -> None:
     assert answer.ssh_keys == (KEY.removesuffix(" me"),)
     assert answer.user_data == CONFIG
     assert answer.network == {"interfaces": {"eth0": {"addresses": ["10.0.0.5/24"], "dhcp": True}}}
+
+
+def test_azure_with_custom_data() -> None:
+    data = {"compute": {"vmId": "x"}, "extended": {"compute": {"hasCustomData": True}}}
+    answer = azure.parse(json.dumps(data).encode(), {})
+    assert answer.warnings == ("custom data is not read, give the same as user data",)
 
 
 GOAL_STATE = """<?xml version="1.0" encoding="utf-8"?>
@@ -438,15 +445,17 @@ def test_a_service_that_is_not_there(name: str, serve: Serve) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b"{}", b"\xff", b"[" * 100_000, b"<html>login</html>"]
+    "body",
+    [b"", b"{", b"[]", b"null", b"{}", b"\xff", b"[" * 100_000, b"<html>login</html>"],
+    ids=["nothing", "brace", "list", "null", "object", "bytes", "deep", "page"],
 )
 def test_a_service_that_answers_nonsense(name: str, body: bytes) -> None:
-    """A captive portal answers everything with a page. EC2 has lines of text, which that is."""
+    """A captive portal answers everything with a page. guestinfo may have any text as a value."""
     try:
         answer = converse(ALL[name](AROUND), lambda _: Response(200, body))
     except OrlopError:
         return
-    assert name in ("ec2", "vmware")
+    assert (name == "ec2" and body == b"null") or name == "vmware"
     assert answer.network == {}
 
 
