@@ -9,6 +9,7 @@ from orlop.engine.api.containers import window
 from orlop.engine.api.create_request import parse_console_size, parse_environment
 from orlop.engine.api.router import Route
 from orlop.engine.exec_session import ExecRequest, ExecSession
+from orlop.engine.state import State
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from orlop.wire import detach_keys, stdcopy
 from orlop.wire.docker.fields import Object
@@ -24,7 +25,10 @@ def routes(engine: Engine) -> list[Route]:
 
     async def create(exchange: Exchange) -> None:
         request = parse_exec(Object(await exchange.json()))
-        container = engine.find(exchange.parameters["id"])
+        ref = exchange.parameters["id"]
+        container = engine.find(ref)
+        if container.record.state is State.PAUSED:
+            raise Conflict(f"Container {ref} is paused, unpause the container before exec")
         session = await container.exec_create(request)
         container.publish(
             f"exec_create: {' '.join(session.request.arguments)}", {"execID": session.id}
