@@ -101,7 +101,8 @@ async def _build(builds: Builds, exchange: Exchange) -> None:
             await output.text(f"Successfully built {short_id(image_id)}\n")
             for reference in options.references:
                 await output.text(f"Successfully tagged {reference.familiar}\n")
-                publish(builds.engine, builds.store.images[image_id], "tag", reference.familiar)
+                if (made := builds.store.images.get(image_id)) is not None:
+                    publish(builds.engine, made, "tag", reference.familiar)
             await output.result(image_id)
         await exchange.end()
 

@@ -124,10 +124,11 @@ async def _commit(engine: Engine, exchange: Exchange) -> None:
             parent=parent.id if parent else "",
         )
     attributes = {"comment": comment, "imageID": image_id}
-    publish(engine, store.images[image_id], "create")
-    container.publish("commit", {**attributes, "imageRef": reference.familiar if reference else ""})
     # It may have been deleted already.
-    if reference and (made := store.images.get(image_id)) is not None:
+    if (made := store.images.get(image_id)) is not None:
+        publish(engine, made, "create")
+    container.publish("commit", {**attributes, "imageRef": reference.familiar if reference else ""})
+    if reference and made is not None:
         publish(engine, made, "tag", reference.familiar)
     await exchange.respond_json(201, {"Id": image_id})
 
@@ -242,7 +243,8 @@ async def import_image(engine: Engine, exchange: Exchange) -> None:
             )
             names = [reference] if reference else []
             image_id = await session.add_image(document, references=names)
-        publish(engine, store.images[image_id], "import")
+        if (made := store.images.get(image_id)) is not None:
+            publish(engine, made, "import")
     except OrlopError as error:
         if not exchange.responded:
             raise
