@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ SERVICES: dict[str, dict[str, Any]] = {
     "time": {**STAY, "x-orlop": {"config": True}},
     "syslog": {**STAY, "x-orlop": {"config": True}},
     "console": {**STAY, "read_only": True, "x-orlop": {"host_dev": True}},
+    "data": {**STAY, "volumes": ["/var/mnt:/mnt:rslave"]},
     "named": {**STAY, "x-orlop": {"condition": {"configured": "hostname"}}},
 }
 SECRET = "1 SHA256 HEX:00ff"
@@ -206,3 +208,33 @@ def time_to_live(machine: NativeMachine) -> str:
     command = ["nsenter", f"--net=/proc/{machine.pid}/ns/net", "cat"]
     path = "/proc/sys/net/ipv4/ip_default_ttl"
     return subprocess.run([*command, path], capture_output=True, text=True, check=True).stdout
+
+
+def test_mounts_come_and_go(machine: NativeMachine) -> None:
+    machine.path("/var/shared").mkdir()
+    machine.path("/var/shared/file").write_text("data")
+    document = """\
+mounts:
+  - [/var/shared, /mnt/shared, none, "bind,ro"]
+  - [tmpfs, /mnt/fast/disk, tmpfs, "size=64k"]
+  - [LABEL=nowhere, /mnt/missing]
+"""
+    code, _, errors = config(machine, "merge", stdin=document)
+    assert code == 0, errors
+    # A container that runs already sees them: the service `data` has /var/mnt at /mnt.
+    seen = inside(machine, "data", "/mnt/shared/file")
+    assert seen.read_text() == "data"
+    with pytest.raises(OSError):
+        seen.write_text("other")
+    size = os.statvfs(inside(machine, "data", "/mnt/fast/disk"))
+    assert size.f_blocks * size.f_frsize == 64 << 10
+    warnings = machine.request("GET", "/orlop/status")[1]["warnings"]
+    assert any("config.yml:1: configuration: mounts: /mnt/missing: no disk" in w for w in warnings)
+    machine.signal(signal.SIGUSR2)
+    machine.wait_for(lambda s: s["reexecutions"] == 1 and s["phase"] == "ready")
+    assert config(machine, "set", "mounts", "[[tmpfs, /mnt/fast/disk, tmpfs, size=64k]]")[0] == 0
+    assert not seen.exists()
+    mounts = machine.path("/proc/1/mounts").read_text()
+    assert mounts.count("/var/mnt/fast/disk ") == 1
+    assert config(machine, "unset", "mounts")[0] == 0
+    assert "/var/mnt/fast" not in machine.path("/proc/1/mounts").read_text()

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import OrlopError
-from orlop.system import commands, config_files, kernel_settings
+from orlop.system import commands, config_files, kernel_settings, mounts
 from orlop.system.config_store import boot_id
 from orlop.system.configuration import as_list, as_map
 from orlop.system.machine import Phase
@@ -42,6 +42,9 @@ class ConfigActions:
             values = {name: str(value) for name, value in wanted.items()}
             found = await asyncio.to_thread(kernel_settings.apply_sysctls, values)
             self._warn(new, "orlop.sysctl", found)
+        requests = mounts.plan(new.get("mounts"))
+        if requests or os.path.exists(mounts.MADE):
+            self._warn(new, "mounts", await mounts.apply(requests))
         files, sentences = planned_files(new)
         if files or os.path.exists(config_files.DIRECTORY):
             remounted, more = await asyncio.to_thread(config_files.write, files)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orlop.wire.config.rancher import FOREIGN
 from orlop.wire.config.table import EACH, KEYS, NAME, NAMES
 
 if TYPE_CHECKING:
@@ -17,11 +18,12 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Json]:
-    """The schema of a document. `rancher:` is allowed and not described."""
+    """The schema of a document. What others call things is allowed and not described."""
     schema = _branch([(key.segments, key) for key in KEYS], ())
     properties = schema["properties"]
     assert isinstance(properties, dict)
-    properties["rancher"] = {"type": "object", "deprecated": True}
+    for name in FOREIGN - properties.keys():
+        properties[name] = {"deprecated": True}
     return {"$schema": DIALECT, "title": "Configuration of a machine that runs Orlop", **schema}
 
 

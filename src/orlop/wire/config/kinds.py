@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.cloud.candidates import parse_names
 from orlop.wire.compose_values import nearest
-from orlop.wire.config import files
+from orlop.wire.config import files, mounts
 from orlop.wire.registry.endpoints import check_mirror, parse_insecure
 from orlop.wire.registry.proxy_rules import check_proxy, parse_proxies
 
@@ -362,6 +362,19 @@ COMMANDS = Kind(
     _commands,
 )
 SERVICE = Kind("name of a service", _STRING, _service)
+MOUNTS = Kind(
+    "list of [DEVICE, DIRECTORY, TYPE, OPTIONS]",
+    {
+        "type": "array",
+        "items": {
+            "type": "array",
+            "items": {"type": ["string", "null", "integer"]},
+            "minItems": 2,
+            "maxItems": 6,
+        },
+    },
+    mounts.check,
+)
 FILE_PATH = Kind("absolute path", _STRING, files.path)
 FILE_CONTENT = Kind("text", {"type": ["string", "number"]}, files.content)
 FILE_ENCODING = Kind("text/plain, base64, gzip, gzip+base64", _STRING, files.encoding)

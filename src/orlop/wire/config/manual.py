@@ -49,8 +49,8 @@ def describe(key: Key) -> str:
     if key.secret:
         parts.append("Secret.")
     parts.append(f"Example: `{key.example}`.")
-    if key.rancher:
-        parts.append(f"RancherOS: {', '.join(f'`{alias}`' for alias in key.rancher)}.")
+    if key.aliases:
+        parts.append(f"Others call it {', '.join(f'`{alias}`' for alias in key.aliases)}.")
     return " ".join(parts)
 
 
@@ -63,7 +63,7 @@ def facts(key: Key) -> dict[str, str]:
         "example": key.example,
         "applies": str(key.applies),
         "secret": "yes" if key.secret else "",
-        "rancheros": ", ".join(key.rancher),
+        "aliases": ", ".join(key.aliases),
     }
 
 
@@ -121,8 +121,8 @@ def _man_entry(key: Key) -> str:
     if key.secret:
         lines.append("Secret.")
     lines += [".br", "Example:", f".I {_roff(key.example)}"]
-    if key.rancher:
-        lines += [".br", f"RancherOS: {_roff(', '.join(key.rancher))}"]
+    if key.aliases:
+        lines += [".br", f"Others call it {_roff(', '.join(key.aliases))}"]
     return "\n".join(lines) + "\n"
 
 

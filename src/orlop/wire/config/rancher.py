@@ -49,6 +49,7 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.defaults": "defaults are the image's",
     "rancher.disable": "there are no passwords to disable",
     "rancher.docker": _ENGINE,
+    "rancher.environment": "is not supported yet",
     "rancher.force_console_rebuild": "the console is made anew at each boot",
     "rancher.hypervisor_service": "is not supported yet",
     "rancher.http_load_retries": "nothing is loaded over HTTP at boot",
@@ -74,6 +75,7 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.recovery": f"{_PARAMETER}orlop.recovery",
     "rancher.registry_auths": "is not supported yet",
     "rancher.repositories": "there is no catalogue of services yet",
+    "rancher.resize_device": "is not supported yet",
     "rancher.restart_services": "services are restarted when their configuration changes",
     "rancher.rm_usr": "the system is read-only and never copied",
     "rancher.services": _SERVICES,
@@ -84,15 +86,21 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.system_docker": _ENGINE,
     "rancher.upgrade": "is not supported yet",
     "apt": "there is no package manager; software comes in containers",
+    "ca-certs": "is not supported yet",
+    "ca_certs": "is not supported yet",
     "chef": _NO_SHELL,
     "chpasswd": "there are no passwords; see ssh_authorized_keys",
     "disk_setup": "disks are not partitioned by the configuration",
     "disable_root": "is not supported yet",
     "final_message": "`orlop status` says when the machine is ready",
     "fs_setup": "disks are not formatted by the configuration",
+    "fqdn": "is not supported; see hostname",
+    "groups": "is not supported yet",
+    "growpart": "is not supported yet",
     "keyboard": "the console has the keyboard of the kernel",
     "locale": "messages are in English, texts in UTF-8",
     "manage_etc_hosts": "/etc/hosts is always the machine's own",
+    "ntp.enabled": "see orlop.services.time.enabled",
     "output": "see `orlop logs`",
     "package_reboot_if_required": "there is no package manager; software comes in containers",
     "package_update": "there is no package manager; software comes in containers",
@@ -110,12 +118,20 @@ LEFT_OUT: Mapping[str, str] = {
     "ssh_import_id": "keys are not fetched from elsewhere",
     "ssh_keys": "host keys are made once, by the machine",
     "ssh_pwauth": "there are no passwords over SSH",
+    "swap": "is not supported yet",
+    "timezone": "is not supported yet; times are UTC",
+    "user": "is not supported yet",
+    "users": "is not supported yet; keys for root are ssh_authorized_keys",
     "yum_repos": "there is no package manager; software comes in containers",
 }
 """Keys that others have, with what is below them, and why they are left out."""
 
 _LEFT_OUT = {tuple(key.split(".")): why for key, why in LEFT_OUT.items()}
-_ALIASES: dict[Path, Key] = {tuple(alias.split(".")): key for key in KEYS for alias in key.rancher}
+_ALIASES: dict[Path, Key] = {tuple(alias.split(".")): key for key in KEYS for alias in key.aliases}
+
+
+FOREIGN = frozenset(path[0] for path in (*_LEFT_OUT, *_ALIASES))
+"""Top-level keys that are not ours."""
 
 
 def translate(document: LocatedYaml) -> tuple[LocatedYaml, tuple[Notice, ...]]:
@@ -127,9 +143,7 @@ def translate(document: LocatedYaml) -> tuple[LocatedYaml, tuple[Notice, ...]]:
     if not isinstance(document.data, dict):
         return document, ()
     own = {key.segments[0] for key in KEYS}
-    foreign = [
-        name for name in document.data if name == ROOT or (name in LEFT_OUT and name not in own)
-    ]
+    foreign = [name for name in document.data if name in FOREIGN - own]
     if not foreign:
         return document, ()
     translation = _Translation(document)
@@ -251,4 +265,4 @@ def _siblings(path: Path) -> list[Path]:
 def _is_list_alias(path: Path) -> bool:
     """Whether several keys of RancherOS make one list of ours, as `address` and `addresses` do."""
     key = next(key for pattern, key in _ALIASES.items() if fits(pattern, path))
-    return key.kind.is_list and len(key.rancher) > 1
+    return key.kind.is_list and len(key.aliases) > 1

@@ -50,8 +50,8 @@ class Key:
     default: str = ""
     applies: Applies = Applies.LIVE
     secret: bool = False
-    rancher: tuple[str, ...] = ()
-    """Keys of RancherOS that mean the same."""
+    aliases: tuple[str, ...] = ()
+    """Keys of RancherOS and cloud-init that mean the same."""
 
     @property
     def segments(self) -> Path:
@@ -143,13 +143,21 @@ KEYS: tuple[Key, ...] = (
         applies=Applies.BOOT,
     ),
     Key(
+        "mounts",
+        kinds.MOUNTS,
+        "File systems that are mounted below /mnt, in the consoles and for the user's engine: of "
+        "a disk, `tmpfs`, or a directory of the machine (type none, option bind).",
+        "[[LABEL=data, /mnt/data, ext4, noatime], [tmpfs, /mnt/fast, tmpfs, size=64m]]",
+        default="none",
+    ),
+    Key(
         f"{_INTERFACE}.dhcp",
         kinds.BOOLEAN,
         "Whether the interface asks DHCP.",
         "false",
         default="true, false when it has addresses",
         applies=Applies.SERVICE,
-        rancher=(f"{_RANCHER_INTERFACE}.dhcp",),
+        aliases=(f"{_RANCHER_INTERFACE}.dhcp",),
     ),
     Key(
         f"{_INTERFACE}.addresses",
@@ -158,7 +166,7 @@ KEYS: tuple[Key, ...] = (
         '[192.0.2.7/24, "2001:db8::7/64"]',
         default="none",
         applies=Applies.SERVICE,
-        rancher=(f"{_RANCHER_INTERFACE}.address", f"{_RANCHER_INTERFACE}.addresses"),
+        aliases=(f"{_RANCHER_INTERFACE}.address", f"{_RANCHER_INTERFACE}.addresses"),
     ),
     Key(
         f"{_INTERFACE}.gateway",
@@ -167,7 +175,7 @@ KEYS: tuple[Key, ...] = (
         "192.0.2.1",
         default="by DHCP",
         applies=Applies.SERVICE,
-        rancher=(f"{_RANCHER_INTERFACE}.gateway",),
+        aliases=(f"{_RANCHER_INTERFACE}.gateway",),
     ),
     Key(
         f"{_INTERFACE}.gateway6",
@@ -176,7 +184,7 @@ KEYS: tuple[Key, ...] = (
         '"fe80::1"',
         default="by router advertisements",
         applies=Applies.SERVICE,
-        rancher=(f"{_RANCHER_INTERFACE}.gateway_ipv6",),
+        aliases=(f"{_RANCHER_INTERFACE}.gateway_ipv6",),
     ),
     Key(
         f"{_INTERFACE}.mtu",
@@ -185,7 +193,7 @@ KEYS: tuple[Key, ...] = (
         "9000",
         default="by DHCP, else the driver's",
         applies=Applies.SERVICE,
-        rancher=(f"{_RANCHER_INTERFACE}.mtu",),
+        aliases=(f"{_RANCHER_INTERFACE}.mtu",),
     ),
     Key(
         "orlop.network.nameservers",
@@ -194,7 +202,7 @@ KEYS: tuple[Key, ...] = (
         "[192.0.2.53]",
         default="by DHCP",
         applies=Applies.SERVICE,
-        rancher=("rancher.network.dns.nameservers",),
+        aliases=("rancher.network.dns.nameservers",),
     ),
     Key(
         "orlop.network.search",
@@ -203,7 +211,7 @@ KEYS: tuple[Key, ...] = (
         "[example]",
         default="by DHCP",
         applies=Applies.SERVICE,
-        rancher=("rancher.network.dns.search",),
+        aliases=("rancher.network.dns.search",),
     ),
     Key(
         "orlop.time.servers",
@@ -212,6 +220,7 @@ KEYS: tuple[Key, ...] = (
         '[ntp.example, "192.0.2.1:1123 key 7"]',
         default="by DHCP, else a public pool",
         applies=Applies.SERVICE,
+        aliases=("ntp.servers",),
     ),
     Key(
         "orlop.time.keys",
@@ -229,6 +238,7 @@ KEYS: tuple[Key, ...] = (
         "[pool.example]",
         default="by DHCP, else a public pool",
         applies=Applies.SERVICE,
+        aliases=("ntp.pools",),
     ),
     Key(
         "orlop.syslog.remote",
@@ -294,7 +304,7 @@ KEYS: tuple[Key, ...] = (
         "http://proxy.example:3128",
         default="none",
         applies=Applies.SERVICE,
-        rancher=("rancher.network.http_proxy",),
+        aliases=("rancher.network.http_proxy",),
     ),
     Key(
         "orlop.engine.https_proxy",
@@ -303,7 +313,7 @@ KEYS: tuple[Key, ...] = (
         "http://proxy.example:3128",
         default="none",
         applies=Applies.SERVICE,
-        rancher=("rancher.network.https_proxy",),
+        aliases=("rancher.network.https_proxy",),
     ),
     Key(
         "orlop.engine.no_proxy",
@@ -312,7 +322,7 @@ KEYS: tuple[Key, ...] = (
         "[.example, 10.0.0.0/8]",
         default="this machine alone",
         applies=Applies.SERVICE,
-        rancher=("rancher.network.no_proxy",),
+        aliases=("rancher.network.no_proxy",),
     ),
     Key(
         "orlop.runcmd",
@@ -329,7 +339,7 @@ KEYS: tuple[Key, ...] = (
         "Settings of the kernel, below /proc/sys. One that is taken away gets its old value back.",
         "{vm.max_map_count: 262144}",
         default="the tuning table's",
-        rancher=("rancher.sysctl",),
+        aliases=("rancher.sysctl",),
     ),
     Key(
         "orlop.modules",
@@ -337,7 +347,7 @@ KEYS: tuple[Key, ...] = (
         "Modules of the kernel that are loaded.",
         "[nbd]",
         default="those of the hardware",
-        rancher=("rancher.modules",),
+        aliases=("rancher.modules",),
     ),
     Key(
         "orlop.cloud.datasources",
@@ -345,7 +355,7 @@ KEYS: tuple[Key, ...] = (
         "Which data sources may configure the machine. An empty list: none.",
         "[nocloud, ec2]",
         default="those that the firmware, a disk or the kernel command line points to",
-        rancher=("rancher.cloud_init.datasources",),
+        aliases=("rancher.cloud_init.datasources",),
     ),
     Key(
         "orlop.services.NAME.enabled",

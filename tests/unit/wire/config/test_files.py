@@ -133,3 +133,45 @@ def test_settings_of_the_kernel() -> None:
     ):
         with pytest.raises(InvalidArgument, match=problem):
             check(f"orlop: {{{wrong}}}")
+
+
+def test_mounts() -> None:
+    assert check(
+        "mounts:\n"
+        "- [LABEL=data, /mnt/data]\n"
+        '- [vdb, /mnt/a/b, "", "", "0", 2]\n'
+        "- [/dev/disk/by-id/x, /mnt/c, ext4, 'ro,noatime', 0, 0]\n"
+        "- [/var/x, /mnt/d, bind, bind]\n"
+        "- [tmpfs, /mnt/e, tmpfs, size=1m]\n"
+    )["mounts"] == [
+        ["LABEL=data", "/mnt/data", "auto", "defaults"],
+        ["/dev/vdb", "/mnt/a/b", "auto", "defaults"],
+        ["/dev/disk/by-id/x", "/mnt/c", "ext4", "ro,noatime"],
+        ["/var/x", "/mnt/d", "none", "bind"],
+        ["tmpfs", "/mnt/e", "tmpfs", "size=1m"],
+    ]
+    for entry, problem in (
+        ("[a]", "must be a list of device, directory"),
+        ("LABEL=a /mnt/a", "must be a list of device, directory"),
+        ("[LABEL=a, /data]", "must be below /mnt"),
+        ("[LABEL=a, /mnt/../etc]", "must be below /mnt"),
+        ("[LABEL=a, /mnt]", "must be below /mnt"),
+        ("[/dev/vdb, none, swap]", "swap is not supported yet"),
+        ("['nas:/x', /mnt/a, nfs]", "NFS is not supported yet"),
+        ("[LABEL=a, /mnt/a, zfs]", "the type must be one of"),
+        ("[proc, /mnt/a, proc]", "the type must be one of"),
+        ("[/etc/x, /mnt/a, ext4]", "must be LABEL=, UUID= or /dev/"),
+        ("[/dev/../x, /mnt/a, ext4]", "must be LABEL=, UUID= or /dev/"),
+        ("[/var, /mnt/a, none]", "for a directory and the option bind"),
+        ("[LABEL=a, /mnt/a, ext4, 'a b']", "must be words with commas"),
+    ):
+        with pytest.raises(InvalidArgument, match=problem):
+            check(f"mounts:\n- {entry}\n")
+
+
+def test_names_of_cloud_init() -> None:
+    found = check_document(parse_yaml("c.yml", "ntp: {servers: [a.example], enabled: true}\n"))
+    assert found.data == {"orlop": {"time": {"servers": ["a.example"]}}}
+    assert "c.yml:1: configuration: ntp.servers: is called orlop.time.servers here" in [
+        notice.text for notice in found.notices
+    ]

@@ -9,7 +9,7 @@ import yaml
 from orlop.wire.config import manual
 from orlop.wire.config.document import check_document, leaves
 from orlop.wire.config.json_schema import json_schema
-from orlop.wire.config.rancher import LEFT_OUT
+from orlop.wire.config.rancher import FOREIGN, LEFT_OUT
 from orlop.wire.config.table import EACH, KEYS, NAME, NAMES, Key, find, split_key
 from orlop.wire.config.words import document
 
@@ -43,7 +43,7 @@ def test_a_key(key: Key) -> None:
         return
     checked = check_document(document("example", path, value))
     assert [leaf[: len(path)] for leaf in leaves(checked.data)] == [path], key.example
-    for alias in key.rancher:
+    for alias in key.aliases:
         words = tuple("eth0" if word == NAME else word for word in alias.split("."))
         translated = check_document(document("old", words, value))
         assert translated.data == checked.data
@@ -58,7 +58,7 @@ def test_names_stand_only_where_their_form_is_known() -> None:
 
 
 def test_what_is_left_out_is_no_key_of_ours() -> None:
-    aliases = {alias for key in KEYS for alias in key.rancher}
+    aliases = {alias for key in KEYS for alias in key.aliases}
     assert not aliases & set(LEFT_OUT)
     assert not {key.path for key in KEYS} & set(LEFT_OUT)
 
@@ -82,5 +82,5 @@ def test_schema() -> None:
     lists = {key.segments[0] for key in KEYS if key.segments[1:2] == (EACH,)}
     lists |= {key.path for key in KEYS if key.kind.is_list and len(key.segments) == 1}
     names = {key.segments[0] for key in KEYS}
-    assert set(properties) == names | {f"{name}+" for name in lists} | {"rancher"}
+    assert set(properties) == names | {f"{name}+" for name in lists} | FOREIGN
     assert schema["additionalProperties"] is False
