@@ -238,3 +238,10 @@ mounts:
     assert mounts.count("/var/mnt/fast/disk ") == 1
     assert config(machine, "unset", "mounts")[0] == 0
     assert "/var/mnt/fast" not in machine.path("/proc/1/mounts").read_text()
+
+
+def test_a_time_zone_that_does_not_exist_is_refused(machine: NativeMachine) -> None:
+    code, out, errors = config(machine, "set", "timezone", "Europe/Olso")
+    assert (code, out) == (1, "")
+    assert "there is no time zone Europe/Olso" in errors
+    assert machine.path("/run/orlop/etc/timezone").read_text() == "Etc/UTC\n"

@@ -24,11 +24,12 @@ orlop:
 write_files:
   - {path: /etc/motd, content: "from the configuration\\n"}
   - {path: /root/made, content: kept, permissions: "0600"}
+timezone: Asia/Kolkata
 mounts: [[LABEL=DATA, /mnt/data]]
 bootcmd: [echo booted >> /root/boots]
 runcmd:
   - docker version --format '{{.Server.Version}}' > /root/version
-  - [sh, -c, "cat /etc/motd >> /root/ran; cp /root/ran /mnt/data/"]
+  - [sh, -c, "cp /etc/motd /mnt/data/ran; cat /etc/motd >> /root/ran"]
 """
 
 
@@ -95,6 +96,7 @@ def test_files_and_commands_at_boot(keeper: Machine) -> None:
     assert keeper.succeed("stat -c %a /root/made") == "600\n"
     assert over_ssh(keeper, ["cat", "/mnt/data/ran"]) == "from the configuration\n"
     assert "/dev/vdb /mnt/data ext4 rw,nosuid,nodev" in over_ssh(keeper, ["cat", "/proc/mounts"])
+    assert over_ssh(keeper, ["date", "+%Z%z"]) == "IST+0530\n"
     assert over_ssh(keeper, ["cat", "/etc/motd"]) == "from the configuration\n"
 
 
@@ -112,7 +114,7 @@ def test_broken_files_stop_nothing(keeper: Machine) -> None:
         found = [text for text in complaints if text.startswith(place)]
         assert len(found) == 1, (name, complaints)
         assert found[0].removeprefix(place).split(":")[0].isdecimal(), found
-    assert any(f"{CONF}/10-first.yml:13: " in text for text in complaints), complaints
+    assert any(f"{CONF}/10-first.yml:14: " in text for text in complaints), complaints
     assert any("bad-key.yml:2" in line for line in keeper.console().splitlines())
     # What was whole at the last boot still counts, and so does everything else.
     assert pools(keeper) == "- whole.example\n"

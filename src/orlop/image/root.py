@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orlop import __version__
-from orlop.image import erofs
+from orlop.image import erofs, time_zones
 from orlop.image.assemble import Sources, assemble
 from orlop.image.blobs import BlobSet, BlobStore, Digest
 from orlop.image.check_root import check_root
@@ -23,6 +23,7 @@ from orlop.image.pyclosure import close_imports, is_optional
 from orlop.image.pycompile import Compiled, Unit, compile_units
 from orlop.image.pymodules import OWN, place_modules, python_roots, read_library
 from orlop.image.step import StepContext
+from orlop.image.time_zones import zone_table
 from orlop.image.tree import Directory, File, Symlink, Tree
 from orlop.image.tuning_table import TABLE_PATH, read_tuning_table
 
@@ -138,6 +139,9 @@ def build_root(
     add_modules_of_kernel(tree, context.result("modules"), sources)
     table = read_tuning_table(checkout)
     tree.add(TABLE_PATH, sources.file(table, OWN))
+    packages = read_packages(context.result("packages"))
+    zones = zone_table(packages[time_zones.PACKAGE], sources.blobs.read)
+    tree.add(time_zones.TABLE_PATH, sources.file(zones, time_zones.PACKAGE))
     release = {"version": __version__, "build": tree_identity(tree)}
     tree.add("/usr/lib/orlop/release.json", sources.file(_json(release), OWN))
     context.progress(None, "compressing")

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import OrlopError
-from orlop.system import commands, config_files, kernel_settings, mounts
+from orlop.system import commands, config_files, kernel_settings, mounts, time_zone
 from orlop.system.config_store import boot_id
 from orlop.system.configuration import as_list, as_map
 from orlop.system.machine import Phase
@@ -42,6 +42,10 @@ class ConfigActions:
             values = {name: str(value) for name, value in wanted.items()}
             found = await asyncio.to_thread(kernel_settings.apply_sysctls, values)
             self._warn(new, "orlop.sysctl", found)
+        try:
+            time_zone.apply(str(new.get("timezone") or ""))
+        except (OrlopError, OSError) as error:
+            self._boot.machine.warn(f"{new.origins.get('timezone')}: configuration: {error}")
         requests = mounts.plan(new.get("mounts"))
         if requests or os.path.exists(mounts.MADE):
             self._warn(new, "mounts", await mounts.apply(requests))
@@ -115,5 +119,8 @@ class ConfigActions:
 def planned_files(of: Configuration) -> tuple[list[config_files.File], list[str]]:
     """The files that *of* wants, and what about them cannot be."""
     files, problems = config_files.plan(of.get("write_files"))
+    trusted = [str(text) for text in as_list(of.get("ca_certs.trusted"))]
+    if trusted:
+        files.append(config_files.authorities(trusted))
     scripts = {name: commands.script(name, of.get(name)) for name in commands.NAMES}
     return files + commands.files(scripts), problems

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from binascii import a2b_base64
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -30,6 +31,9 @@ RESERVED = "/var/lib/orlop/"
 """What PID 1 keeps there is changed through it only."""
 
 MAX_NAME = 255
+
+AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+PACKAGED_AUTHORITIES = Path("/usr/lib/orlop/images/engine/rootfs/usr/share/ca-certificates/mozilla")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,13 @@ def _plan_one(entry: dict[str, Json]) -> list[File]:
         File(name, path, data, mode, int(uid), int(gid))
         for name in ((service,) if service else CONSOLES)
     ]
+
+
+def authorities(trusted: Sequence[str], packaged: Path = PACKAGED_AUTHORITIES) -> File:
+    """The file of whom the user's engine believes: Debian's authorities, and *trusted*."""
+    texts = [path.read_text("ascii", "ignore") for path in sorted(packaged.glob("*.crt"))]
+    data = "".join(f"{text.strip()}\n" for text in (*texts, *trusted)).encode()
+    return File("engine", AUTHORITIES, data, 0o644, 0, 0)
 
 
 def write(files: Sequence[File], directory: str = DIRECTORY) -> tuple[set[str], list[str]]:

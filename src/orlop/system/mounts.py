@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
+from orlop.lib.blocking import run_bounded
 from orlop.lib.mount import MountFlag, detach, mount
 from orlop.system import block_devices
-from orlop.system.blocking import run_bounded
 from orlop.wire.config.mounts import PLACE, is_bind
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from orlop.system import commands, config_files, kernel_settings
+from orlop.lib.errors import InvalidArgument
+from orlop.system import commands, config_files, kernel_settings, time_zone
 from orlop.system.config_files import File
 
 
@@ -127,3 +128,22 @@ def test_settings_of_the_kernel_come_and_go(tmp_path: Path, name: str) -> None:
     assert kernel_settings.apply_sysctls({}, root, before) == {}
     assert setting.read_text().split()[0] == "60"
     assert kernel_settings.file_of("net/ipv4/conf/eth0.1/x") == "net/ipv4/conf/eth0.1/x"
+
+
+def test_the_time_zone(tmp_path: Path) -> None:
+    table = tmp_path / "timezones"
+    table.write_text("Europe/Oslo CET-1CEST,M3.5.0,M10.5.0/3\n")
+    time_zone.apply("", str(table), str(tmp_path))
+    assert (tmp_path / "timezone").read_text() == "Etc/UTC\n"
+    assert (tmp_path / "localtime").read_bytes().endswith(b"\nUTC0\n")
+    time_zone.apply("Europe/Oslo", str(table), str(tmp_path))
+    assert (tmp_path / "localtime").read_bytes().endswith(b"\nCET-1CEST,M3.5.0,M10.5.0/3\n")
+    with pytest.raises(InvalidArgument, match="no time zone Europe/Olso"):
+        time_zone.apply("Europe/Olso", str(table), str(tmp_path))
+    assert (tmp_path / "timezone").read_text() == "Europe/Oslo\n"
+
+
+def test_authorities(tmp_path: Path) -> None:
+    (tmp_path / "a.crt").write_text("one\n")
+    file = config_files.authorities(["two", "three\n"], tmp_path)
+    assert (file.service, file.data) == ("engine", b"one\ntwo\nthree\n")

@@ -42,6 +42,7 @@ _KEY_TYPE = re.compile(r"(ssh-|ecdsa-|sk-ssh-|sk-ecdsa-)[a-z0-9@.-]+")
 
 SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SYSCTL = re.compile(r"[a-z0-9_]+([./][A-Za-z0-9_@*:-]+)+")
+_TIME_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{1,31}(/[A-Za-z][A-Za-z0-9_+-]{1,31}){0,2}")
 _MODULE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_COMMANDS = 256
 
@@ -254,6 +255,13 @@ def _sysctls(fields: Fields, key: str) -> Json:
     return found
 
 
+def _time_zone(fields: Fields, key: str) -> Json:
+    text = fields.string(key)
+    if _TIME_ZONE.fullmatch(text) is None:
+        fields.fail(key, f"must be the name of a time zone such as Europe/Oslo, not {text[:40]!r}")
+    return text
+
+
 def _modules(fields: Fields, key: str) -> Json:
     found: list[Json] = []
     for index, text in enumerate(fields.strings(key)):
@@ -342,6 +350,7 @@ TIME_KEYS = Kind("list of ID TYPE SECRET", _STRINGS, _time_keys)
 MIRRORS = Kind("list of URLs", _STRINGS, _each(check_mirror))
 INSECURE_REGISTRIES = Kind("list of HOST[:PORT] and networks", _STRINGS, _each(_check_registry))
 REGISTRY = Kind("HOST[:PORT]", _STRING, _one(_check_registry))
+AUTHORITIES = Kind("list of certificates as PEM", _STRINGS, _each(_check_certificates))
 CERTIFICATES = Kind("certificates as PEM", _STRING, _one(_check_certificates))
 TEXT = Kind("text", _STRING, _one(_check_text))
 PROXY = Kind("http://[USER:PASSWORD@]HOST:PORT", _STRING, _one(check_proxy))
@@ -352,6 +361,7 @@ SYSCTLS = Kind(
     {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
     _sysctls,
 )
+TIME_ZONE = Kind("name of a time zone", _STRING, _time_zone)
 MODULES = Kind("list of names", _STRINGS, _modules)
 COMMANDS = Kind(
     "list of commands",

@@ -143,6 +143,22 @@ KEYS: tuple[Key, ...] = (
         applies=Applies.BOOT,
     ),
     Key(
+        "timezone",
+        kinds.TIME_ZONE,
+        "The time zone of the consoles, and of containers that have /etc/localtime mounted.",
+        "Europe/Oslo",
+        default="Etc/UTC",
+    ),
+    Key(
+        "ca_certs.trusted",
+        kinds.AUTHORITIES,
+        "Whom the user's engine believes besides the system's authorities, as PEM.",
+        '["-----BEGIN CERTIFICATE-----\\nMIIB…\\n-----END CERTIFICATE-----\\n"]',
+        default="none",
+        applies=Applies.SERVICE,
+        aliases=("ca-certs.trusted",),
+    ),
+    Key(
         "mounts",
         kinds.MOUNTS,
         "File systems that are mounted below /mnt, in the consoles and for the user's engine: of "
