@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
 from orlop.lib.blocking import run_bounded
-from orlop.lib.mount import MountFlag, detach, mount
+from orlop.lib.mount import MountFlag, detach, mount, read_mounts
 from orlop.system import block_devices
 from orlop.wire.config.mounts import PLACE, is_bind
 
@@ -94,11 +94,24 @@ def resolve(device: str, volumes: Sequence[Volume]) -> Volume | None:
     return None
 
 
+def share(directory: str) -> None:
+    """Make *directory* a mount whose later mounts containers see that have it. May run twice.
+
+    Raises:
+        OSError: as mount(2).
+    """
+    os.makedirs(directory, mode=0o711, exist_ok=True)
+    if not any(os.fspath(entry.target) == directory for entry in read_mounts()):
+        mount(directory, directory, None, MountFlag.BIND)
+    mount(None, directory, None, MountFlag.SHARED)
+
+
 async def apply(requests: Sequence[Request], made: str = MADE) -> dict[str, str]:
     """Make the mounts that are not there yet and take off those that are not wanted any more.
 
     Returns the directories of those that could not be made, and why.
     """
+    share(DIRECTORY)  # first: it would hide what is mounted there already
     before = _read(made)
     wanted = {request.target: request for request in requests}
     problems: dict[str, str] = {}

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from orlop.engine import exit_notes
 from orlop.engine.confinement import read_start_ticks
-from orlop.lib.mount import MountFlag, mount, read_mounts
 from orlop.system import mounts, service_files
 
 if TYPE_CHECKING:
@@ -33,20 +32,13 @@ def prepare(directory: str = service_files.USER_DIRECTORY, var_run: str = VAR_RU
     Raises:
         OSError: as mount(2).
     """
-    _share(directory)
-    _share(mounts.DIRECTORY)
+    mounts.share(directory)
+    mounts.share(mounts.DIRECTORY)
     os.makedirs(os.path.join(directory, exit_notes.DIRECTORY), mode=0o700, exist_ok=True)
     try:
         os.symlink("../run", var_run)
     except FileExistsError:
         pass
-
-
-def _share(directory: str) -> None:
-    os.makedirs(directory, mode=0o711, exist_ok=True)
-    if not any(os.fspath(entry.target) == directory for entry in read_mounts()):
-        mount(directory, directory, None, MountFlag.BIND)
-    mount(None, directory, None, MountFlag.SHARED)
 
 
 def note_exit(pid: int, status: ExitStatus) -> None:
