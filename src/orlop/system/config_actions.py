@@ -9,7 +9,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import OrlopError
+from orlop.lib.errors import InvalidArgument, OrlopError
 from orlop.system import commands, config_files, kernel_settings, mounts, time_zone
 from orlop.system.config_store import boot_id
 from orlop.system.configuration import as_list, as_map
@@ -31,24 +31,44 @@ class ConfigActions:
         self._remounted: set[str] = set()
 
     async def apply(self, new: Configuration) -> None:
-        """Make the machine as *new* says; what cannot be is a warning."""
+        """Make the machine as *new* says; what cannot be is a warning, and the rest goes on."""
+        steps = (self._load_modules, self._set_sysctls, self._set_time_zone, self._mount)
+        for step in (*steps, self._write_files):
+            try:
+                await step(new)
+            except (OrlopError, OSError) as error:
+                self._boot.machine.warn(f"configuration: {error}")
+        if self._boot.machine.phase is Phase.STARTING:
+            self._boot.conditions.has_run = self._has_run(new)
+
+    async def _load_modules(self, new: Configuration) -> None:
         modules = [str(name) for name in as_list(new.get("orlop.modules"))]
         fresh = [name for name in modules if name not in self._modules]
         self._modules.update(fresh)
         problems = await kernel_settings.load_modules(self._boot.children, fresh)
         self._warn(new, "orlop.modules", problems)
+
+    async def _set_sysctls(self, new: Configuration) -> None:
         wanted = as_map(new.get("orlop.sysctl"))
         if wanted or os.path.exists(kernel_settings.BEFORE):
             values = {name: str(value) for name, value in wanted.items()}
             found = await asyncio.to_thread(kernel_settings.apply_sysctls, values)
             self._warn(new, "orlop.sysctl", found)
+
+    async def _set_time_zone(self, new: Configuration) -> None:
         try:
             time_zone.apply(str(new.get("timezone") or ""))
-        except (OrlopError, OSError) as error:
+        except InvalidArgument as error:
             self._boot.machine.warn(f"{new.origins.get('timezone')}: configuration: {error}")
+
+    async def _mount(self, new: Configuration) -> None:
         requests = mounts.plan(new.get("mounts"))
         if requests or os.path.exists(mounts.MADE):
-            self._warn(new, "mounts", await mounts.apply(requests))
+            starting = self._boot.machine.phase is Phase.STARTING
+            wait_s = mounts.WAIT_S if starting else 0.0
+            self._warn(new, "mounts", await mounts.apply(requests, wait_s=wait_s))
+
+    async def _write_files(self, new: Configuration) -> None:
         files, sentences = planned_files(new)
         if files or os.path.exists(config_files.DIRECTORY):
             remounted, more = await asyncio.to_thread(config_files.write, files)
@@ -57,8 +77,6 @@ class ConfigActions:
             sentences += more
         for text in sentences:
             self._boot.machine.warn(f"{new.origins.get('write_files')}: configuration: {text}")
-        if self._boot.machine.phase is Phase.STARTING:
-            self._boot.conditions.has_run = self._has_run(new)
 
     def _has_run(self, of: Configuration) -> str:
         when = str(of.get("orlop.runcmd") or "instance")

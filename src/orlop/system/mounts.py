@@ -106,8 +106,10 @@ def share(directory: str) -> None:
     mount(None, directory, None, MountFlag.SHARED)
 
 
-async def apply(requests: Sequence[Request], made: str = MADE) -> dict[str, str]:
+async def apply(requests: Sequence[Request], *, wait_s: float, made: str = MADE) -> dict[str, str]:
     """Make the mounts that are not there yet and take off those that are not wanted any more.
+
+    For a disk that is missing it waits for *wait_s* seconds.
 
     Returns the directories of those that could not be made, and why.
     """
@@ -123,7 +125,7 @@ async def apply(requests: Sequence[Request], made: str = MADE) -> dict[str, str]
                 problems[target] = _reason(error)
     present = {target: r for target, r in before.items() if wanted.get(target) == r}
     missing = [request for request in requests if request.target not in present]
-    volumes = await _find(missing)
+    volumes = await _find(missing, wait_s)
     for request in missing:
         try:
             await _mount(request, volumes)
@@ -135,15 +137,15 @@ async def apply(requests: Sequence[Request], made: str = MADE) -> dict[str, str]
     return {PLACE + name.removeprefix(f"{DIRECTORY}/"): why for name, why in problems.items()}
 
 
-async def _find(missing: Sequence[Request]) -> list[Volume]:
-    """The volumes of this machine; waits a little if one that is wanted is not among them."""
+async def _find(missing: Sequence[Request], wait_s: float) -> list[Volume]:
+    """The volumes of this machine; waits if one that is wanted is not among them."""
     wanted = [r.device for r in missing if r.fstype != "tmpfs" and not is_bind(r.options)]
     if not wanted:
         return []
     with block_devices.announcements() as announced:
         volumes = await block_devices.probe(block_devices.candidates())
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(wait_s):
                 while not all(_is_there(device, volumes) for device in wanted):
                     await announced.wait_block_device()
                     volumes = await block_devices.probe(block_devices.candidates())
