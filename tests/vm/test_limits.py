@@ -42,6 +42,7 @@ def test_limits_are_in_the_cgroup(docker_host: str) -> None:
     with container(docker_host, "limited", *LIMITED):
         expected = {
             "memory.max": str(48 << 20),
+            "memory.swap.max": "0",
             "memory.low": str(16 << 20),
             "cpu.max": "50000 100000",
             "cpuset.cpus": "0",
@@ -73,8 +74,30 @@ def test_out_of_memory_ends_the_container_and_is_said(docker_host: str) -> None:
         assert done.returncode == 137
         killed = docker(docker_host, "inspect", "-f", "{{.State.OOMKilled}}", "hungry")
         assert killed == "true\n"
+        now = docker(docker_host, "info", "-f", "{{.SystemTime}}").strip()
+        window = ("--since", "0", "--until", now)
+        filters = ("--filter", "container=hungry", "--format", "{{.Action}}")
+        actions = docker(docker_host, "events", *window, *filters).split()
+        assert actions.index("oom") < actions.index("die")
     finally:
         docker(docker_host, "rm", "-f", "hungry")
+
+
+def test_swap_is_what_is_above_the_memory(docker_host: str) -> None:
+    with container(docker_host, "swapping", "--memory", "48m", "--memory-swap", "112m"):
+        assert cgroup_file(docker_host, "swapping", "memory.swap.max") == str(64 << 20)
+    with container(docker_host, "swapping", "--memory", "48m", "--memory-swap", "-1"):
+        assert cgroup_file(docker_host, "swapping", "memory.swap.max") == "max"
+
+
+def test_limits_of_the_process(docker_host: str) -> None:
+    limits = ("--ulimit", "nofile=1000:2000", "--ulimit", "core=0", "--ulimit", "nproc=50:60")
+    with container(docker_host, "bounded", *limits):
+        text = docker(docker_host, "exec", "bounded", "cat", "/proc/1/limits")
+    found = {line[:25].strip(): line[26:].split()[:2] for line in text.splitlines()}
+    assert found["Max open files"] == ["1000", "2000"]
+    assert found["Max core file size"] == ["0", "0"]
+    assert found["Max processes"] == ["50", "60"]
 
 
 def test_an_init_is_in_the_image(docker_host: str) -> None:

@@ -67,19 +67,18 @@ def peer_on(cable: LinkNet) -> Iterator[NetworkNamespace]:
     with network_namespace() as peer:
         words = (cable_peer.__file__, str(cable.remote), str(cable.local), str(VLAN))
         argv = peer.command(sys.executable, *words)
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE)
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
-            for name, address in (("plain", PEER), ("tagged", TAGGED_PEER)):
-                peer.run("ip", "address", "add", f"{address}/24", "dev", name)
-                peer.run("ip", "link", "set", name, "up")
-            # Containers of an ipvlan in mode l3 are behind the machine.
-            peer.run("ip", "route", "add", CASES["ipvlan l3"].subnet, "via", PARENT_ADDRESS)
-            yield peer
-        finally:
-            process.kill()
-            process.wait()
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == b"ready\n"
+                for name, address in (("plain", PEER), ("tagged", TAGGED_PEER)):
+                    peer.run("ip", "address", "add", f"{address}/24", "dev", name)
+                    peer.run("ip", "link", "set", name, "up")
+                # Containers of an ipvlan in mode l3 are behind the machine.
+                peer.run("ip", "route", "add", CASES["ipvlan l3"].subnet, "via", PARENT_ADDRESS)
+                yield peer
+            finally:
+                process.kill()
 
 
 @pytest.fixture(scope="module")
