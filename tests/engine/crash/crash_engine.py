@@ -214,7 +214,9 @@ class CrashEngine(StoreEngine):
         found |= {f"link {name}" for _, name in socket.if_nameindex()}
         for path in Path("/sys/block").glob("loop*/loop/backing_file"):
             with contextlib.suppress(OSError):
-                found.add(f"loop {path.read_text()}")
+                backing = path.read_text().strip()
+                if backing.startswith(f"{self.directory}/"):
+                    found.add(f"loop {backing}")
         rules = subprocess.run(
             ["nft", "list", "ruleset"], capture_output=True, text=True, check=True
         )

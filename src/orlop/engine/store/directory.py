@@ -132,9 +132,16 @@ class StoreDirectory:
         atomic_file.write_bytes(self._references, _json(data), mode=0o600)
 
     def write_image(self, record: ImageRecord) -> None:
-        """Durable. Raises: OSError."""
-        data = _json(record.to_json())
-        atomic_file.write_bytes(self.images / f"{record.hex}.json", data, mode=0o600)
+        """Durable. Raises: OSError; a new image is not there then."""
+        path = self.images / f"{record.hex}.json"
+        is_new = not path.exists()
+        try:
+            atomic_file.write_bytes(path, _json(record.to_json()), mode=0o600)
+        except OSError:
+            if is_new:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            raise
 
     def remove_image(self, record: ImageRecord) -> None:
         """Raises: OSError."""

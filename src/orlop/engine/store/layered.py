@@ -24,7 +24,13 @@ from orlop.engine.store.directory import References, StoreDirectory
 from orlop.engine.store.image_view import to_image
 from orlop.engine.store.mounts import DamagedIndex, LayerMounts
 from orlop.lib import atomic_file
-from orlop.lib.errors import Internal, InvalidArgument, NotFound, OrlopError
+from orlop.lib.errors import (
+    Internal,
+    InvalidArgument,
+    NotFound,
+    OrlopError,
+    ResourceExhausted,
+)
 from orlop.wire.registry.reference import Reference, is_digest, parse_reference
 
 if TYPE_CHECKING:
@@ -254,9 +260,17 @@ class LayeredImages:
     async def write_references(
         self, tags: dict[str, str], digests: dict[str, str], tagged_ns: dict[str, int]
     ) -> None:
-        """Replace all names, on disk and then here; with `lock` held."""
+        """Replace all names, on disk and then here; with `lock` held.
+
+        Raises:
+            ResourceExhausted: the disk is full or broken; nothing is changed then.
+        """
         references = References(tags, digests, tagged_ns)
-        await asyncio.to_thread(self.directory.write_references, references)
+        try:
+            await asyncio.to_thread(self.directory.write_references, references)
+        except OSError as error:
+            text = f"cannot write the names of images: {error.strerror}"
+            raise ResourceExhausted(text) from error
         self.tags, self.digests, self.tagged_ns = tags, digests, tagged_ns
 
     async def tag(self, image_id: str, reference: Reference) -> None:
