@@ -131,7 +131,15 @@ def check_leftovers(data: Path, repair: bool) -> Iterator[Finding]:
     """What an interrupted write or removal has left."""
     for path in sorted((data / "trash").glob("*")):
         yield _delete(path, repair, f"{path} is half removed")
-    for place in ("containers/*", "volumes", "volumes/*", "networks", "store", "store/*"):
+    for place in (
+        "containers/*",
+        "volumes",
+        "volumes/*",
+        "networks",
+        "store",
+        "store/*",
+        "build/*",
+    ):
         for path in sorted(data.glob(f"{place}/{atomic_file.TEMPORARY_PREFIX}*")):
             yield _delete(path, repair, f"{path} is half written")
 

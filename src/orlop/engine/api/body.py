@@ -13,6 +13,7 @@ from orlop.engine.worker_process import write_all
 from orlop.lib.errors import InvalidArgument, OrlopError
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import AsyncIterator
 
     from orlop.engine.api.exchange import Exchange
@@ -53,13 +54,14 @@ async def body_pipe(exchange: Exchange) -> AsyncIterator[int]:
         InvalidArgument: at the end of the block, when the client broke off.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
+    end = open(writing, "wb", buffering=0)  # noqa: SIM115 - closed by whoever is first
     pump: asyncio.Task[bool] | None = None
     try:
         with contextlib.suppress(OSError):
             # Root may; an engine without its rights makes do with a smaller one.
             fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         os.set_blocking(writing, False)
-        pump = asyncio.get_running_loop().create_task(_pump(exchange, writing))
+        pump = asyncio.get_running_loop().create_task(_pump(exchange, end))
         try:
             yield reading
         except OrlopError as error:
@@ -73,17 +75,19 @@ async def body_pipe(exchange: Exchange) -> AsyncIterator[int]:
         if pump is not None and not pump.done():
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
+        # One that was cancelled before it began has closed nothing.
+        end.close()
 
 
-async def _pump(exchange: Exchange, writing: int) -> bool:
+async def _pump(exchange: Exchange, end: io.FileIO) -> bool:
     """Whether the whole body has been passed on, or was not wanted to its end."""
     try:
         async for part in exchange.body_parts():
-            await write_all(writing, part)
+            await write_all(end.fileno(), part)
     except BrokenPipeError:
         return True
     except Exception:  # noqa: BLE001 - whatever breaks a connection: the reader sees the end
         return False
     finally:
-        os.close(writing)
+        end.close()
     return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api import filters as filtering
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from orlop.engine.build.service import Builds
     from orlop.engine.build.workspace import Context
     from orlop.engine.engine import Engine
+
+log = logging.getLogger(__name__)
 
 
 def routes(engine: Engine) -> list[Route]:
@@ -97,6 +100,12 @@ async def _build(builds: Builds, exchange: Exchange) -> None:
             await output.error(str(error), error.code)
         except OrlopError as error:
             await output.error(str(error))
+        except (ConnectionError, TimeoutError):
+            raise
+        except OSError as error:
+            # Of a disk or a process; the status is out already.
+            log.warning("a build failed: %s", error)
+            await output.error(error.strerror or str(error))
         else:
             await output.text(f"Successfully built {short_id(image_id)}\n")
             for reference in options.references:

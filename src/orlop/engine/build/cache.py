@@ -71,6 +71,8 @@ class BuildCache:
 
     def _files(self) -> list[Path]:
         try:
+            if self._directory.exists():
+                atomic_file.remove_temporaries(self._directory)
             return sorted(self._directory.glob(f"*{_SUFFIX}"))
         except OSError:
             return []
