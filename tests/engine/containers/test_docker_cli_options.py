@@ -92,3 +92,12 @@ def test_sizes_and_prune(docker: Cli) -> None:
     assert docker.ok("ps", "-a", "--format", "{{.Names}}") == "keep\n"
     docker.ok("container", "prune", "-f")
     assert docker.ok("ps", "-aq") == ""
+
+
+def test_discarded_option_is_not_shown(docker: Cli) -> None:
+    """Cgroup v2 has no such thing: dockerd says so, and forgets that it was asked."""
+    done = docker.run("create", "--name", "undying", "--oom-kill-disable", "busybox", "true")
+    assert done.returncode == 0
+    assert "OomKillDisable discarded" in done.stderr
+    form = "{{.HostConfig.OomKillDisable}}"
+    assert docker.ok("inspect", "-f", form, "undying") == "<nil>\n"

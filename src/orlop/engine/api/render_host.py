@@ -28,8 +28,7 @@ _ECHOED = frozenset(
     (
         *("Binds", "Mounts", "Tmpfs", "VolumesFrom", "PortBindings", "PublishAllPorts"),
         *("Dns", "DnsOptions", "DnsSearch", "ContainerIDFile", "ConsoleSize", "VolumeDriver"),
-        *("SecurityOpt", "MemorySwappiness", "OomKillDisable", "Cgroup", "NetworkMode", "Ulimits"),
-        "Isolation",
+        *("SecurityOpt", "MemorySwappiness", "Cgroup", "NetworkMode", "Ulimits", "Isolation"),
     )
 )
 """Shown as they were asked for; everything else is shown as it is now."""
