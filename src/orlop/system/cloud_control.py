@@ -79,14 +79,18 @@ class CloudControl:
         """Look for seed disks, and have a new one read; whether there was one."""
         if self._boot.machine.parameters.recovery:
             return False
-        new = [seed for seed in await seed_disk.find_seeds() if seed not in self._seen]
-        self._seen.update(new)
+        found = [seed for seed in await seed_disk.find_seeds() if seed not in self._seen]
+        self._seen.update(found)
+        new = [seed for seed in found if self._is_for_us(seed)]
         if not new or os.path.exists(self._seed_file):
             return False
         for _, _, device in new[1:]:
             self._boot.machine.warn(f"{device} is another seed disk, ignoring it")
         await self._read(new[0])
         return True
+
+    def _is_for_us(self, seed: Seed) -> bool:
+        return seed[0] != seed_disk.AZURE or seed[0] in firmware.plausible(self._read_dmi())
 
     async def _read(self, seed: Seed) -> None:
         try:
@@ -111,8 +115,6 @@ class CloudControl:
         boot = self._boot
         if SERVICE not in boot.services.names() or boot.machine.parameters.recovery:
             return
-        if self._dmi is None:
-            self._dmi = read_dmi(self._dmi_directory)
         if not self._points_to_one(boot.config.current):
             return
         try:
@@ -124,7 +126,7 @@ class CloudControl:
             boot.tasks.start(self._follow(), "data sources")
 
     def _points_to_one(self, configuration: Configuration) -> bool:
-        dmi = self._dmi or {}
+        dmi = self._read_dmi()
         return bool(
             self.asked
             or configuration.cloud
@@ -137,7 +139,7 @@ class CloudControl:
     def _choose(self, owner: tuple[int, int]) -> None:
         from orlop.system import cloud  # a machine that is in no cloud does without
 
-        dmi = self._dmi or {}
+        dmi = self._read_dmi()
         has_seed = os.path.exists(self._seed_file)
         found = cloud.choose(
             dmi, self._command_line, self._boot.config.current, self.asked, has_seed=has_seed
@@ -147,6 +149,11 @@ class CloudControl:
             cloud.make_directory(self.directory, owner)
             os.makedirs(os.path.dirname(self._seed_file), mode=0o755, exist_ok=True)
         self.asked = found.network
+
+    def _read_dmi(self) -> dict[str, str]:
+        if self._dmi is None:
+            self._dmi = read_dmi(self._dmi_directory)
+        return self._dmi
 
     async def _follow(self) -> None:
         async for _ in hostname.changes(self.directory, ANSWER):

@@ -2,7 +2,7 @@
 
 By its label, as everybody does: `cidata` for NoCloud, `config-2` for OpenStack's config drive. Only
 fixed offsets are looked at: what is on a disk may be hostile, and PID 1 reads it.
-Sources: ECMA-119 8.4; Microsoft's FAT specification.
+Sources: ECMA-119 8.4; ECMA-167 2/9; Microsoft's FAT specification.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from orlop.system.superblock import HEAD_BYTES, identify
 SEED_LABELS = {"cidata": "nocloud", "config-2": "configdrive"}
 """Labels in lower case, and the data source that each means."""
 
+AZURE = "azure"
+"""Azure's disk has no label to go by: any UDF disk may be it, on a machine that is there."""
+
 _ISO_OFFSET, _ISO_MAGIC = 16 * 2048, b"\x01CD001\x01"
+_BLOCK_BYTES = 2048
+_UDF_MAGIC = b"NSR0"
 _FAT_PLACES = ((b"FAT32   ", 82, 71), (b"FAT16   ", 54, 43), (b"FAT12   ", 54, 43))
 """Where FAT writes what it is, and its label."""
 
@@ -63,6 +68,9 @@ def recognise(device: str, head: bytes) -> Seed | None:
         source = SEED_LABELS.get(label.strip().lower())
         if source is not None:
             return source, fstype, device
+    blocks = range(_ISO_OFFSET, HEAD_BYTES, _BLOCK_BYTES)
+    if any(head[block + 1 : block + 5] == _UDF_MAGIC for block in blocks):
+        return AZURE, "udf", device
     return None
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 
 from orlop.lib.errors import OrlopError
 from orlop.lib.mount import MountFlag, mount
 from orlop.lib.small_file import read_regular
 from orlop.system.config_worker import drop_privileges
 from orlop.system.machine_id import machine_id
-from orlop.wire.cloud import nocloud, openstack
+from orlop.wire.cloud import azure_disk, nocloud, openstack
 from orlop.wire.cloud.answer import MAX_USER_DATA_BYTES, Answer, encode
 
 MOUNT_POINT = "/run/orlop/seed/disk"
@@ -31,13 +32,38 @@ FILES = {
         for name in (openstack.META_DATA, openstack.USER_DATA, openstack.NETWORK_DATA)
     ),
 }
+UDF = "udf"
 SYS_NET = "/sys/class/net"
 
 
 def main(argv: list[str]) -> int:
     """Read, drop, parse, answer."""
     source, fstype, device = argv
-    names, machine = interface_names(), machine_id()
+    machine = machine_id()
+    if fstype == UDF:
+        answer = read_udf(device, machine)
+    else:
+        answer = read_mounted(source, fstype, device, machine)
+    data = encode(answer)
+    while data:
+        data = data[os.write(1, data) :]
+    return 0
+
+
+def read_udf(device: str, machine: str) -> Answer:
+    """The answer on Azure's disk, which is read as it is: our kernel does not know UDF."""
+    with open(device, "rb") as stream:
+        image = stream.read(azure_disk.MAX_DISK_BYTES)
+    drop_privileges()
+    try:
+        return replace(azure_disk.parse(image, machine), machine=machine, place=device)
+    except OrlopError as error:
+        return Answer("", warnings=(f"{device}: {error}",), place=device)
+
+
+def read_mounted(source: str, fstype: str, device: str, machine: str) -> Answer:
+    """The answer in the files of a disk that the kernel mounts."""
+    names = interface_names()
     os.unshare(os.CLONE_NEWNS)
     mount(None, "/", None, MountFlag.REC | MountFlag.PRIVATE)
     os.makedirs(MOUNT_POINT, mode=0o700, exist_ok=True)
@@ -46,10 +72,7 @@ def main(argv: list[str]) -> int:
     os.chdir("/")
     files = [read_file(name) for name in FILES[source]]
     drop_privileges()
-    answer = encode(parse(source, files, names, machine, device))
-    while answer:
-        answer = answer[os.write(1, answer) :]
-    return 0
+    return parse(source, files, names, machine, device)
 
 
 def interface_names(directory: str = SYS_NET) -> dict[str, str]:
@@ -84,17 +107,7 @@ def parse(
             found = openstack.parse(source, meta_data, user_data, network, interfaces)
     except OrlopError as error:
         return Answer("", warnings=(f"{source} on {device}: {error}",), place=device)
-    return Answer(
-        found.source,
-        found.instance_id,
-        found.hostname,
-        found.ssh_keys,
-        found.network,
-        found.user_data,
-        warnings=found.warnings,
-        machine=machine,
-        place=device,
-    )
+    return replace(found, machine=machine, place=device)
 
 
 if __name__ == "__main__":

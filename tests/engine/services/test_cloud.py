@@ -265,6 +265,27 @@ def test_service(name: str, online: Machine) -> None:
         assert "<State>Ready</State>" in report
 
 
+def test_azures_custom_data_is_kept(online: Machine) -> None:
+    """The disk is there at the first boot only; user data is stronger."""
+    pages: Pages = dict(SERVICES["azure"])
+    path = "GET /metadata/instance?api-version=2021-08-01&extended=true"
+    extended = {"compute": {"hasCustomData": True}}
+    pages[path] = {"body": json.dumps({"compute": {"vmId": "7"}, "extended": extended})}
+    disk = online.root / "seed/answer.json"
+    disk.write_bytes(encode(Answer("azure", "uuid", user_data=b"custom")))
+    with online.serve(pages):
+        wait_until(online.log.exists, "server")
+        first = online.ask("azure")
+        disk.unlink()
+        later = online.ask("azure")
+    assert (first.instance_id, first.user_data, first.warnings) == ("7", b"custom", ())
+    assert (later.instance_id, later.user_data, later.warnings) == ("7", b"custom", ())
+    online.log.unlink()
+    with online.serve(SERVICES["azure"]):
+        wait_until(online.log.exists, "server")
+        assert online.ask("azure").user_data.decode() == CONFIG
+
+
 def test_all_at_once_and_the_one_that_is_there_counts(online: Machine) -> None:
     with online.serve(SERVICES["hetzner"]):
         wait_until(online.log.exists, "server")

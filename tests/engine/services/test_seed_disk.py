@@ -11,6 +11,7 @@ import pytest
 from orlop.lib import loop
 from orlop.system.seed_disk import read_seed
 from orlop.wire.cloud.answer import decode
+from tests.unit.wire.cloud.udf_image import CUSTOM_DATA, IMAGE
 
 pytestmark = pytest.mark.engine
 
@@ -119,6 +120,17 @@ def test_the_worker_reads_a_config_drive(tmp_path: Path) -> None:
     path = populated(tmp_path, "config-2", {"openstack/latest/meta_data.json": data})
     answer = decode(read_by_worker(path, "configdrive").stdout)
     assert (answer.source, answer.instance_id, answer.hostname) == ("configdrive", "7", "ship")
+
+
+@pytest.mark.root
+def test_the_worker_reads_azures_disk(tmp_path: Path) -> None:
+    path = tmp_path / "disk.img"
+    path.write_bytes(IMAGE)
+    argv = [sys.executable, "-m", "orlop", "worker", "seed", "azure", "udf", str(path)]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run(argv, capture_output=True, check=True, env=environment)
+    answer = decode(done.stdout)
+    assert (answer.source, answer.hostname, answer.user_data) == ("azure", "ship", CUSTOM_DATA)
 
 
 @pytest.mark.root

@@ -179,6 +179,16 @@ def test_look(make: Make, boot: Boot, monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert not look(control, monkeypatch, SEED)
 
 
+def test_any_udf_disk_is_azures_where_that_can_be(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = ("azure", "udf", "/dev/sr0")
+    monkeypatch.setattr("tests.unit.system.test_cloud.SEED", disk)
+    assert not look(make(sys_vendor="QEMU"), monkeypatch, disk)
+    control = make(chassis_asset_tag="7783-7084-3265-9085-8269-3286-77")
+    assert look(control, monkeypatch, disk)
+
+
 @pytest.mark.parametrize(
     "error", [OrlopError("status 1"), TimeoutError(), OSError(5, "I/O error")], ids=str
 )

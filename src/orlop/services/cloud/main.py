@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orlop.lib import atomic_file
+from orlop.lib.errors import InvalidArgument
 from orlop.lib.small_file import read_regular
 from orlop.services.cloud import http
 from orlop.services.cloud.machine import surroundings, wait_for_network
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> int:
         answer = decode(_read(SEED_FILE))
         wait_for_network(lambda: http.has_route("http://name"), NETWORK_WAIT_S)
     else:
-        answer = ask(names, around, late_s=LATE_S)
+        answer = add_custom_data(ask(names, around, late_s=LATE_S))
     if answer.source:
         answer = fetch_includes(answer)
         write(answer, RUN_FILE, durable=False)
@@ -80,6 +81,26 @@ def ask(names: list[str], around: Surroundings, *, late_s: float) -> Answer:
         if time.monotonic() + LATE_PAUSE_S > end_s:
             return answer
         time.sleep(LATE_PAUSE_S)
+
+
+def add_custom_data(answer: Answer) -> Answer:
+    """Azure's custom data where there is no user data.
+
+    It is on a disk at the first boot only, and kept by us from then on.
+    """
+    if answer.source != "azure" or answer.user_data:
+        return answer
+    for path in (SEED_FILE, CACHE_FILE):
+        try:
+            kept = decode(_read(path) or b"{}")
+        except (OSError, InvalidArgument) as error:
+            print(f"{path}: {error}", file=sys.stderr)
+            continue
+        is_own = path == SEED_FILE or kept.instance_id == answer.instance_id
+        if kept.source == "azure" and kept.user_data and is_own:
+            left = tuple(text for text in answer.warnings if text != azure.NO_CUSTOM_DATA)
+            return replace(answer, user_data=kept.user_data, warnings=left)
+    return answer
 
 
 def fetch_includes(answer: Answer) -> Answer:

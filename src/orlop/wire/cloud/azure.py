@@ -1,7 +1,7 @@
 """Azure: the instance metadata service, and the report to the host that the machine has started.
 
 Without that report Azure takes the machine's provisioning for failed after twenty minutes.
-Custom data is on a UDF disk that Azure attaches; user data is in the metadata.
+User data is in the metadata, custom data on a disk: see `azure_disk`.
 Source: "Azure Instance Metadata Service" and "Create generalized images without a provisioning
 agent" of Azure's documents.
 """
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orlop.wire.cloud.conversation import Conversation, Response, Surroundings
 
 WIRE_SERVER = "http://168.63.129.16"
+NO_CUSTOM_DATA = "there is custom data, but no disk with it; give the same as user data"
 _WIRE_HEADERS = {"x-ms-agent-name": "WALinuxAgent", "x-ms-version": "2012-11-30"}
 _NAME = re.compile(r"[A-Za-z0-9_.{}-]{1,128}")
 
@@ -52,7 +53,7 @@ def parse(document: bytes, interfaces: Mapping[str, str]) -> Answer:
         warnings += (f"user data is not base64: {error}, ignoring it",)
         user_data = b""
     if dig(data, "extended", "compute", "hasCustomData") is True and not user_data:
-        warnings += ("custom data is not read, give the same as user data",)
+        warnings += (NO_CUSTOM_DATA,)
     return Answer(
         "azure",
         instance_id,

@@ -348,7 +348,7 @@ def test_azure() -> None:
 def test_azure_with_custom_data() -> None:
     data = {"compute": {"vmId": "x"}, "extended": {"compute": {"hasCustomData": True}}}
     answer = azure.parse(json.dumps(data).encode(), {})
-    assert answer.warnings == ("custom data is not read, give the same as user data",)
+    assert answer.warnings == (azure.NO_CUSTOM_DATA,)
 
 
 GOAL_STATE = """<?xml version="1.0" encoding="utf-8"?>
