@@ -115,10 +115,10 @@ def lookup(value: object, words: list[str]) -> object:
     return None
 
 
-def _generate(_: Arguments) -> int:
+def _generate(arguments: Arguments) -> int:
     from orlop.wire.config.manual import template
 
-    print(template(), end="")
+    print(encode({"text": template()}) if arguments.flag("json") else template().rstrip("\n"))
     return 0
 
 
@@ -134,16 +134,14 @@ def _explain(arguments: Arguments, *keys: str) -> int:
     from orlop.wire.config.document import path_of
     from orlop.wire.config.table import KEYS, find, fits
 
-    if not keys:
-        for row in KEYS:
-            print(f"{row.path:<42} {row.what}")
-        return 0
-    path = path_of(keys[0])
+    path = path_of(keys[0]) if keys else ()
     found = find(path)
     if found is None:
-        for row in KEYS:
-            if fits(row.segments[: len(path)], path):
-                print(f"{row.path:<42} {row.what}")
+        rows = [row for row in KEYS if fits(row.segments[: len(path)], path)]
+        if arguments.flag("json"):
+            print(encode([{"key": row.path, **manual.facts(row)} for row in rows]))
+        else:
+            print("\n".join(f"{row.path:<42} {row.what}" for row in rows))
         return 0
     answer = get_object(Client(), "/orlop/config")
     origins = answer.get("origins")

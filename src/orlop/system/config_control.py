@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
 from orlop.lib.errors import Conflict, OrlopError, Unavailable
-from orlop.system import commands, config_effects, configuration, service_files, time_zone
+from orlop.system import commands, configuration, service_files, time_zone
 from orlop.system.boot_channel import uptime_s
 from orlop.system.config_actions import ConfigActions
 from orlop.system.config_store import ConfigStore, Texts, boot_id
@@ -199,6 +199,8 @@ class ConfigControl:
             new = configuration.parse_answer(answer)
             if (name := new.get("timezone")) != self.current.get("timezone"):
                 time_zone.find(str(name or time_zone.DEFAULT))
+            from orlop.system import config_effects  # a boot does without
+
             report = config_effects.report(self, self._boot, new)
             report["changed"] = answer["changed"]
             report["shadowed"] = answer["shadowed"]

@@ -14,7 +14,8 @@ from orlop.lib.errors import InvalidArgument
 
 UTC = "UTC0"
 
-_RULE = re.compile(
+# Not compiled here: PID 1 loads this module at each boot, and needs no rule but UTC's.
+_RULE = (
     r"(?P<name>[A-Za-z]{3,}|<[A-Za-z0-9+-]{3,}>)(?P<sign>[+-]?)(?P<hours>\d{1,3})"
     r"(?::(?P<minutes>\d\d))?(?::(?P<seconds>\d\d))?[A-Za-z0-9<>+:,./-]*"
 )
@@ -27,7 +28,7 @@ def rule_of(data: bytes) -> str:
     if not data.startswith(b"TZif") or not data.endswith(b"\n"):
         return ""
     text = data[:-1].rpartition(b"\n")[2].decode("ascii", "replace")
-    return text if _RULE.fullmatch(text) else ""
+    return text if re.fullmatch(_RULE, text) else ""
 
 
 def parse_table(text: str) -> dict[str, str]:
@@ -36,19 +37,22 @@ def parse_table(text: str) -> dict[str, str]:
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
+def _standard_time(rule: str) -> tuple[bytes, int]:
+    match = re.fullmatch(_RULE, rule)
+    if match is None:
+        raise InvalidArgument(f"{rule!r} is no rule of a time zone")
+    hours, minutes, seconds = (int(match[part] or 0) for part in ("hours", "minutes", "seconds"))
+    west_s = hours * 3600 + minutes * 60 + seconds
+    return match["name"].strip("<>").encode() + b"\0", west_s if match["sign"] == "-" else -west_s
+
+
 def tzif(rule: str) -> bytes:
     """The content of `/etc/localtime` for *rule*.
 
     Raises:
         InvalidArgument: it is no rule.
     """
-    match = _RULE.fullmatch(rule)
-    if match is None:
-        raise InvalidArgument(f"{rule!r} is no rule of a time zone")
-    hours, minutes, seconds = (int(match[part] or 0) for part in ("hours", "minutes", "seconds"))
-    west_s = hours * 3600 + minutes * 60 + seconds
-    offset_s = west_s if match["sign"] == "-" else -west_s
-    name = match["name"].strip("<>").encode() + b"\0"
+    name, offset_s = (b"UTC\0", 0) if rule == UTC else _standard_time(rule)
     kind = struct.pack(">lBB", offset_s, 0, 0) + name
 
     def block(width: str) -> bytes:

@@ -81,7 +81,9 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.services": _SERVICES,
     "rancher.services_include": "there is no catalogue of services yet",
     "rancher.shutdown_timeout": f"{_PARAMETER}orlop.shutdown.timeout",
-    "rancher.ssh": "host keys are made by the machine and kept on the state partition",
+    "rancher.ssh.keys": "host keys are made by the machine and kept on the state partition",
+    "rancher.ssh.listen_address": "SSH listens on all addresses",
+    "rancher.ssh.port": "SSH listens on port 22",
     "rancher.state": f"{_PARAMETER}orlop.state, and the label ORLOP_STATE",
     "rancher.system_docker": _ENGINE,
     "rancher.upgrade": "is not supported yet",
@@ -100,7 +102,6 @@ LEFT_OUT: Mapping[str, str] = {
     "keyboard": "the console has the keyboard of the kernel",
     "locale": "messages are in English, texts in UTF-8",
     "manage_etc_hosts": "/etc/hosts is always the machine's own",
-    "ntp.enabled": "see orlop.services.time.enabled",
     "output": "see `orlop logs`",
     "package_reboot_if_required": "there is no package manager; software comes in containers",
     "package_update": "there is no package manager; software comes in containers",
@@ -124,6 +125,12 @@ LEFT_OUT: Mapping[str, str] = {
     "yum_repos": "there is no package manager; software comes in containers",
 }
 """Keys that others have, with what is below them, and why they are left out."""
+
+_SWITCHES: Mapping[Path, Path] = {
+    ("rancher", "ssh", "daemon"): ("orlop", "services", "ssh", "enabled"),
+    ("ntp", "enabled"): ("orlop", "services", "time", "enabled"),
+}
+"""What switches a service on or off elsewhere, and here."""
 
 _LEFT_OUT = {tuple(key.split(".")): why for key, why in LEFT_OUT.items()}
 _ALIASES: dict[Path, Key] = {tuple(alias.split(".")): key for key in KEYS for alias in key.aliases}
@@ -162,9 +169,12 @@ class _Translation:
 
     def take(self, path: Path, value: object) -> None:
         """Note what becomes of *value* at *path*, and of what is in it."""
+        if path in _SWITCHES:
+            self._move(path, _SWITCHES[path], value)
+            return
         for pattern, key in _ALIASES.items():
             if fits(pattern, path):
-                self._move(path, pattern, key, value)
+                self._move_named(path, pattern, key, value)
                 return
         for pattern, why in _LEFT_OUT.items():
             if fits(pattern, path):
@@ -177,7 +187,11 @@ class _Translation:
             guess = nearest(path[-1], sorted({known[len(path) - 1] for known in _siblings(path)}))
             self._leave_out(path, "unknown key" + (f" (did you mean {guess}?)" if guess else ""))
 
-    def _move(self, path: Path, pattern: Path, key: Key, value: object) -> None:
+    def _move(self, path: Path, target: Path, value: object) -> None:
+        self._moved.append((path, target, value))
+        self._tell(path, f"is called {'.'.join(target)} here", ignored=False)
+
+    def _move_named(self, path: Path, pattern: Path, key: Key, value: object) -> None:
         target = list(key.segments)
         for want, have in zip(pattern, path, strict=True):
             if want == NAME:
@@ -187,8 +201,7 @@ class _Translation:
             if name is not None and form.fullmatch(name) is None:
                 self._leave_out(path, f"{name!r} is not {what}; others are not supported yet")
                 return
-        self._moved.append((path, tuple(target), value))
-        self._tell(path, f"is called {'.'.join(target)} here", ignored=False)
+        self._move(path, tuple(target), value)
 
     def _leave_out(self, path: Path, why: str) -> None:
         self._tell(path, f"{why}, ignoring", ignored=True)
@@ -257,11 +270,11 @@ def _is_branch(path: Path) -> bool:
 def _siblings(path: Path) -> list[Path]:
     """The paths known here that go on where *path* does, at least as long as it is."""
     place = path[:-1]
-    known = [*_ALIASES, *_LEFT_OUT]
+    known = [*_ALIASES, *_LEFT_OUT, *_SWITCHES]
     return [k for k in known if len(k) >= len(path) and fits(k[: len(place)], place)]
 
 
 def _is_list_alias(path: Path) -> bool:
     """Whether several keys of RancherOS make one list of ours, as `address` and `addresses` do."""
-    key = next(key for pattern, key in _ALIASES.items() if fits(pattern, path))
-    return key.kind.is_list and len(key.aliases) > 1
+    key = next((key for pattern, key in _ALIASES.items() if fits(pattern, path)), None)
+    return key is not None and key.kind.is_list and len(key.aliases) > 1

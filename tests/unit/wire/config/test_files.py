@@ -170,8 +170,17 @@ def test_mounts() -> None:
 
 
 def test_names_of_cloud_init() -> None:
-    found = check_document(parse_yaml("c.yml", "ntp: {servers: [a.example], enabled: true}\n"))
-    assert found.data == {"orlop": {"time": {"servers": ["a.example"]}}}
+    text = "ntp: {servers: [a.example], enabled: true}\nrancher: {ssh: {daemon: false, port: 2}}\n"
+    found = check_document(parse_yaml("c.yml", text))
+    assert found.data == {
+        "orlop": {
+            "time": {"servers": ["a.example"]},
+            "services": {"time": {"enabled": True}, "ssh": {"enabled": False}},
+        }
+    }
+    assert [notice.text for notice in found.notices if notice.ignored] == [
+        "c.yml:2: configuration: rancher.ssh.port: SSH listens on port 22, ignoring"
+    ]
     assert "c.yml:1: configuration: ntp.servers: is called orlop.time.servers here" in [
         notice.text for notice in found.notices
     ]
