@@ -44,8 +44,8 @@ def test_status(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_show(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(engine, capsys, ANSWER, "show") == [
-        'source: "ec2"',
-        'instance_id: "i-1"',
+        "source: ec2",
+        "instance_id: i-1",
         "hostname: ship",
         "ssh_keys: 2",
         "network:",

@@ -7,6 +7,8 @@ INDENT = "  "
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 """What YAML takes for something else than a text."""
 
+_IN_NAMES = {ord(character): None for character in "_-./"}
+
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -70,9 +72,13 @@ def _scalar(value: object) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    letters = text.replace("_", "").replace("-", "").replace(".", "")
+    """Whether YAML takes *text* for a text as it stands: a name, or a path."""
+    letters = text.translate(_IN_NAMES)
     return (
-        letters.isalpha() and letters.isascii() and text[0].isalpha() and text.lower() not in _WORDS
+        text.isascii()
+        and letters.isalnum()
+        and (text[0].isalpha() or text[0] == "/")
+        and text.lower() not in _WORDS
     )
 
 
