@@ -73,7 +73,7 @@ def test_nonsense_is_no_answer(text: bytes, error: str) -> None:
     with server(says(text)) as url:
         response = http.send(Request(url), deadline())
     assert response.status == 0
-    assert response.error.startswith(url)
+    assert response.error
     assert error in response.error
 
 

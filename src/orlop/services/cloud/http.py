@@ -36,13 +36,14 @@ def send(request: Request, deadline_s: float) -> Response:
         try:
             response, location = _send_once(url, request, deadline_s)
         except (OSError, HTTPException, ValueError) as error:
-            return Response(0, error=f"{url}: {_reason(error)}")
+            place = "" if url == request.url else f"redirected to {url[:200]}: "
+            return Response(0, error=f"{place}{_reason(error)}")
         if response.status not in _REDIRECTS or request.method != "GET" or not location:
             return response
         url = urljoin(url, location)
         if not url.startswith(("http://", "https://")):
-            return Response(0, error=f"{request.url}: redirected to {url[:200]!r}")
-    return Response(0, error=f"{request.url}: more than {MAX_REDIRECTS} redirects")
+            return Response(0, error=f"redirected to {url[:200]!r}")
+    return Response(0, error=f"more than {MAX_REDIRECTS} redirects")
 
 
 def _send_once(url: str, request: Request, deadline_s: float) -> tuple[Response, str]:
