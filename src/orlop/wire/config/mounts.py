@@ -20,7 +20,7 @@ _SHORT = re.compile(r"[a-z]{2,}[a-z0-9]{1,30}")
 _DIRECTORY = re.compile(r"/mnt(/[^\s/]{1,200}){1,8}")
 _OPTIONS = re.compile(r"[A-Za-z0-9_=.:%+/-]+(,[A-Za-z0-9_=.:%+/-]+)*")
 TYPES = ("auto", "ext4", "xfs", "btrfs", "vfat", "iso9660", "tmpfs", "none")
-_LATER = {"swap": "swap is", "nfs": "NFS is", "nfs4": "NFS is", "cifs": "CIFS is"}
+LATER = {"swap": "swap is", "nfs": "NFS is", "nfs4": "NFS is", "cifs": "CIFS is"}
 
 
 def check(fields: Fields, key: str) -> Json:
@@ -44,8 +44,8 @@ def _entry(fields: Fields, place: str, words: list[str]) -> tuple[str, str, str,
     device, directory, fstype, options = (*words, "", "")[:4]
     fstype = {"": "auto", "bind": "none"}.get(fstype, fstype)
     options = options or "defaults"
-    if fstype in _LATER:
-        fields.fail(place, f"{_LATER[fstype]} not supported yet")
+    if fstype in LATER:
+        fields.fail(place, f"{LATER[fstype]} not supported yet")
     if fstype not in TYPES:
         fields.fail(place, f"the type must be one of {', '.join(TYPES)}, not {fstype[:40]!r}")
     if _DIRECTORY.fullmatch(directory) is None or {".", ".."} & set(directory.split("/")):

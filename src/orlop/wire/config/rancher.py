@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.compose_values import nearest
-from orlop.wire.config.table import KEYS, NAME, NAMES, fits
+from orlop.wire.compose_values import Fields, nearest
+from orlop.wire.config.partly import copy_lines, trim
+from orlop.wire.config.table import KEYS, NAME, NAMES, find, fits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,8 @@ _PARAMETER = "is a kernel parameter here: "
 _SERVICES = "system services are described in files of /var/lib/orlop/services"
 _ENGINE = "the engines are part of the image, and run with the image's settings"
 _NO_SHELL = "what has to run is a service or a container"
+_NO_PACKAGES = "there is no package manager; software comes in containers"
+_MODULES = "cloud-init is not part of this system"
 
 LEFT_OUT: Mapping[str, str] = {
     "rancher.autologin": "the console asks for no password",
@@ -51,14 +54,10 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.docker": _ENGINE,
     "rancher.environment": "is not supported yet",
     "rancher.force_console_rebuild": "the console is made anew at each boot",
-    "rancher.hypervisor_service": "is not supported yet",
     "rancher.http_load_retries": "nothing is loaded over HTTP at boot",
+    "rancher.hypervisor_service": "is not supported yet",
     "rancher.log": f"{_PARAMETER}orlop.debug",
     "rancher.network.dhcp_timeout": "nothing waits for DHCP",
-    "rancher.network.modem_networks": "mobile networks are not supported",
-    "rancher.network.post_cmds": _NO_SHELL,
-    "rancher.network.pre_cmds": _NO_SHELL,
-    "rancher.network.wifi_networks": "wireless networks are not supported",
     "rancher.network.interfaces.NAME.bond": "is not supported yet",
     "rancher.network.interfaces.NAME.bond_opts": "is not supported yet",
     "rancher.network.interfaces.NAME.bridge": "is not supported yet",
@@ -69,6 +68,10 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.network.interfaces.NAME.pre_up": _NO_SHELL,
     "rancher.network.interfaces.NAME.vlans": "is not supported yet",
     "rancher.network.interfaces.NAME.wifi_network": "wireless networks are not supported",
+    "rancher.network.modem_networks": "mobile networks are not supported",
+    "rancher.network.post_cmds": _NO_SHELL,
+    "rancher.network.pre_cmds": _NO_SHELL,
+    "rancher.network.wifi_networks": "wireless networks are not supported",
     "rancher.no_sharedroot": "mounts of the system are not shared with containers",
     "rancher.password": "there are no passwords; see ssh_authorized_keys",
     "rancher.preload_wait": "is not supported yet",
@@ -87,42 +90,87 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.state": f"{_PARAMETER}orlop.state, and the label ORLOP_STATE",
     "rancher.system_docker": _ENGINE,
     "rancher.upgrade": "is not supported yet",
-    "apt": "there is no package manager; software comes in containers",
-    "ca-certs.remove_defaults": "the system's authorities stay",
+    "allow_public_ssh_keys": "see ssh_authorized_keys",
+    "ansible": _NO_SHELL,
+    "apk_repos": _NO_PACKAGES,
+    "apt": _NO_PACKAGES,
+    "apt_pipelining": _NO_PACKAGES,
+    "authkey_hash": "fingerprints are not shown",
+    "autoinstall": "is for another installer",
+    "byobu_by_default": _NO_PACKAGES,
     "ca-certs.remove-defaults": "the system's authorities stay",
+    "ca-certs.remove_defaults": "the system's authorities stay",
     "chef": _NO_SHELL,
     "chpasswd": "there are no passwords; see ssh_authorized_keys",
-    "disk_setup": "disks are not partitioned by the configuration",
+    "cloud_config_modules": _MODULES,
+    "cloud_final_modules": _MODULES,
+    "cloud_init_modules": _MODULES,
+    "create_hostname_file": "/etc/hostname is always the machine's own",
+    "datasource": "see orlop.cloud",
+    "datasource_list": "see orlop.cloud.datasources",
+    "device_aliases": "disks are not partitioned by the configuration",
     "disable_root": "is not supported yet",
+    "disk_setup": "disks are not partitioned by the configuration",
+    "expire": "there are no passwords; see ssh_authorized_keys",
+    "fan": _NO_SHELL,
     "final_message": "`orlop status` says when the machine is ready",
-    "fs_setup": "disks are not formatted by the configuration",
     "fqdn": "is not supported; see hostname",
+    "fs_setup": "disks are not formatted by the configuration",
     "groups": "is not supported yet",
     "growpart": "is not supported yet",
+    "grub_dpkg": _NO_PACKAGES,
     "keyboard": "the console has the keyboard of the kernel",
+    "landscape": _NO_SHELL,
     "locale": "messages are in English, texts in UTF-8",
+    "lxd": _NO_SHELL,
     "manage_etc_hosts": "/etc/hosts is always the machine's own",
+    "manage_resolv_conf": "see orlop.network.nameservers",
+    "mcollective": _NO_SHELL,
+    "merge_how": "maps merge, and KEY+ adds to a list",
+    "merge_type": "maps merge, and KEY+ adds to a list",
+    "mount_default_fields": "each entry of mounts says all of it",
+    "network": "see orlop.network",
+    "no_ssh_fingerprints": "fingerprints are not shown",
     "output": "see `orlop logs`",
-    "package_reboot_if_required": "there is no package manager; software comes in containers",
-    "package_update": "there is no package manager; software comes in containers",
-    "package_upgrade": "there is no package manager; software comes in containers",
-    "packages": "there is no package manager; software comes in containers",
+    "package_reboot_if_required": _NO_PACKAGES,
+    "package_update": _NO_PACKAGES,
+    "package_upgrade": _NO_PACKAGES,
+    "packages": _NO_PACKAGES,
+    "password": "there are no passwords; see ssh_authorized_keys",
     "phone_home": "is not supported",
     "power_state": "is not supported yet",
+    "prefer_fqdn_over_hostname": "the host name is what `hostname` says",
     "preserve_hostname": "the host name is what `hostname` says",
     "puppet": _NO_SHELL,
+    "random_seed": "the kernel has its own",
     "resize_rootfs": "the system is read-only",
+    "resolv_conf": "see orlop.network.nameservers and orlop.network.search",
+    "rh_subscription": _NO_PACKAGES,
     "rsyslog": "see orlop.syslog.remote",
-    "snap": "there is no package manager; software comes in containers",
+    "salt_minion": _NO_SHELL,
+    "snap": _NO_PACKAGES,
+    "spacewalk": _NO_PACKAGES,
+    "ssh": "is not supported",
     "ssh_deletekeys": "host keys are made once, by the machine",
+    "ssh_fp_console_blacklist": "fingerprints are not shown",
     "ssh_genkeytypes": "the host key is of type ed25519",
     "ssh_import_id": "keys are not fetched from elsewhere",
+    "ssh_key_console_blacklist": "host keys are not shown",
     "ssh_keys": "host keys are made once, by the machine",
+    "ssh_publish_hostkeys": "host keys are not sent anywhere",
     "ssh_pwauth": "there are no passwords over SSH",
+    "ssh_quiet_keygen": "host keys are made once, by the machine",
     "swap": "is not supported yet",
+    "system_info": "the system is what it is",
+    "ubuntu_advantage": _NO_PACKAGES,
+    "ubuntu_pro": _NO_PACKAGES,
+    "updates": "is not supported yet",
     "user": "is not supported yet",
     "users": "is not supported yet; keys for root are ssh_authorized_keys",
-    "yum_repos": "there is no package manager; software comes in containers",
+    "vendor_data": "is not supported",
+    "wireguard": "is not supported yet",
+    "yum_repos": _NO_PACKAGES,
+    "zypper": _NO_PACKAGES,
 }
 """Keys that others have, with what is below them, and why they are left out."""
 
@@ -150,15 +198,14 @@ def translate(document: LocatedYaml) -> tuple[LocatedYaml, tuple[Notice, ...]]:
         return document, ()
     own = {key.segments[0] for key in KEYS}
     foreign = [name for name in document.data if name in FOREIGN - own]
-    if not foreign:
-        return document, ()
     translation = _Translation(document)
     for name in foreign:
         translation.take((name,), document.data[name])
-    document = translation.result(foreign)
+    if foreign:
+        document = translation.result(foreign)
     if ROOT in foreign and isinstance(document.data, dict) and "runcmd" in document.data:
         translation.run_at_each_boot(document)
-    return document, tuple(translation.notices)
+    return trim(document, translation.leave_out), tuple(translation.notices)
 
 
 class _Translation:
@@ -178,16 +225,24 @@ class _Translation:
                 return
         for pattern, why in _LEFT_OUT.items():
             if fits(pattern, path):
-                self._leave_out(path, why)
+                self.leave_out(path, why)
                 return
         if isinstance(value, dict) and _is_branch(path):
             for name, inner in value.items():
                 self.take((*path, name), inner)
         elif value is not None or not _is_branch(path):
             guess = nearest(path[-1], sorted({known[len(path) - 1] for known in _siblings(path)}))
-            self._leave_out(path, "unknown key" + (f" (did you mean {guess}?)" if guess else ""))
+            self.leave_out(path, "unknown key" + (f" (did you mean {guess}?)" if guess else ""))
 
     def _move(self, path: Path, target: Path, value: object) -> None:
+        """Under our name, if it is right: a document for another system is not to fail here."""
+        key = find(target)
+        try:
+            if key is not None and value is not None:
+                key.kind.check(Fields("", {target[-1]: value}), target[-1])
+        except InvalidArgument as error:
+            self.leave_out(path, error.message.partition(": ")[2])
+            return
         self._moved.append((path, target, value))
         self._tell(path, f"is called {'.'.join(target)} here", ignored=False)
 
@@ -199,11 +254,12 @@ class _Translation:
         for place, (form, what) in NAMES.items():
             name = target[len(place)] if tuple(target[: len(place)]) == place else None
             if name is not None and form.fullmatch(name) is None:
-                self._leave_out(path, f"{name!r} is not {what}; others are not supported yet")
+                self.leave_out(path, f"{name!r} is not {what}; others are not supported yet")
                 return
         self._move(path, tuple(target), value)
 
-    def _leave_out(self, path: Path, why: str) -> None:
+    def leave_out(self, path: Path, why: str) -> None:
+        """What is at *path* counts for nothing."""
         self._tell(path, f"{why}, ignoring", ignored=True)
 
     def _tell(self, path: Path, what: str, *, ignored: bool) -> None:
@@ -228,18 +284,8 @@ class _Translation:
         lines = dict(document.lines)
         for path, target, value in self._moved:
             self._put(data, path, target, value)
-            self._copy_lines(lines, path, target, value)
+            copy_lines(document.lines, lines, path, target, value)
         return replace(document, data=data, lines=lines)
-
-    def _copy_lines(self, lines: dict[Path, int], path: Path, target: Path, value: object) -> None:
-        lines.setdefault(target, self._document.lines.get(path, 1))
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                self._copy_lines(lines, (*path, name), (*target, name), inner)
-        elif isinstance(value, list):
-            for index, inner in enumerate(value):
-                place = str(index)
-                self._copy_lines(lines, (*path, place), (*target, place), inner)
 
     def _put(self, data: dict[str, object], path: Path, target: Path, value: object) -> None:
         inner = data

@@ -77,10 +77,6 @@ def test_a_document() -> None:
             "rancher: {network: {dns: {search: [a]}}}\norlop: {network: {search: [b]}}",
             "c.yml:1: configuration: rancher.network.dns.search: is the same as orlop.network",
         ),
-        (
-            "orlop: {}\nrancher:\n  network:\n    dns:\n      nameservers: [x]\n",
-            "c.yml:5: configuration: orlop.network.nameservers",
-        ),
         ("orlop: [a]\nrancher: {network: {dns: {search: [a]}}}", "c.yml:1: .*orlop: must be a map"),
     ],
 )
@@ -94,3 +90,41 @@ def test_little_and_odd_is_survived(value: str) -> None:
     assert check_document(parse_yaml("c.yml", f"hostname: a\nrancher: {value}")).data == {
         "hostname": "a"
     }
+
+
+def test_what_means_nothing_here_costs_nothing_else() -> None:
+    text = """\
+hostname: ship
+mounts:
+- [swap, null]
+- ["nas:/share", /mnt/nas, nfs, ""]
+- [ephemeral0, /mnt]
+- [/dev/vdb, /home, ext4, ""]
+- [/dev/vdb, /mnt/data, ext4, ""]
+write_files:
+- {path: /etc/a, content: a, owner: "syslog:adm"}
+- {path: /etc/b, content: b, append: true}
+- {path: /etc/c, content: c, defer: true, append: false, owner: root}
+rancher:
+  modules: [nbd nbds_max=8]
+  network: {dns: {nameservers: [x]}}
+"""
+    checked = check_document(parse_yaml("c.yml", text))
+    assert checked.data["hostname"] == "ship"
+    assert checked.data["mounts"] == [["/dev/vdb", "/mnt/data", "ext4", "defaults"]]
+    files = checked.data["write_files"]
+    assert isinstance(files, list)
+    assert [file["path"] for file in files if isinstance(file, dict)] == ["/etc/c"]
+    assert "orlop" not in checked.data
+    ignored = sorted(notice.text for notice in checked.notices if notice.ignored)
+    assert [text.split(": configuration: ")[0] for text in ignored] == sorted(
+        [f"c.yml:{line}" for line in (3, 4, 5, 6, 9, 10, 13, 14)]
+    )
+    assert any("mounts[1]: NFS is not supported yet, ignoring" in text for text in ignored)
+    assert any("kernel command line: nbd.nbds_max=8" in text for text in ignored)
+
+
+def test_an_entry_that_is_wrong_is_found_where_it_stands() -> None:
+    text = "mounts:\n- [swap, null]\n- [LABEL=a, /mnt/a, zfs]\n"
+    with pytest.raises(InvalidArgument, match=r"^c.yml:3: configuration: mounts\[0\]"):
+        check_document(parse_yaml("c.yml", text))

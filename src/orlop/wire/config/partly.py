@@ -1,0 +1,107 @@
+"""Keys that are supported in part: entries that mean nothing here are left out, each with a notice.
+
+A document for RancherOS or another system must not cost a machine its keys and network because of a
+network file system in it. Whoever applies a document on purpose is refused for such an entry. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orlop.wire.config.mounts import LATER, PLACE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orlop.wire.config.table import Path
+    from orlop.wire.located_yaml import LocatedYaml
+
+    type Judge = Callable[[object], str]
+    """Why an entry is left out; empty if it stays."""
+
+    type Tell = Callable[[Path, str], None]
+
+_OWNER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.-]*)?")
+
+
+def _judge_mount(entry: object) -> str:
+    if not isinstance(entry, list) or len(entry) < 2:
+        return ""
+    device, directory, fstype = (*entry, "")[:3]
+    if str(fstype) in LATER or device == "swap":
+        return f"{LATER.get(str(fstype), LATER['swap'])} not supported yet"
+    if directory is None or directory in ("none", "") or f"{directory}/" == PLACE:
+        return "has no directory below /mnt"
+    if isinstance(directory, str) and directory[:1] == "/" and not directory.startswith(PLACE):
+        return f"{directory} is not below /mnt, and everything else is read-only"
+    return ""
+
+
+def _judge_file(entry: object) -> str:
+    if not isinstance(entry, dict):
+        return ""
+    if entry.get("append"):
+        return "adding to a file is not supported"
+    if entry.get("source"):
+        return "a content from elsewhere is not supported"
+    owner = entry.get("owner")
+    if isinstance(owner, str) and _OWNER.fullmatch(owner) and {*owner.split(":")} != {"root"}:
+        return f"the owner {owner[:64]} is not known here: give a number"
+    return ""
+
+
+_JUDGES: dict[str, Judge] = {"mounts": _judge_mount, "write_files": _judge_file}
+
+
+def _without_meaning(entry: dict[str, object]) -> dict[str, object]:
+    """An entry without keys that say nothing here, or nothing when they are false or empty."""
+    return {
+        key: value
+        for key, value in entry.items()
+        if key != "defer" and (value or key not in ("append", "source"))
+    }
+
+
+def trim(document: LocatedYaml, tell: Tell) -> LocatedYaml:
+    """*document*, whose data is a map, without the entries that mean nothing here."""
+    assert isinstance(document.data, dict)
+    for key, judge in _JUDGES.items():
+        for spelled in (key, f"{key}+"):
+            entries = document.data.get(spelled)
+            if isinstance(entries, list):
+                document = _trim_list(document, spelled, entries, judge, tell)
+    return document
+
+
+def _trim_list(
+    document: LocatedYaml, key: str, entries: list[object], judge: Judge, tell: Tell
+) -> LocatedYaml:
+    kept: list[object] = []
+    lines = dict(document.lines)
+    for index, entry in enumerate(entries):
+        path = (key, str(index))
+        if reason := judge(entry):
+            tell((f"{key}[{index}]",), reason)
+            continue
+        if index != len(kept):
+            copy_lines(document.lines, lines, path, (key, str(len(kept))), entry)
+        kept.append(_without_meaning(entry) if isinstance(entry, dict) else entry)
+    if len(kept) == len(entries) and kept == entries:
+        return document
+    assert isinstance(document.data, dict)
+    return replace(document, data={**document.data, key: kept}, lines=lines)
+
+
+def copy_lines(
+    old: dict[Path, int], new: dict[Path, int], path: Path, target: Path, value: object
+) -> None:
+    """Note for *target* and what is in it where *value*, which was at *path*, stands."""
+    new[target] = old.get(path, 1)
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            copy_lines(old, new, (*path, name), (*target, name), inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            copy_lines(old, new, (*path, str(index)), (*target, str(index)), inner)
