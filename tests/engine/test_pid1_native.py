@@ -165,6 +165,11 @@ def test_configuration_is_taken_at_run_time(machine: NativeMachine) -> None:
     assert shown["config"]["hostname"] == "ship"
     assert shown["origins"]["hostname"].endswith("conf.d%10.yml:1")
     assert by_name(machine.request("GET", "/orlop/status")[1])["base"]["state"] == "disabled"
+    copy = machine.path("/var/lib/orlop/config/good/var%lib%orlop%conf.d%10.yml")
+    assert copy.stat().st_mode & 0o777 == 0o600
+    (conf / "10.yml").unlink()
+    machine.request("POST", "/orlop/config/reload")
+    assert not copy.exists()
 
 
 def test_broken_definitions_do_not_stop_the_boot() -> None:

@@ -169,8 +169,14 @@ class ConfigControl:
             await self._keep_good()
 
     async def _keep_good(self) -> None:
-        if self.current.good and self._root() == "/var":
-            await asyncio.to_thread(_copy, self.current.good)
+        """Copy what is whole and new; forget what is no source any more: it may hold secrets."""
+        if self._root() != "/var":
+            return
+        pairs = (source.partition(":") for source in self.sources())
+        paths = {path for kind, _, path in pairs if kind in ("config", "own")}
+        good = {path: text for path, text in self.current.good.items() if path in paths}
+        if good or stale_copies(paths):
+            await asyncio.to_thread(_copy, good, paths)
 
     # Changes.
 
@@ -317,7 +323,18 @@ class ConfigControl:
             return number
 
 
-def _copy(good: Mapping[str, str]) -> None:
+def stale_copies(paths: set[str], base: str = configuration.BASE) -> list[str]:
+    """The copies of what is none of the sources *paths*."""
+    directory = os.path.dirname(configuration.copy_path("", base))
+    kept = {configuration.copy_path(path, base) for path in paths}
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return []
+    return [path for name in names if (path := f"{directory}/{name}") not in kept]
+
+
+def _copy(good: Mapping[str, str], paths: set[str]) -> None:
     """A disk that takes no copy is mentioned in the log: the machine does without."""
     for path, text in good.items():
         copy = Path(configuration.copy_path(path, configuration.BASE))
@@ -326,3 +343,8 @@ def _copy(good: Mapping[str, str]) -> None:
             atomic_file.write_text(copy, text, mode=0o600)
         except OSError as error:
             log.warning("cannot keep a copy of %s: %s", path, error.strerror)
+    for stale in stale_copies(paths):
+        try:
+            os.unlink(stale)
+        except OSError as error:
+            log.warning("cannot remove %s: %s", stale, error.strerror)

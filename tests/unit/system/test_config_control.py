@@ -9,8 +9,9 @@ import pytest
 
 from orlop.system.boot import Boot
 from orlop.system.boot_channel import uptime_s
-from orlop.system.config_control import ConfigControl
+from orlop.system.config_control import ConfigControl, stale_copies
 from orlop.system.config_store import ConfigStore, Texts
+from orlop.system.configuration import copy_path
 
 
 @pytest.fixture
@@ -48,6 +49,16 @@ def test_it_does_not_outlive_the_boot(store: ConfigStore, tmp_path: Path) -> Non
         "the configuration was not confirmed before the machine ended: version 1 is in force again"
     ]
     assert begin(store)[1] == []
+
+
+def test_copies_of_what_is_no_source_any_more(tmp_path: Path) -> None:
+    base = str(tmp_path)
+    assert stale_copies({"/a/b.yml"}, base) == []
+    for path in ("/a/b.yml", "/a/c.yml"):
+        copy = Path(copy_path(path, base))
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.touch()
+    assert stale_copies({"/a/b.yml"}, base) == [copy_path("/a/c.yml", base)]
 
 
 def test_it_goes_on_in_the_same_boot(store: ConfigStore) -> None:
