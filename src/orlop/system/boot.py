@@ -151,7 +151,8 @@ class Boot:
         all_disks = cold_plug.done()
         # The worker is a process of its own: meanwhile the engine starts here.
         reading = self.tasks.start(
-            self._attempt("read the configuration", self._first_configuration()), "configuration"
+            self._attempt("read the configuration", self._first_configuration(cold_plug)),
+            "configuration",
         )
         if not await self._start_engine(None):
             return
@@ -161,7 +162,7 @@ class Boot:
         await self._attempt("start the services", self._start_services())
         await cold_plug
         if not all_disks:
-            await self._attempt("look for more disks", self.cloud.look_again())
+            await self._attempt("look for more disks", self.cloud.look_again(cold_plug))
         self._become_ready()
         self.tasks.start(self._look_after_sockets(), "sockets")
 
@@ -217,8 +218,8 @@ class Boot:
             self.machine.warn(warning)
         self.machine.stage("state")
 
-    async def _first_configuration(self) -> None:
-        await self._attempt("look for seed disks", self.cloud.look())
+    async def _first_configuration(self, cold_plug: Awaitable[object]) -> None:
+        await self._attempt("look for seed disks", self.cloud.look(cold_plug))
         await self._read_configuration()
 
     async def _read_configuration(self) -> None:

@@ -19,6 +19,8 @@ from orlop.system.configuration import ask
 from orlop.wire.cloud import firmware
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from orlop.system.boot import Boot
     from orlop.system.configuration import Configuration
     from orlop.system.seed_disk import Seed
@@ -75,8 +77,11 @@ class CloudControl:
 
     # Disks.
 
-    async def look(self) -> bool:
-        """Look for seed disks, and have a new one read; whether there was one."""
+    async def look(self, cold_plug: Awaitable[object]) -> bool:
+        """Look for seed disks, and have a new one read; whether there was one.
+
+        It is read when *cold_plug* has ended: the network in it is of interfaces that are there.
+        """
         if self._boot.machine.parameters.recovery:
             return False
         found = [seed for seed in await seed_disk.find_seeds() if seed not in self._seen]
@@ -86,6 +91,7 @@ class CloudControl:
             return False
         for _, _, device in new[1:]:
             self._boot.machine.warn(f"{device} is another seed disk, ignoring it")
+        await cold_plug
         await self._read(new[0])
         return True
 
@@ -103,9 +109,9 @@ class CloudControl:
             reason = str(error) or "no answer"
             self._boot.machine.warn(f"the seed disk {seed[-1]} cannot be read: {reason}")
 
-    async def look_again(self) -> None:
+    async def look_again(self, cold_plug: Awaitable[object]) -> None:
         """Look for what came with drivers that were still being loaded the first time."""
-        if await self.look():
+        if await self.look(cold_plug):
             await self._take_over()
 
     # Services in the network.
@@ -167,7 +173,7 @@ class CloudControl:
         try:
             await boot.config.reload()
             await boot.config.actions.follow_answer(before)
-        except (OrlopError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the next answer may be better
             boot.machine.warn(f"cannot take over what a data source says: {error}")
 
 

@@ -115,10 +115,10 @@ def test_the_configuration_names_one_and_switches_off(make: Make, boot: Boot) ->
     assert control.settings("cloud")["sources"] == []
 
 
-def test_recovery_asks_nobody(make: Make, boot: Boot) -> None:
+def test_recovery_asks_nobody(make: Make, boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
     boot.machine.parameters.recovery = True
     assert asked(make(sys_vendor="Hetzner"), boot) == ()
-    assert asyncio.run(make().look()) is False
+    assert not look(make(), monkeypatch, SEED)
 
 
 def test_what_is_on_a_disk_is_the_machines_own(make: Make, boot: Boot, tmp_path: Path) -> None:
@@ -167,7 +167,20 @@ def look(
 
     monkeypatch.setattr(seed_disk, "find_seeds", find)
     monkeypatch.setattr(cloud_control, "ask", ask)
-    return asyncio.run(control.look())
+
+    async def work() -> bool:
+        plugging: list[str] = []
+
+        async def cold_plug() -> None:
+            plugging.append("done")
+
+        task = asyncio.ensure_future(cold_plug())
+        found = await control.look(task)
+        assert not found or plugging == ["done"]
+        await task
+        return found
+
+    return asyncio.run(work())
 
 
 def test_look(make: Make, boot: Boot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

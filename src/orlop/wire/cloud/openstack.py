@@ -11,7 +11,7 @@ from orlop.wire.cloud.answer import Answer
 from orlop.wire.cloud.conversation import LINK_LOCAL, NoAnswer, get, get_optional
 from orlop.wire.cloud.network_data import parse_network_data
 from orlop.wire.cloud.nics import Nics, to_network
-from orlop.wire.cloud.values import items, lines, mapping, parse_json, parse_json_map, text
+from orlop.wire.cloud.values import dig, items, lines, mapping, parse_json, parse_json_map, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,8 @@ def parse(
         raise NoAnswer(f"{META_DATA} has no uuid")
     found = parse_network_data(parse_json(NETWORK_DATA, network_data)) if network_data else Nics()
     network, warnings = to_network(found, interfaces)
+    if dig(data, "network_config") and not network_data:
+        warnings += (f"{META_DATA}: network_config, in Debian's form, is not supported",)
     # `keys` has kinds, `public_keys` is what all versions have.
     keys = [line for value in mapping(data, "public_keys").values() for line in lines(str(value))]
     keys += [text(key, "data") for key in items(data, "keys") if text(key, "type") == "ssh"]

@@ -179,6 +179,14 @@ def test_openstack() -> None:
     }
 
 
+def test_config_drive_with_a_network_in_debians_form() -> None:
+    data = {"uuid": "7", "network_config": {"content_path": "/content/0000"}}
+    answer = openstack.parse("configdrive", json.dumps(data).encode(), b"", b"", {})
+    assert answer.warnings == (
+        "meta_data.json: network_config, in Debian's form, is not supported",
+    )
+
+
 DIGITALOCEAN: dict[str, Any] = {
     "droplet_id": 2756294,
     "hostname": "ship",
