@@ -8,6 +8,7 @@ DATA/build/cache; losing one costs time, nothing else, so none of them is synced
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -67,6 +68,9 @@ class BuildCache:
                 entry = _read(path)
                 if entry is not None:
                     self._entries[entry.key] = entry
+                else:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
         return self._entries
 
     def _files(self) -> list[Path]:
