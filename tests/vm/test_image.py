@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from orlop.engine import capabilities
+from orlop.engine.seccomp import read_profile, resolve
 from tests.vm.lab import Lab
 
 _HEADER_BYTES = 110
@@ -82,3 +84,15 @@ def test_no_package_manager_and_no_systemd(root: Path) -> None:
 
 def test_no_python_sources(root: Path) -> None:
     assert [path for path, _ in entries(root) if path.suffix == ".py"] == []
+
+
+def test_filters_keep_containers_in_their_namespaces(root: Path) -> None:
+    """In a user namespace of its own a container may mount, which most escapes start with."""
+    profiles = sorted(root.rglob("containers/seccomp.json"))
+    assert len(profiles) == 2  # PID 1's and the user's engine's
+    for profile in profiles:
+        found = resolve(read_profile(profile), "x86_64", capabilities.DEFAULT)
+        rules = [rule for rule in found["syscalls"] if rule["action"] == "SCMP_ACT_ALLOW"]
+        allowed = {name for rule in rules if not rule.get("args") for name in rule["names"]}
+        assert {"read", "execve", "futex_waitv"} <= allowed
+        assert not allowed & {"clone", "unshare", "setns", "mount", "fsmount", "keyctl", "reboot"}

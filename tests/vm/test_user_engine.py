@@ -138,13 +138,14 @@ def test_killed_engine_loses_no_line_at_full_speed(user_machine: Machine, host: 
     for driver in drivers:
         words = ("run", "-d", "--log-driver", driver, "--name", driver, IMAGE)
         docker(host, *words, "sh", "-c", count % FAST_LINES)
-    slow = f"while [ ! -e /tmp/go ]; do sleep 0.1; done; {count % FEW_LINES}"
+    slow = f"while [ ! -e /tmp/go ]; do sleep 0.1; done; sleep 2; {count % FEW_LINES}"
     docker(host, "run", "-d", "--name", "ends", IMAGE, "sh", "-c", slow)
     pid = pid_of(host, "ends")
     kill_engine(user_machine, host)
 
+    engine = guest.pids(user_machine)["engine"]
     docker(host, "exec", "ends", "touch", "/tmp/go")
-    user_machine.succeed(f"kill -9 {guest.pids(user_machine)['engine']}; [ -e /proc/{pid} ]")
+    user_machine.succeed(f"kill -9 {engine}; [ -e /proc/{pid} ]")
     user_machine.wait_until(lambda: answers(host), "the user's engine answers", timeout_s=120)
     assert docker(host, "wait", "ends", *drivers).split() == ["7", "7", "7"]
     for name, lines in (("ends", FEW_LINES), *((driver, FAST_LINES) for driver in drivers)):

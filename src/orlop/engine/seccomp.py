@@ -1,4 +1,4 @@
-"""The system call filter, from the profile that Debian packages to what the runtime takes.
+"""The system call filter, from a profile of rules to what the runtime takes.
 
 The profile is the common format of the container tools: rules with conditions on capabilities,
 architectures and kernel versions. `resolve` decides the conditions. Kernel versions are not asked:

@@ -3,7 +3,7 @@
 Two kinds. ``source`` names a Debian source package, unpacked with Debian's patches and built by
 ``commands``. ``sources`` lists our own C files, linked as ``kind`` says: a ``static`` program
 (musl) or a ``shared`` library (glibc). Either way the flags are ours, hardened, without paths or
-dates, and ``[outputs]`` maps paths in the image to files in the build directory.
+dates, and ``[outputs]`` maps paths in the image to files in the build directory, programs or data.
 """
 
 import json
@@ -131,9 +131,11 @@ def run_build(context: StepContext, build: Build, checkout: Path) -> None:
             raise NotFound(f"build {build.name} made no {file}")
         target = context.output / "files" / place.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        context.run(["strip", "--strip-unneeded", "--remove-section=.comment", tree / file])
+        is_program = (tree / file).read_bytes().startswith(b"\x7fELF")
+        if is_program:
+            context.run(["strip", "--strip-unneeded", "--remove-section=.comment", tree / file])
         shutil.copyfile(tree / file, target)
-        target.chmod(0o755)
+        target.chmod(0o755 if is_program else 0o644)
     record = {"name": build.name, "source": build.source, "version": version}
     (context.output / "build.json").write_text(json.dumps(record) + "\n")
 
