@@ -25,6 +25,7 @@ write_files:
   - {path: /etc/motd, content: "from the configuration\\n"}
   - {path: /root/made, content: kept, permissions: "0600"}
 timezone: Asia/Kolkata
+swap: {size: 16m}
 mounts: [[LABEL=DATA, /mnt/data]]
 bootcmd: [echo booted >> /root/boots]
 runcmd:
@@ -96,6 +97,7 @@ def test_files_and_commands_at_boot(keeper: Machine) -> None:
     assert keeper.succeed("stat -c %a /root/made") == "600\n"
     assert over_ssh(keeper, ["cat", "/mnt/data/ran"]) == "from the configuration\n"
     assert "/dev/vdb /mnt/data ext4 rw,nosuid,nodev" in over_ssh(keeper, ["cat", "/proc/mounts"])
+    assert "/var/lib/orlop/swap" in keeper.succeed("cat /proc/swaps")
     assert over_ssh(keeper, ["date", "+%Z%z"]) == "IST+0530\n"
     assert over_ssh(keeper, ["cat", "/etc/motd"]) == "from the configuration\n"
 
@@ -114,7 +116,7 @@ def test_broken_files_stop_nothing(keeper: Machine) -> None:
         found = [text for text in complaints if text.startswith(place)]
         assert len(found) == 1, (name, complaints)
         assert found[0].removeprefix(place).split(":")[0].isdecimal(), found
-    assert any(f"{CONF}/10-first.yml:14: " in text for text in complaints), complaints
+    assert any(f"{CONF}/10-first.yml:15: " in text for text in complaints), complaints
     assert any("bad-key.yml:2" in line for line in keeper.console().splitlines())
     # What was whole at the last boot still counts, and so does everything else.
     assert pools(keeper) == "- whole.example\n"
@@ -137,4 +139,7 @@ def test_a_trial_ends_with_the_boot(keeper: Machine) -> None:
     keeper.boot()
     guest.wait_for_services(keeper)
     assert pools(keeper) == "- kept.example\n"
+    assert "recovered" not in keeper.console().rpartition("Linux version")[0]
+    keeper.succeed("orlop config set swap.size 0")
+    assert "orlop/swap" not in keeper.succeed("cat /proc/swaps")
     assert "config.yml:3" in keeper.succeed("orlop config explain orlop.time.pools")

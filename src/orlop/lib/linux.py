@@ -25,6 +25,8 @@ LIBC.prctl.argtypes = (
 LIBC.prctl.restype = ctypes.c_int
 LIBC.reboot.argtypes = (ctypes.c_int,)
 LIBC.reboot.restype = ctypes.c_int
+LIBC.swapon.argtypes = (ctypes.c_char_p, ctypes.c_int)
+LIBC.swapon.restype = ctypes.c_int
 LIBC.swapoff.argtypes = (ctypes.c_char_p,)
 LIBC.swapoff.restype = ctypes.c_int
 LIBC.syscall.restype = ctypes.c_long
@@ -105,6 +107,11 @@ def finit_module(descriptor: int, parameters: str = "", flags: int = 0) -> None:
             ctypes.c_int(flags),
         )
     )
+
+
+def swapon(path: str | os.PathLike[str]) -> None:
+    """Start swapping to *path*, a file or disk with a swap header."""
+    check(LIBC.swapon(os.fsencode(path), 0), path)
 
 
 def swapoff(path: str | os.PathLike[str]) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
+from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import InvalidArgument, OrlopError
-from orlop.system import commands, config_files, kernel_settings, mounts, time_zone
+from orlop.system import commands, config_files, kernel_settings, mounts, swap, time_zone
 from orlop.system.config_store import boot_id
 from orlop.system.configuration import as_list, as_map
 from orlop.system.machine import Phase
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
     from orlop.system.boot import Boot
     from orlop.system.configuration import Configuration
+
+
+SWAP_TIMEOUT_S = 60.0
+"""What is in the file has to be read back when it goes."""
 
 
 class ConfigActions:
@@ -33,7 +39,7 @@ class ConfigActions:
     async def apply(self, new: Configuration) -> None:
         """Make the machine as *new* says; what cannot be is a warning, and the rest goes on."""
         steps = (self._load_modules, self._set_sysctls, self._set_time_zone, self._mount)
-        for step in (*steps, self._write_files):
+        for step in (*steps, self._swap, self._write_files):
             try:
                 await step(new)
             except (OrlopError, OSError) as error:
@@ -67,6 +73,20 @@ class ConfigActions:
             starting = self._boot.machine.phase is Phase.STARTING
             wait_s = mounts.WAIT_S if starting else 0.0
             self._warn(new, "mounts", await mounts.apply(requests, wait_s=wait_s))
+
+    async def _swap(self, new: Configuration) -> None:
+        size = new.get("swap.size")
+        size_bytes = size if isinstance(size, int) else 0
+        if not size_bytes and not os.path.exists(swap.FILE):
+            return
+        try:
+            if size_bytes:
+                swap.refuse_without_disk(self._boot.machine.state)
+            await run_bounded(partial(swap.apply, size_bytes), SWAP_TIMEOUT_S)
+        except TimeoutError:
+            self._warn(new, "swap", {"size": f"no answer within {SWAP_TIMEOUT_S:g} s"})
+        except (OrlopError, OSError) as error:
+            self._warn(new, "swap", {"size": getattr(error, "strerror", None) or str(error)})
 
     async def _write_files(self, new: Configuration) -> None:
         files, sentences = planned_files(new)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orlop.lib.blocking import run_bounded
+from orlop.lib.linux import swapoff
 from orlop.lib.mount import MountFlag, UnmountFlag, mount, read_mounts, unmount
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def plan(mounts: Sequence[MountEntry]) -> list[Unmount]:
 async def unmount_all() -> list[str]:
     """Unmount everything that is not the kernel's own; what did not come off cleanly, in words."""
     problems: list[str] = []
+    await _swap_off()
     try:
         steps = plan(read_mounts())
     except OSError as error:
@@ -70,6 +72,20 @@ async def unmount_all() -> list[str]:
             else:
                 await _detach(step)
     return [problem for problem in problems if problem]
+
+
+async def _swap_off(table: str = "/proc/swaps") -> None:
+    """A file system with a swap file in use cannot be unmounted. No process is left to need it."""
+    try:
+        with open(table, encoding="utf-8", errors="replace") as stream:
+            paths = [line.split()[0] for line in stream if line.startswith("/")]
+    except OSError:
+        return
+    for path in paths:
+        try:
+            await run_bounded(partial(swapoff, path), UNMOUNT_TIMEOUT_S)
+        except (OSError, TimeoutError) as error:
+            log.debug("cannot stop swapping to %s: %s", path, error)
 
 
 async def _make_harmless(step: Unmount, error: OSError | TimeoutError) -> str:

@@ -262,6 +262,13 @@ def _time_zone(fields: Fields, key: str) -> Json:
     return text
 
 
+def _swap_size(fields: Fields, key: str) -> Json:
+    size_bytes = fields.size_bytes(key)
+    if size_bytes is None or not (size_bytes == 0 or 1 << 20 <= size_bytes <= 1 << 40):
+        fields.fail(key, "must be a size such as 512m, at least 1m, or 0")
+    return size_bytes
+
+
 def _modules(fields: Fields, key: str) -> Json:
     found: list[Json] = []
     for index, text in enumerate(fields.strings(key)):
@@ -362,6 +369,7 @@ SYSCTLS = Kind(
     _sysctls,
 )
 TIME_ZONE = Kind("name of a time zone", _STRING, _time_zone)
+SWAP_SIZE = Kind("size such as 512m", {"type": ["string", "integer"]}, _swap_size)
 MODULES = Kind("list of names", _STRINGS, _modules)
 COMMANDS = Kind(
     "list of commands",

@@ -39,6 +39,14 @@ def _judge_mount(entry: object) -> str:
     return ""
 
 
+def _judge_swap(key: str, value: object) -> str:
+    if key == "filename":
+        return "the name of the swap file is the machine's own"
+    if key == "maxsize" or (key == "size" and value == "auto"):
+        return "say how large with swap.size"
+    return ""
+
+
 def _judge_file(entry: object) -> str:
     if not isinstance(entry, dict):
         return ""
@@ -67,9 +75,16 @@ def _without_meaning(entry: dict[str, object]) -> dict[str, object]:
 def trim(document: LocatedYaml, tell: Tell) -> LocatedYaml:
     """*document*, whose data is a map, without the entries that mean nothing here."""
     assert isinstance(document.data, dict)
+    data = document.data
+    swap = data.get("swap")
+    if isinstance(swap, dict):
+        kept = {key: value for key, value in swap.items() if not _judge_swap(key, value)}
+        for key in swap.keys() - kept.keys():
+            tell(("swap", key), _judge_swap(key, swap[key]))
+        document = replace(document, data={**data, "swap": kept})
     for key, judge in _JUDGES.items():
         for spelled in (key, f"{key}+"):
-            entries = document.data.get(spelled)
+            entries = data.get(spelled)
             if isinstance(entries, list):
                 document = _trim_list(document, spelled, entries, judge, tell)
     return document

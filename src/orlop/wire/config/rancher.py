@@ -160,7 +160,6 @@ LEFT_OUT: Mapping[str, str] = {
     "ssh_publish_hostkeys": "host keys are not sent anywhere",
     "ssh_pwauth": "there are no passwords over SSH",
     "ssh_quiet_keygen": "host keys are made once, by the machine",
-    "swap": "is not supported yet",
     "system_info": "the system is what it is",
     "ubuntu_advantage": _NO_PACKAGES,
     "ubuntu_pro": _NO_PACKAGES,

@@ -159,6 +159,13 @@ KEYS: tuple[Key, ...] = (
         aliases=("ca-certs.trusted",),
     ),
     Key(
+        "swap.size",
+        kinds.SWAP_SIZE,
+        "How large a swap file is kept on the state partition.",
+        "512m",
+        default="0: none",
+    ),
+    Key(
         "mounts",
         kinds.MOUNTS,
         "File systems that are mounted below /mnt, in the consoles and for the user's engine: of "

@@ -128,3 +128,16 @@ def test_an_entry_that_is_wrong_is_found_where_it_stands() -> None:
     text = "mounts:\n- [swap, null]\n- [LABEL=a, /mnt/a, zfs]\n"
     with pytest.raises(InvalidArgument, match=r"^c.yml:3: configuration: mounts\[0\]"):
         check_document(parse_yaml("c.yml", text))
+
+
+def test_swap_of_cloud_init() -> None:
+    text = "swap:\n  filename: /swap.img\n  size: 512M\n  maxsize: 1g\n"
+    checked = check_document(parse_yaml("c.yml", text))
+    assert checked.data == {"swap": {"size": 512 << 20}}
+    assert sorted(notice.text.split(" ")[0] for notice in checked.notices) == [
+        "c.yml:2:",
+        "c.yml:4:",
+    ]
+    assert check_document(parse_yaml("c.yml", "swap: {size: auto}")).data == {"swap": {}}
+    with pytest.raises(InvalidArgument, match="at least 1m"):
+        check_document(parse_yaml("c.yml", "swap: {size: 5}"))
