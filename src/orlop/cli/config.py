@@ -208,7 +208,7 @@ def _versions(arguments: Arguments) -> int:
     import time
 
     current = answer.get("current")
-    for version in _objects(answer.get("versions")):
+    for version in objects_in(answer.get("versions")):
         number, created = version.get("version"), version.get("created_at")
         mark = "  in force" if number == current else ""
         moment = time.localtime(created if isinstance(created, int | float) else 0)
@@ -221,7 +221,8 @@ def _versions(arguments: Arguments) -> int:
     return 0
 
 
-def _objects(value: object) -> list[Object]:
+def objects_in(value: object) -> list[Object]:
+    """The objects in the list that *value* should be; none if it is something else."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 

@@ -8,7 +8,7 @@ import sys
 from orlop.cli.answers import Object, get_object, strings_of, text_of
 from orlop.cli.arguments import UsageError
 from orlop.cli.client import Client
-from orlop.cli.config import read_document
+from orlop.cli.config import objects_in, read_document
 from orlop.cli.json_text import encode
 from orlop.cli.text import printable
 from orlop.lib.errors import Internal, InvalidArgument, OrlopError
@@ -67,12 +67,12 @@ def _change(arguments: Arguments, body: dict[str, object], route: str = "change"
 def report_lines(answer: Object, *, dry_run: bool) -> list[str]:
     """What a change does, or would do."""
     lines: list[str] = []
-    for difference in _objects(answer.get("differences")):
+    for difference in objects_in(answer.get("differences")):
         for sign, side in (("-", "old"), ("+", "new")):
             value = difference.get(side)
             if value is not None:
                 lines += _difference(sign, text_of(difference, "key"), value)
-    services = _objects(answer.get("services"))
+    services = objects_in(answer.get("services"))
     lines += [f"{text_of(s, 'action')} {text_of(s, 'name')}" for s in services]
     lines += [f"at the next boot: {key}" for key in strings_of(answer, "reboot")]
     if not lines:
@@ -95,7 +95,7 @@ def warnings(answer: Object) -> list[str]:
     found = [
         f"{text_of(item, 'key')} has no effect: {text_of(item, 'by') or 'another source'} "
         "has the last word"
-        for item in _objects(answer.get("shadowed"))
+        for item in objects_in(answer.get("shadowed"))
     ]
     found += strings_of(answer, "notices") + strings_of(answer, "problems")
     if answer.get("changed") and answer.get("is_volatile"):
@@ -124,7 +124,7 @@ def _diff(arguments: Arguments, what: list[str]) -> int:
         ))  # fmt: skip
         return 0
     current = get_object(client, "/orlop/config/versions")
-    numbers = [number for v in _objects(current.get("versions")) if (number := v.get("version"))]
+    numbers = [number for v in objects_in(current.get("versions")) if (number := v.get("version"))]
     newest = current.get("current") or 0
     older = [number for number in numbers if isinstance(number, int) and number < int(str(newest))]
     old = what[0] if what else str(max(older, default=0))
@@ -179,7 +179,3 @@ def _run_editor(path: str) -> None:
     if status != 0:
         code = os.waitstatus_to_exitcode(status)
         raise InvalidArgument(f"{editor[0]} ended with status {code}; the text is in {path}")
-
-
-def _objects(value: object) -> list[Object]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

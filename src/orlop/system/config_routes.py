@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.engine.api.router import Route
-from orlop.lib.errors import InvalidArgument, Unavailable
+from orlop.lib.errors import InvalidArgument
 from orlop.lib.units import parse_duration_s
 from orlop.system import status
 from orlop.system.boot_channel import uptime_s
@@ -49,7 +49,7 @@ class _Handlers:
         await exchange.respond_json(200, found)
 
     async def reload(self, exchange: Exchange) -> None:
-        self._refuse_while_stopping()
+        self._boot.power.refuse_while_stopping()
         changed = await self._boot.config.reload()
         problems = list(self._boot.config.current.problems)
         await exchange.respond_json(200, {"changed": [*changed], "problems": [*problems]})
@@ -60,7 +60,7 @@ class _Handlers:
         if operation.get("verb") == "validate":
             await exchange.respond_json(200, await self._boot.config.validate(operation))
             return
-        self._refuse_while_stopping()
+        self._boot.power.refuse_while_stopping()
         found = await self._boot.config.change(operation, _manner(body))
         await exchange.respond_json(200, self._with_storage(found))
 
@@ -68,7 +68,7 @@ class _Handlers:
         await exchange.respond_json(200, {"version": await self._boot.config.confirm()})
 
     async def rollback(self, exchange: Exchange) -> None:
-        self._refuse_while_stopping()
+        self._boot.power.refuse_while_stopping()
         body = await exchange.json()
         number = body.get("version") or 0
         if not isinstance(number, int):
@@ -109,11 +109,6 @@ class _Handlers:
         """Whether what was changed survives the next boot belongs to the report."""
         state = self._boot.machine.state
         return {**found, "is_volatile": state is None or state.mode != "disk"}
-
-    def _refuse_while_stopping(self) -> None:
-        action = self._boot.power.requested
-        if action is not None:
-            raise Unavailable(f"the machine is going down ({action})")
 
 
 def _manner(body: Mapping[str, object]) -> Manner:

@@ -25,6 +25,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from orlop.lib import cgroup
+from orlop.lib.errors import Unavailable
 from orlop.lib.linux import RebootCommand, reboot
 from orlop.system import cgroups, firmware, unmounting
 from orlop.system.machine import Phase
@@ -88,6 +89,15 @@ class Power:
         self.watchdog: Watchdog | None = None
         self.requested: PowerAction | None = None
         self.request_made = asyncio.Event()
+
+    def refuse_while_stopping(self) -> None:
+        """For what would be in the way of the end of the machine.
+
+        Raises:
+            Unavailable: the machine is going down.
+        """
+        if self.requested is not None:
+            raise Unavailable(f"the machine is going down ({self.requested})")
 
     def request(self, action: PowerAction, why: str, *, force: bool = False) -> None:
         """End the machine. While that is going on already, hurry instead."""

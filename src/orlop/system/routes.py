@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.engine.api.router import Route
-from orlop.lib.errors import Unavailable
 from orlop.system import config_routes, status
 from orlop.system.power import PowerAction
 from orlop.wire.compose_model import to_json
@@ -73,17 +72,17 @@ class _Handlers:
         await exchange.respond_json(200, found)
 
     async def start(self, exchange: Exchange) -> None:
-        self._refuse_while_stopping()
+        self._boot.power.refuse_while_stopping()
         await self._boot.services.start(exchange.parameters["name"])
         await exchange.respond_empty(204)
 
     async def stop(self, exchange: Exchange) -> None:
-        self._refuse_while_stopping()
+        self._boot.power.refuse_while_stopping()
         await self._boot.services.stop(exchange.parameters["name"])
         await exchange.respond_empty(204)
 
     async def restart(self, exchange: Exchange) -> None:
-        self._refuse_while_stopping()
+        self._boot.power.refuse_while_stopping()
         await self._boot.services.restart(exchange.parameters["name"])
         await exchange.respond_empty(204)
 
@@ -97,7 +96,7 @@ class _Handlers:
         await self._end(exchange, PowerAction.HALT)
 
     async def reexec(self, exchange: Exchange) -> None:
-        self._refuse_while_stopping()
+        self._boot.power.refuse_while_stopping()
         await self._boot.check_code()
         # The answer must be out before the program is replaced.
         await exchange.respond_empty(204)
@@ -107,8 +106,3 @@ class _Handlers:
         force = exchange.flag("force")
         await exchange.respond_json(202, {"action": action.value, "force": force})
         self._boot.power.request(action, "asked for through the API", force=force)
-
-    def _refuse_while_stopping(self) -> None:
-        action = self._boot.power.requested
-        if action is not None:
-            raise Unavailable(f"the machine is going down ({action})")
