@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from orlop.lib import atomic_file
 from orlop.lib.errors import OrlopError
 from orlop.system import definitions, hostname, seed_disk
-from orlop.system.configuration import ask
+from orlop.system.configuration import USER_DATA, ask, copy_path
 from orlop.wire.cloud import firmware
 
 if TYPE_CHECKING:
@@ -66,7 +66,12 @@ class CloudControl:
             ("cloud", self._seed_file),
             ("cached", f"{root}/{CACHE_DIRECTORY}/{ANSWER}"),
         )
-        found = [f"{kind}:{path}" for kind, path in answers if os.path.exists(path)]
+        copy = copy_path(USER_DATA, f"{root}/lib/orlop")
+        has_copy = [f"good:{copy}"] if os.path.exists(copy) else []
+        found: list[str] = []
+        for kind, path in answers:
+            if os.path.exists(path):
+                found += [f"{kind}:{path}", *has_copy]
         if INLINE in self._command_line:
             found.append("inline:/proc/cmdline")
         return found

@@ -20,7 +20,7 @@ from orlop.system import commands, configuration, service_files, time_zone
 from orlop.system.boot_channel import uptime_s
 from orlop.system.config_actions import ConfigActions
 from orlop.system.config_store import ConfigStore, Texts, boot_id
-from orlop.system.configuration import Configuration
+from orlop.system.configuration import USER_DATA, Configuration
 from orlop.system.parameters import configuration_words
 from orlop.system.services import ServiceState
 
@@ -174,6 +174,8 @@ class ConfigControl:
             return
         pairs = (source.partition(":") for source in self.sources())
         paths = {path for kind, _, path in pairs if kind in ("config", "own")}
+        if self.current.cloud:
+            paths.add(USER_DATA)
         good = {path: text for path, text in self.current.good.items() if path in paths}
         if good or stale_copies(paths):
             await asyncio.to_thread(_copy, good, paths)

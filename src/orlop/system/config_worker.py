@@ -38,6 +38,7 @@ from orlop.system.parameters import PARAMETERS, PREFIX, configuration_words
 from orlop.wire.cloud import documents
 from orlop.wire.cloud.answer import MAX_ANSWER_BYTES
 from orlop.wire.cloud.candidates import wanted_names
+from orlop.wire.cloud.user_data import NAME as USER_DATA
 from orlop.wire.config.change import Operation, plan, validate
 from orlop.wire.config.evaluate import Evaluation, Source
 from orlop.wire.config.words import kernel_document
@@ -160,8 +161,11 @@ def evaluate_all(sources: Sequence[Source], machine: str) -> Evaluation:
     found = evaluate_bounded([*cloud.below, *own[:end], *cloud.inline, *own[end:], *cloud.above])
     found.problems += cloud.problems
     found.notices += cloud.notices
-    # What was not read from a file is not copied: an answer is kept as a whole.
+    # Of what is not from a file only the user data is copied; the answer is kept as a whole.
+    user_data = found.good.get(USER_DATA)
     found.good = {path: text for path, text in found.good.items() if path.startswith("/")}
+    if user_data is not None:
+        found.good[USER_DATA] = user_data + cloud.copy_tail
     found.cloud = cloud.report
     return found
 

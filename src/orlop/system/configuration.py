@@ -29,6 +29,9 @@ OWN = "config.yml"
 OWN_SECRET = "config/current/secrets.yml"
 """The document that `orlop config` writes, below `BASE`; `config_store` says how."""
 
+USER_DATA = "user-data"
+"""What the user data of a data source is called, in errors and as a copy."""
+
 FIRMWARE_FILE = "/sys/firmware/qemu_fw_cfg/by_name/opt/org.orlop/config/raw"
 
 WORKER_TIMEOUT_S = 60.0

@@ -145,6 +145,14 @@ def test_sources_in_order(make: Make, tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / ANSWER).touch()
     control = make("quiet orlop.config.inline=aG9zdG5hbWU6IGE=")
+    copy = tmp_path / "lib/orlop/config/good/user-data"
+    copy.parent.mkdir(parents=True)
+    copy.touch()
+    assert control.sources(str(tmp_path))[:2] == [
+        f"cloud:{tmp_path}/cloud/{ANSWER}",
+        f"good:{copy}",
+    ]
+    copy.unlink()
     assert control.sources(str(tmp_path)) == [
         f"cloud:{tmp_path}/cloud/{ANSWER}",
         f"cloud:{tmp_path}/seed/{ANSWER}",

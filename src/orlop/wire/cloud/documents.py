@@ -10,12 +10,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument, OrlopError
 from orlop.wire.cloud.answer import Answer, decode
 from orlop.wire.cloud.candidates import allows
+from orlop.wire.cloud.user_data import NAME as USER_DATA
 from orlop.wire.cloud.user_data import Frequency, Kind, Part, split
 from orlop.wire.config.evaluate import Source
 
@@ -44,6 +45,8 @@ class Documents:
     notices: list[str] = field(default_factory=list)
     report: dict[str, Json] = field(default_factory=dict)
     scripts: int = 0
+    copy_tail: str = ""
+    """What a copy of the user data ends with: whose it is."""
 
 
 def documents(sources: Sequence[Source], machine: str, wanted: tuple[str, ...]) -> Documents:
@@ -59,7 +62,9 @@ def documents(sources: Sequence[Source], machine: str, wanted: tuple[str, ...]) 
             if source.kind == INLINE:
                 _add_inline(found, source.content)
             elif not found.report.get("source"):
-                _add_answer(found, source.kind, decode(source.content), machine, wanted)
+                answer = decode(source.content)
+                if _counts(found, source.kind, answer, machine, wanted):
+                    _add_answer(found, source, answer)
         except OrlopError as error:
             found.problems.append(f"{source.path}: {error}")
     return found
@@ -80,29 +85,33 @@ def _add_inline(found: Documents, command_line: bytes) -> None:
         _add_parts(found, found.inline, parts)
 
 
-def _add_answer(
+def _counts(
     found: Documents, kind: str, answer: Answer, machine: str, wanted: tuple[str, ...]
-) -> None:
+) -> bool:
     if not answer.source:
         found.notices += [f"no data source: {warning}" for warning in answer.warnings]
-        return
+        return False
     if not allows(wanted, answer.source):
         found.notices.append(f"{answer.source} is not one of orlop.cloud.datasources, ignoring it")
-        return
-    if kind == CACHED and (not machine or answer.machine.lower() != machine):
-        return  # the disk was in another machine
+        return False
+    # Else the disk was in another machine.
+    return kind != CACHED or (bool(machine) and answer.machine.lower() == machine)
+
+
+def _add_answer(found: Documents, source: Source, answer: Answer) -> None:
     found.notices += [f"{answer.source}: {warning}" for warning in answer.warnings]
     parts, problems = split(answer.user_data, answer.included)
     found.problems += problems
     _add_metadata(found, answer)
     # Before the keys, which are added to whatever the list is by then.
     _add_parts(found, found.above, parts)
+    _add_copy(found, source, answer)
     _add_keys(found, answer)
     includes = [part.content.decode() for part in parts if part.kind is Kind.INCLUDE]
     found.report = {
         "source": answer.source,
         "instance_id": answer.instance_id,
-        "from": "an earlier boot" if kind == CACHED else answer.place or "the network",
+        "from": "an earlier boot" if source.kind == CACHED else answer.place or "the network",
         "took_ms": answer.took_ms,
         "hostname": answer.hostname,
         "network": dict(answer.network),
@@ -111,6 +120,18 @@ def _add_answer(
         "includes": [] if answer.included else [*includes],
         "warnings": [*answer.warnings, *problems],
     }
+
+
+def _add_copy(found: Documents, source: Source, answer: Answer) -> None:
+    """Give the user data the copy of what it was when it last was whole, on the same instance."""
+    found.copy_tail = f"\n# {answer.source} {answer.instance_id!r}\n"
+    tail = found.copy_tail.encode()
+    if source.good is None or not source.good[1].endswith(tail):
+        return
+    good = (source.good[0], source.good[1].removesuffix(tail))
+    found.above = [
+        replace(part, good=good) if part.path == USER_DATA else part for part in found.above
+    ]
 
 
 def _described(part: Part) -> Json:

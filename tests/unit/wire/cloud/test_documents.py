@@ -72,7 +72,7 @@ def test_metadata_is_weak_user_data_strong_and_keys_add_up() -> None:
     assert found["origins"]["hostname"] == "metadata of ec2:1"
     assert found["problems"] == []
     assert found["notices"] == ["ec2: a warning"]
-    assert found["good"].keys() == {"/conf.d/a.yml"}
+    assert found["good"].keys() == {"/conf.d/a.yml", "user-data"}
     assert found["cloud"]["source"] == "ec2"
     assert found["cloud"]["took_ms"] == 7
     assert found["cloud"]["parts"] == [
@@ -88,6 +88,26 @@ def test_a_broken_user_data_names_its_line_and_the_keys_stay() -> None:
     (problem,) = found["problems"]
     assert problem.startswith("user-data:3: ")
     assert "hostname" in problem
+
+
+def test_a_broken_user_data_counts_as_it_last_was_on_this_instance() -> None:
+    copy = evaluated(cloud(ANSWER))["good"]["user-data"].encode()
+    broken = replace(ANSWER, user_data=b"#cloud-config\nhostnam: x\n")
+
+    def with_copy(answer: Answer) -> Any:
+        source = Source("cloud", "/run/answer.json", encode(answer), ("/good/user-data", copy))
+        return evaluate_all([source], "uuid").answer()
+
+    found = with_copy(broken)
+    assert found["config"]["orlop"]["network"]["search"] == ["u"]
+    assert found["origins"]["orlop.network.search"] == "/good/user-data:3"
+    assert found["problems"][0].startswith("user-data:2: ")
+    assert found["problems"][0].endswith("; it counts as it was before that")
+    assert "user-data" not in found["good"]
+    for other in (replace(broken, instance_id="i-2"), replace(broken, source="gce")):
+        assert with_copy(other)["config"]["orlop"]["network"]["search"] == ["cloud.example"]
+    # What is as its copy is not copied again.
+    assert with_copy(ANSWER)["good"] == {}
 
 
 def test_a_name_or_key_that_is_none_costs_only_itself() -> None:
