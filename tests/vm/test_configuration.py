@@ -142,3 +142,20 @@ def test_a_trial_ends_with_the_boot(keeper: Machine) -> None:
     keeper.succeed("orlop config set swap.size 0")
     assert "orlop/swap" not in keeper.succeed("cat /proc/swaps")
     assert "config.yml:3" in keeper.succeed("orlop config explain orlop.time.pools")
+
+
+def test_a_change_over_ssh_is_answered(keeper: Machine) -> None:
+    """It restarts the SSH service, and with it the session that asked for it."""
+    entry = "'[{path: /etc/over-ssh, content: here}]'"
+    said = over_ssh(keeper, ["orlop", "config", "set", "write_files+", entry])
+    assert "restart ssh" in said
+    assert "is in force" in said
+
+    def is_there() -> bool:
+        try:
+            return over_ssh(keeper, ["cat", "/etc/over-ssh"]) == "here"
+        except subprocess.CalledProcessError:
+            return False
+
+    keeper.wait_until(is_there, "the file in a new session")
+    assert over_ssh(keeper, ["date", "+%z"])
