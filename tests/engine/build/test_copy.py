@@ -218,7 +218,7 @@ def test_onbuild(builder: Builder) -> None:
         ("FROM busybox", {"version": "2"}, 400, "DOCKER_BUILDKIT=0"),
         ("FROM busybox", {"squash": "1"}, 400, "squash is only supported with experimental mode"),
         ("FROM busybox", {"t": "UPPER"}, 400, "invalid reference format"),
-        ("FROM busybox", {"remote": "git://x/y"}, 400, "a git repository has to be cloned"),
+        ("FROM busybox", {"remote": "git://x/y"}, 400, "A git repository is cloned by the"),
         ("FROM busybox", {"buildargs": "{"}, 400, "error reading buildargs"),
         ("FROM busybox\nCOPY x /", {}, 200, "COPY failed: file not found in build context or"),
         ("FROM busybox\nCOPY ../x /", {}, 200, "COPY failed: forbidden path outside the build"),

@@ -83,7 +83,8 @@ def test_a_registry_behind_a_proxy_with_its_own_authority_and_password(
 
 
 def test_a_proxy_that_is_not_there_is_said(images: Path, loopback: None) -> None:
-    for engine in run_engine(images, "--https-proxy=127.0.0.1:9", f"--no-proxy={ELSEWHERE}"):
+    proxy = "--https-proxy=http://ann:secret@127.0.0.1:9"
+    for engine in run_engine(images, proxy, f"--no-proxy={ELSEWHERE}"):
         reason = "proxyconnect tcp: dial tcp 127.0.0.1:9: connect: connection refused"
         assert reason in engine.pull_fails("203.0.113.6/app")[1]
         assert "proxyconnect" not in engine.pull_fails(f"{ELSEWHERE}/app")[1]

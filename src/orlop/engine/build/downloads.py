@@ -16,7 +16,7 @@ from orlop.lib.errors import InvalidArgument
 from orlop.wire.dockerfile.arguments import PROXIES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from orlop.engine.build.builder import Build
@@ -93,6 +93,17 @@ def _proxies(engine: Engine, given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+@contextlib.contextmanager
+def _memory(data: bytes) -> Iterator[int]:
+    """A descriptor to read *data* from."""
+    descriptor = os.memfd_create("job", os.MFD_CLOEXEC)
+    try:
+        os.pwrite(descriptor, data, 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.asynccontextmanager
 async def fetched(
     engine: Engine, url: str, directory: Path, proxies: Mapping[str, str]
@@ -110,15 +121,15 @@ async def fetched(
             "max_bytes": free_bytes(directory),
             "proxies": _proxies(engine, proxies),
         }
-        async with start_worker(
-            engine.children,
-            "build",
-            "fetch",
-            json.dumps(job),
-            fds={4: descriptor},
-            timeout_s=FETCH_TIMEOUT_S,
-        ) as worker:
-            answer = await worker.result()
+        with _memory(json.dumps(job).encode()) as told:
+            async with start_worker(
+                engine.children,
+                "build",
+                "fetch",
+                fds={0: told, 4: descriptor},
+                timeout_s=FETCH_TIMEOUT_S,
+            ) as worker:
+                answer = await worker.result()
         os.lseek(descriptor, 0, os.SEEK_SET)
         yield Fetched(
             file_name(url),

@@ -6,13 +6,17 @@ found. What it writes to is a descriptor that it was given.
 
 from __future__ import annotations
 
+import base64
 import email.utils
+import http.client
+import json
 import os
 import ssl
 import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from orlop.engine.sandbox import NOBODY, PR_SET_NO_NEW_PRIVS
 from orlop.engine.store.spool import sha256
@@ -22,7 +26,7 @@ from orlop.lib.linux import LIBC, check
 from orlop.wire.registry.proxy_rules import choose, parse_proxies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from http.client import HTTPMessage
 
     from orlop.wire.registry.proxies import Proxies
 
@@ -33,14 +37,18 @@ TIMEOUT_S = 60.0
 MAX_TOTAL_S = 3 * 3600.0
 
 
-def main(job: Mapping[str, Any]) -> None:
-    """Fetch `job["url"]` of at most `job["max_bytes"]` to descriptor `OUTPUT`.
+def main() -> None:
+    """Fetch the `url` of a job of at most `max_bytes` to descriptor `OUTPUT`.
+
+    The job is JSON on descriptor 0: a command line would show a proxy's password to everybody.
 
     Answers with `sha256`, `size`, `modified` (seconds since 1970; 0: not said) and `type`.
 
     Raises:
         InvalidArgument: it cannot be had. ResourceExhausted: too large.
     """
+    with open(0, "rb", closefd=False) as stream:
+        job = json.load(stream)
     authorities = str(job.get("authorities") or "")
     context = ssl.create_default_context(
         cafile=authorities if os.path.exists(authorities) else None
@@ -49,21 +57,62 @@ def main(job: Mapping[str, Any]) -> None:
     url = str(job["url"])
     given = job["proxies"]
     proxies = parse_proxies(str(given["http"]), str(given["https"]), [str(given["no"])])
-    opener = urllib.request.build_opener(
-        _ProxyHandler(proxies),
-        urllib.request.HTTPSHandler(context=context),
-    )
-    request = urllib.request.Request(url, headers={"User-Agent": "orlop-build"})
     try:
-        with opener.open(request, timeout=TIMEOUT_S) as response:
+        with open_url(url, proxies, context) as response:
             report(_copy(response, int(job["max_bytes"])))
     except urllib.error.HTTPError as error:
         raise InvalidArgument(f"failed to GET {url} with status {error.code} {error.reason}") from (
             error
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise InvalidArgument(f"failed to GET {url}: {reason}") from error
+
+
+def open_url(url: str, proxies: Proxies, context: ssl.SSLContext) -> Any:
+    """The answer of *url*, which may have a name and a password in it.
+
+    Raises:
+        OSError, ValueError, HTTPException: it cannot be had.
+    """
+    opener = urllib.request.build_opener(
+        _ProxyHandler(proxies),
+        _RedirectHandler(),
+        urllib.request.HTTPSHandler(context=context),
+    )
+    parts = urlsplit(url)
+    url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    request = urllib.request.Request(url, headers={"User-Agent": "orlop-build"})
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        basic = base64.b64encode(pair.encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {basic}")
+    return opener.open(request, timeout=TIMEOUT_S)
+
+
+class _RedirectHandler(urllib.request.HTTPRedirectHandler):
+    """Follows to http and https only, and takes no credentials along to another host."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if not newurl.lower().startswith(("http://", "https://")):
+            raise urllib.error.URLError(f"redirected to {newurl[:200]!r}")
+        found = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if found is not None:
+            # What is for the proxy is set anew if the next request goes through one.
+            found.remove_header("Proxy-authorization")
+            basic = req.unredirected_hdrs.get("Authorization")
+            here, there = urlsplit(req.full_url), urlsplit(newurl)
+            if basic and here[:2] == there[:2]:
+                found.add_unredirected_header("Authorization", basic)
+        return found
 
 
 class _ProxyHandler(urllib.request.ProxyHandler):

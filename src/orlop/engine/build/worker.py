@@ -2,7 +2,7 @@
 
     context   `context_work`: 0 is the context
     copy      `copy_work`: the job is a line of JSON on 0
-    fetch     `fetch`: downloads to 4
+    fetch     `fetch`: the job is JSON on 0; downloads to 4
 
 All of it is input from strangers: a worker imports what it needs, gives up everything, and only
 then looks at a byte.
@@ -52,6 +52,6 @@ def _run(argv: list[str]) -> None:
         case "fetch":
             from orlop.engine.build import fetch
 
-            fetch.main(json.loads(argv[1]))
+            fetch.main()
         case command:
             raise InvalidArgument(f"no command {command}")

@@ -251,7 +251,7 @@ def _shown(url: str) -> str:
 
 
 def _describe(error: Exception, url: str) -> str:
-    host = urlsplit(url).netloc
+    host = urlsplit(url).netloc.rpartition("@")[2]  # a proxy's has its password before that
     match error:
         case ssl.SSLError():
             return tls.describe(error, urlsplit(url).hostname or host)
