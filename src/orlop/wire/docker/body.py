@@ -57,6 +57,8 @@ def parse_json(data: bytes) -> dict[str, object]:
         raise InvalidArgument(f"invalid JSON: {_reason(error)}") from error
     except RecursionError as error:
         raise InvalidArgument("invalid JSON: exceeded max depth") from error
+    except ValueError as error:
+        raise InvalidArgument("invalid JSON: a number with too many digits") from error
     if _skip_space(text, end) != len(text):
         raise InvalidArgument("unexpected content after JSON")
     if value is None:

@@ -35,6 +35,11 @@ def test_what_is_no_object_is_refused(text: str, message: str) -> None:
     assert str(caught.value) == f"invalid JSON: {message}"
 
 
+def test_a_number_that_python_does_not_convert() -> None:
+    with pytest.raises(InvalidArgument, match="too many digits"):
+        parse_json(b'{"a":' + b"1" * 5000 + b"}")
+
+
 def test_an_object_may_stand_between_spaces_and_be_null() -> None:
     assert parse_json(b' \r\n{"a": [1]}\t') == {"a": [1]}
     assert parse_json(b"null") == {}
