@@ -40,6 +40,7 @@ class OutputKeeper:
         self._tasks = tasks
         self._pidfd = -1
         self._held: list[int] = []
+        self._closing: asyncio.TimerHandle | None = None
 
     async def follow(self, engine: ContainerEngine, service: str) -> None:
         """Watch whatever process *service*, a container of *engine*, has. Does not return."""
@@ -54,14 +55,14 @@ class OutputKeeper:
     def _watch(self, info: ContainerInfo) -> None:
         loop = asyncio.get_running_loop()
         self._forget()
+        self._stop_closing()
         try:
             self._pidfd = os.pidfd_open(info.pid)
         except (OSError, ValueError):
             self._hold_soon()  # it has ended already
         else:
             loop.add_reader(self._pidfd, self._ended)
-        loop.call_later(HOLD_S, close_all, self._held)
-        self._held = []
+            self._closing = loop.call_later(HOLD_S, close_all, self._held)
 
     def _ended(self) -> None:
         self._forget()
@@ -74,15 +75,25 @@ class OutputKeeper:
             self._pidfd = -1
 
     def _hold_soon(self) -> None:
+        self._stop_closing()
         self._tasks.start(self._hold(), "output of containers")
 
+    def _stop_closing(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+
     async def _hold(self) -> None:
-        held = self._held
-        await asyncio.to_thread(open_pipes, self._directory, held)
+        await asyncio.to_thread(open_pipes, self._directory, self._held)
 
 
 def open_pipes(directory: str, opened: list[int]) -> None:
-    """Open the output pipes of all containers in *directory*; descriptors go into *opened*."""
+    """Open the output pipes of all containers in *directory*; descriptors go into *opened*.
+
+    Those that are in it already, because an engine died soon after another, are not opened again;
+    those that nobody else can open any more are closed.
+    """
+    known = _keep_linked(opened)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
@@ -94,11 +105,27 @@ def open_pipes(directory: str, opened: list[int]) -> None:
             log.warning("there are more containers than pipes that can be kept, ignoring the rest")
             return
         try:
+            status = os.lstat(path)
+            if (status.st_dev, status.st_ino) in known:
+                continue
             flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
             opened.append(os.open(path, flags))
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 log.warning("output that nobody reads may be lost: %s, ignoring", error)
+
+
+def _keep_linked(opened: list[int]) -> set[tuple[int, int]]:
+    """Close those of *opened* whose pipe has no name any more; device and inode of the others."""
+    known = set()
+    for descriptor in opened.copy():
+        status = os.fstat(descriptor)
+        if status.st_nlink:
+            known.add((status.st_dev, status.st_ino))
+        else:
+            opened.remove(descriptor)
+            os.close(descriptor)
+    return known
 
 
 def close_all(descriptors: list[int]) -> None:
