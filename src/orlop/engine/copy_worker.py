@@ -15,9 +15,13 @@ import errno
 import os
 import stat
 import sys
+from typing import TYPE_CHECKING
 
 from orlop.lib.file_worker import confine, enter_userns, is_userns, open_regular
 from orlop.lib.linux import LIBC, open_in_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_DEPTH = 400
 MAX_LINKED = 3000
@@ -103,17 +107,28 @@ class _Copy:
         else:
             # A node in a volume is usable only where the device cgroup allows its number.
             os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target_fd)
-        os.chown(name, status.st_uid, status.st_gid, dir_fd=target_fd, follow_symlinks=False)
-        if not stat.S_ISLNK(status.st_mode):
-            os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target_fd)
-        copy_xattrs(f"/proc/self/fd/{source_fd}/{name}", f"/proc/self/fd/{target_fd}/{name}")
-        times = (status.st_atime_ns, status.st_mtime_ns)
-        os.utime(name, ns=times, dir_fd=target_fd, follow_symlinks=False)
+        with removed_on_error(target_fd, name):
+            os.chown(name, status.st_uid, status.st_gid, dir_fd=target_fd, follow_symlinks=False)
+            if not stat.S_ISLNK(status.st_mode):
+                os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target_fd)
+            copy_xattrs(f"/proc/self/fd/{source_fd}/{name}", f"/proc/self/fd/{target_fd}/{name}")
+            times = (status.st_atime_ns, status.st_mtime_ns)
+            os.utime(name, ns=times, dir_fd=target_fd, follow_symlinks=False)
         if status.st_nlink > 1:
             kept = os.dup(target_fd) if len(self._kept_fds) < MAX_LINKED else -1
             if kept >= 0:
                 self._kept_fds.append(kept)
                 self._links[key] = (kept, name)
+
+
+@contextlib.contextmanager
+def removed_on_error(directory: int, name: str) -> Iterator[None]:
+    """What is half made, on a full disk for one, goes: the next filling leaves what is there."""
+    try:
+        yield
+    except OSError:
+        os.unlink(name, dir_fd=directory)
+        raise
 
 
 def copy_file(source_fd: int, target_fd: int, name: str) -> None:
@@ -123,7 +138,8 @@ def copy_file(source_fd: int, target_fd: int, name: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         writing = os.open(name, flags, 0o600, dir_fd=target_fd)
         try:
-            _copy_content(reading, writing)
+            with removed_on_error(target_fd, name):
+                _copy_content(reading, writing)
         finally:
             os.close(writing)
     finally:

@@ -65,21 +65,28 @@ async def fill(
     *root* has its owners shifted as in the user namespace *userns_fd*, if there is one.
 
     Raises:
-        Internal: something could not be copied; what was is thrown away at the next start.
+        Internal: something could not be copied; what was stays for the next attempt, and is thrown
+            away at the engine's next start.
     """
     for mount in mounts:
         await host.volumes.attach(mount.source, holder)
-        if mount.subpath:
-            # What else is in the volume is somebody's: it is never emptied for a part of it.
-            with contextlib.suppress(InvalidArgument):  # not there: the start says so
-                await _copy(host, mount, root, holder, userns_fd)
-            continue
-        if not host.volumes.get(mount.source).filling:
-            if await _has_entries(host, mount.source):
-                continue
-            await host.volumes.set_filling(mount.source, filling=True)
-        await _copy(host, mount, root, holder, userns_fd)
-        await host.volumes.set_filling(mount.source, filling=False)
+        # Of two that are made with one new volume, the second has it when it is whole.
+        async with host.volumes.fillings.of(mount.source, TIMEOUT_S):
+            await _fill(host, mount, root, holder, userns_fd)
+
+
+async def _fill(host: Host, mount: Mount, root: Path, holder: str, userns_fd: int) -> None:
+    if mount.subpath:
+        # What else is in the volume is somebody's: it is never emptied for a part of it.
+        with contextlib.suppress(InvalidArgument):  # not there: the start says so
+            await _copy(host, mount, root, holder, userns_fd)
+        return
+    if not host.volumes.get(mount.source).filling:
+        if await _has_entries(host, mount.source):
+            return
+        await host.volumes.set_filling(mount.source, filling=True)
+    await _copy(host, mount, root, holder, userns_fd)
+    await host.volumes.set_filling(mount.source, filling=False)
 
 
 def _is_empty(path: str) -> bool:

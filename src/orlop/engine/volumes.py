@@ -21,6 +21,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orlop.engine.tasks import thread_to_its_end
 from orlop.engine.turns import Turns
 from orlop.engine.volume_record import (
     ANONYMOUS_LABEL,
@@ -80,6 +81,8 @@ class Volumes:
         self._volumes: dict[str, Volume] = {}
         self._mounted: dict[str, set[str]] = {}
         self._turns = Turns()
+        self.fillings = Turns()
+        """For whoever fills a volume, which takes several changes."""
         self._reservations: list[set[str]] = []
 
     def load(self) -> None:
@@ -172,11 +175,16 @@ class Volumes:
             )
             temporary = self._directory / f"{atomic_file.TEMPORARY_PREFIX}{os.urandom(8).hex()}"
             try:
-                await asyncio.to_thread(self._make, volume, temporary)
+                await thread_to_its_end(self._make, volume, temporary)
             except OSError as error:
                 with contextlib.suppress(OSError):
                     self._trash.put(temporary)
                 raise Internal(f"cannot create volume {name}: {error}") from error
+            except asyncio.CancelledError:
+                # It is there by now, and would be in the way of the next of that name.
+                with contextlib.suppress(OSError):
+                    self._trash.put(temporary if temporary.exists() else self._directory / name)
+                raise
             self._volumes[name] = volume
         self._publish("create", volume)
         return volume
@@ -197,7 +205,7 @@ class Volumes:
             if any(name in names for names in self._reservations):
                 raise Conflict(f"remove {name}: volume is in use by a container that is being made")
             try:
-                await asyncio.to_thread(self._unmount, name)
+                await thread_to_its_end(self._unmount, name)
                 await asyncio.to_thread(self._check_unmounted, name)
                 self._trash.put(self._directory / name)
                 # Gone, whether or not that is on the disk at once.
@@ -216,7 +224,7 @@ class Volumes:
         async with self._turn(name):
             volume = replace(self.get(name), filling=filling)
             try:
-                await asyncio.to_thread(write_volume, volume, self._directory / name)
+                await thread_to_its_end(write_volume, volume, self._directory / name)
             except OSError as error:
                 raise Internal(f"cannot write volume {name}: {error}") from error
             self._volumes[name] = volume
