@@ -324,6 +324,27 @@ def test_nocloud_at_a_url_and_what_it_includes(online: Machine) -> None:
         assert answer.included == {"http://192.0.2.1/a": CONFIG.encode()}
 
 
+@pytest.mark.parametrize("source", ["nocloud", "vmware"])
+def test_includes_wait_for_the_network(machine: Machine, source: str) -> None:
+    """What PID 1 has read from a disk stays in force; what VMware's host says is needed now."""
+    seed = Answer(source, "8", "ship", user_data=b"#include\nhttp://192.0.2.1/a\n")
+    (machine.root / "seed/answer.json").write_bytes(encode(seed))
+    argv = machine.command({"sources": ["seed"]})
+    with (
+        machine.serve({"GET /a": {"body": CONFIG}}),
+        running(argv, machine.root / "cloud.log") as service,
+    ):
+        wait_until(machine.log.exists, "server")
+        wait_until(lambda: _listens_for_routes(machine.client), "waiting for the network")
+        if source == "vmware":
+            assert (machine.answer().hostname, machine.answer().user_data) == ("ship", b"")
+        else:
+            assert not (machine.root / "cloud/answer.json").exists()
+        machine.connect()
+        assert service.wait(30) == 0
+    assert machine.answer().included == {"http://192.0.2.1/a": CONFIG.encode()}
+
+
 def test_url(online: Machine) -> None:
     with online.serve({"GET /c.yml?x=1": {"body": CONFIG}}):
         wait_until(online.log.exists, "server")

@@ -46,7 +46,6 @@ def main(argv: list[str]) -> int:
     around = surroundings(settings)
     if names == [SEED]:
         answer = decode(_read(SEED_FILE))
-        wait_for_network(lambda: http.has_route("http://name"), NETWORK_WAIT_S)
     else:
         answer = add_custom_data(ask(names, around, late_s=LATE_S))
     if answer.source:
@@ -70,6 +69,7 @@ def ask(names: list[str], around: Surroundings, *, late_s: float) -> Answer:
     if not set(names) & set(_WITHOUT_NETWORK):
         wait_for_network(lambda: any(map(http.has_route, filter(None, urls))), NETWORK_WAIT_S)
     end_s = time.monotonic() + late_s
+    is_told = False
     while True:
         probe = Probe(names, around, time.monotonic() + PROBE_S)
         answer = probe.wait()
@@ -77,7 +77,9 @@ def ask(names: list[str], around: Surroundings, *, late_s: float) -> Answer:
             return answer
         reasons = tuple(f"{name}: {reason}" for name, reason in sorted(probe.reasons.items()))
         answer = Answer("", warnings=reasons or ("no data source has answered",))
-        write(answer, RUN_FILE, durable=False)
+        if not is_told:  # once: each word makes PID 1 read the configuration again
+            write(answer, RUN_FILE, durable=False)
+            is_told = True
         if time.monotonic() + LATE_PAUSE_S > end_s:
             return answer
         time.sleep(LATE_PAUSE_S)
@@ -105,11 +107,18 @@ def add_custom_data(answer: Answer) -> Answer:
 
 def fetch_includes(answer: Answer) -> Answer:
     """*answer* with what its user data includes by URL."""
-    deadline_s = time.monotonic() + INCLUDES_S
     parts, _ = split(answer.user_data)
+    urls = [part.content.decode() for part in parts if part.kind is Kind.INCLUDE]
+    if not urls:
+        return answer
+    if answer.source in _WITHOUT_NETWORK and not any(map(http.has_route, urls)):
+        # It may be this very answer that describes the network.
+        write(replace(answer, user_data=b""), RUN_FILE, durable=False)
+    wait_for_network(lambda: any(map(http.has_route, urls)), NETWORK_WAIT_S)
+    deadline_s = time.monotonic() + INCLUDES_S
     included: dict[str, bytes] = {}
     warnings: list[str] = []
-    for url in dict.fromkeys(part.content.decode() for part in parts if part.kind is Kind.INCLUDE):
+    for url in dict.fromkeys(urls):
         response = http.send(Request(url), deadline_s)
         if response.ok:
             included[url] = response.body
