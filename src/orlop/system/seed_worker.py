@@ -2,8 +2,9 @@
 
 A short-lived process of PID 1: `worker seed SOURCE FSTYPE DEVICE`. In a mount namespace of its own
 it mounts the disk read-only, makes it its root so that no link leads out of it, and reads the few
-files it knows up to a limit; then it gives up everything as the configuration worker does, and only
-then looks at the bytes. stdout gets the answer, in the form of `wire.cloud.answer`.
+files it knows up to a limit; then it leaves the disk, on which Python would look for its modules,
+gives up everything as the configuration worker does, and only then looks at the bytes. stdout gets
+the answer, in the form of `wire.cloud.answer`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from orlop.lib.errors import OrlopError
 from orlop.lib.mount import MountFlag, mount
@@ -19,6 +21,9 @@ from orlop.system.config_worker import drop_privileges
 from orlop.system.machine_id import machine_id
 from orlop.wire.cloud import azure_disk, nocloud, openstack
 from orlop.wire.cloud.answer import MAX_USER_DATA_BYTES, Answer, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MOUNT_POINT = "/run/orlop/seed/disk"
 _FLAGS = MountFlag.RDONLY | MountFlag.NOSUID | MountFlag.NODEV | MountFlag.NOEXEC
@@ -68,11 +73,22 @@ def read_mounted(source: str, fstype: str, device: str, machine: str) -> Answer:
     mount(None, "/", None, MountFlag.REC | MountFlag.PRIVATE)
     os.makedirs(MOUNT_POINT, mode=0o700, exist_ok=True)
     mount(device, MOUNT_POINT, fstype, _FLAGS, _OPTIONS.get(fstype))
-    os.chroot(MOUNT_POINT)
-    os.chdir("/")
-    files = [read_file(name) for name in FILES[source]]
+    files = read_below(MOUNT_POINT, FILES[source])
     drop_privileges()
     return parse(source, files, names, machine, device)
+
+
+def read_below(root: str, names: Sequence[str]) -> list[bytes]:
+    """The files *names* as they are found when *root* is the root, which it is only meanwhile."""
+    before = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chroot(root)
+        os.chdir("/")
+        return [read_file(name) for name in names]
+    finally:
+        os.fchdir(before)
+        os.chroot(".")
+        os.close(before)
 
 
 def interface_names(directory: str = SYS_NET) -> dict[str, str]:

@@ -161,3 +161,24 @@ def test_a_damaged_disk_ends_the_worker_and_nothing_else(tmp_path: Path) -> None
     path.write_bytes(data)
     done = read_by_worker(path, "nocloud")
     assert done.returncode != 0 or decode(done.stdout).user_data == b""
+
+
+def test_python_looks_for_its_modules_where_it_did_before(tmp_path: Path) -> None:
+    """What is on the disk is read with the disk as the root, and no code is loaded from it."""
+    (tmp_path / "meta-data").write_text("x")
+    (tmp_path / "user-data").symlink_to("/meta-data")
+    program = (
+        "import sys; from orlop.system.seed_worker import read_below;"
+        "print(read_below(sys.argv[1], ('meta-data', 'user-data', 'none')));"
+        "import colorsys; print(colorsys.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    first, second = done.stdout.splitlines()
+    assert first == "[b'x', b'', b'']"
+    assert os.path.exists(second)
