@@ -10,15 +10,16 @@ import pytest
 
 from orlop.services.cloud import http
 from orlop.services.cloud.machine import interface_names, surroundings, wait_for_network
+from orlop.services.cloud.main import fetch_includes
 from orlop.services.cloud.probe import Probe
-from orlop.wire.cloud.answer import MAX_USER_DATA_BYTES
+from orlop.wire.cloud.answer import MAX_USER_DATA_BYTES, Answer, decode, encode
 from orlop.wire.cloud.conversation import Request, Surroundings
 
-type Answer = Callable[[socket.socket], None]
+type Act = Callable[[socket.socket], None]
 
 
 @contextmanager
-def server(answer: Answer) -> Iterator[str]:
+def server(answer: Act) -> Iterator[str]:
     """A server on the loopback that does *answer* with each connection; its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -32,6 +33,9 @@ def server(answer: Answer) -> Iterator[str]:
                     try:
                         connection.recv(65536)
                         answer(connection)
+                        connection.shutdown(socket.SHUT_WR)
+                        while connection.recv(65536):
+                            pass  # a socket that is closed with something unread resets
                     except OSError:
                         pass  # the client has had enough, as it should
 
@@ -44,7 +48,7 @@ def server(answer: Answer) -> Iterator[str]:
             thread.join()
 
 
-def says(text: bytes) -> Answer:
+def says(text: bytes) -> Act:
     return lambda connection: connection.sendall(text)
 
 
@@ -140,3 +144,35 @@ def test_a_probe_ends_when_all_have_failed() -> None:
     probe = Probe(["url", "nocloud-net", "unknown"], around, deadline(0.1))
     assert probe.wait() is None
     assert probe.reasons.keys() == {"url", "nocloud-net"}
+
+
+def test_a_redirect_to_nonsense_and_a_route_there() -> None:
+    with server(says(b"HTTP/1.1 302 Found\r\nLocation: http://[x\r\n\r\n")) as url:
+        assert http.send(Request(url), deadline()).status == 0
+    assert not http.has_route("http://[x")
+
+
+def test_headers_that_never_end() -> None:
+    done = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        while not done.wait(0.05):
+            connection.sendall(b"X: y\r\n")
+
+    with server(drip) as url:
+        response = http.send_in_time(Request(url), deadline(0.5))
+        done.set()
+    assert response.error == "no time left"
+
+
+def test_what_is_included_fits_into_an_answer() -> None:
+    body = bytes(MAX_USER_DATA_BYTES)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with server(says(head + body)) as url:
+        names = [f"{url}{number}" for number in range(6)]
+        user_data = "\n".join(["#include", *names]).encode()
+        answer = fetch_includes(Answer("url", user_data=user_data.ljust(MAX_USER_DATA_BYTES)))
+    assert decode(encode(answer)) == answer
+    assert [*answer.included] == names[:3]
+    assert all("all together" in warning for warning in answer.warnings)

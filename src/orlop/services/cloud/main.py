@@ -18,7 +18,7 @@ from orlop.services.cloud.machine import surroundings, wait_for_network
 from orlop.services.cloud.probe import Probe, hold
 from orlop.services.settings import list_setting, read_settings
 from orlop.wire.cloud import azure
-from orlop.wire.cloud.answer import MAX_ANSWER_BYTES, Answer, decode, encode
+from orlop.wire.cloud.answer import MAX_ANSWER_BYTES, MAX_INCLUDED_BYTES, Answer, decode, encode
 from orlop.wire.cloud.conversation import LINK_LOCAL, NoAnswer, Request, Surroundings
 from orlop.wire.cloud.user_data import Kind, split
 
@@ -118,12 +118,17 @@ def fetch_includes(answer: Answer) -> Answer:
     deadline_s = time.monotonic() + INCLUDES_S
     included: dict[str, bytes] = {}
     warnings: list[str] = []
+    left_bytes = MAX_INCLUDED_BYTES
     for url in dict.fromkeys(urls):
-        response = http.send(Request(url), deadline_s)
-        if response.ok:
-            included[url] = response.body
+        response = http.send_in_time(Request(url), deadline_s)
+        if not response.ok:
+            warnings.append(f"cannot include {url[:200]}: {response}")
+        elif len(response.body) > left_bytes:
+            text = f"all together are longer than {MAX_INCLUDED_BYTES} bytes"
+            warnings.append(f"cannot include {url[:200]}: {text}")
         else:
-            warnings.append(f"cannot include {url}: {response}")
+            included[url] = response.body
+            left_bytes -= len(response.body)
     return replace(answer, included=included).warn(*warnings)
 
 

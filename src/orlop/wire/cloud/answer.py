@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_USER_DATA_BYTES = 1 << 20
 MAX_INCLUDES = 16
+MAX_INCLUDED_BYTES = 3 << 20
+"""All together: with the user data, and in base64, they fit into an answer."""
 MAX_ANSWER_BYTES = 8 << 20
 MAX_WARNINGS = 50
 

@@ -96,6 +96,8 @@ class _Splitter:
                 self._add_kind(name, data, _kind(name, data), depth)
         except InvalidArgument as error:
             self.problems.append(str(error))
+        except Exception as error:  # noqa: BLE001 - the library's parser of MIME raises anything
+            self.problems.append(f"{name}: cannot be read: {type(error).__name__}")
 
     def _add_kind(
         self,
@@ -107,10 +109,13 @@ class _Splitter:
     ) -> None:
         if kind is Kind.INCLUDE:
             self._include(name, data, depth)
-        elif len(self.parts) >= MAX_PARTS:
-            raise InvalidArgument(f"{name}: more than {MAX_PARTS} parts")
         else:
-            self.parts.append(Part(kind, name, data, frequency))
+            self._append(Part(kind, name, data, frequency))
+
+    def _append(self, part: Part) -> None:
+        if len(self.parts) >= MAX_PARTS:
+            raise InvalidArgument(f"{part.name}: more than {MAX_PARTS} parts")
+        self.parts.append(part)
 
     def _include(self, name: str, data: bytes, depth: int) -> None:
         if depth:
@@ -118,7 +123,7 @@ class _Splitter:
         for url in include_urls(name, data):
             content = self.included.get(url)
             if content is None:
-                self.parts.append(Part(Kind.INCLUDE, name, url.encode()))
+                self._append(Part(Kind.INCLUDE, name, url.encode()))
             else:
                 self.add(url, content, depth + 1)
 

@@ -11,7 +11,7 @@ import pytest
 
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.cloud.answer import MAX_USER_DATA_BYTES
-from orlop.wire.cloud.user_data import Frequency, Kind, Part, include_urls, split
+from orlop.wire.cloud.user_data import MAX_PARTS, Frequency, Kind, Part, include_urls, split
 
 CONFIG = b"#cloud-config\nhostname: ship\n"
 SCRIPT = b"#!/bin/sh\ntrue\n"
@@ -159,3 +159,21 @@ def test_bytes_of_any_value() -> None:
         split(bytes([value]) * 8)
     assert split(zlib.compress(CONFIG))[0][0].kind is Kind.CONFIG  # and then it is no UTF-8
     assert split(base64.b64encode(CONFIG))[0][0].kind is Kind.CONFIG
+
+
+def test_mime_that_python_cannot_take() -> None:
+    heads = (
+        b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(3000)
+    )
+    parts, problems = split(b"MIME-Version: 1.0\n" + b"".join(heads))
+    assert (parts, problems) == ([], ["user-data: cannot be read: RecursionError"])
+
+
+def test_includes_count_as_parts() -> None:
+    lists = [
+        MIMEText("\n".join(f"http://a/{n}/{m}" for m in range(16)), "x-include-url")
+        for n in range(9)
+    ]
+    parts, problems = split(message(*lists))
+    assert len(parts) == MAX_PARTS
+    assert "more than 64 parts" in problems[0]
