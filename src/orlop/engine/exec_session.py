@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from orlop.engine import launch, spec
 from orlop.engine.health import OUTPUT_LIMIT_BYTES
 from orlop.engine.runtime import StartError, Terminal
+from orlop.engine.state import State
 from orlop.engine.streams import Fanout, InputWriter, Pump, set_terminal_size
 from orlop.lib.errors import Conflict, InvalidArgument, ResourceExhausted, Unavailable
 from orlop.wire.stdcopy import Stream
@@ -80,18 +81,21 @@ class ExecSession:
         """Refuse what `start` would refuse for reasons known now.
 
         Raises:
-            Conflict: it was started before, or the container does not run.
+            Conflict: it was started before, or the container does not run or is frozen.
         """
+        record = self.container.record
+        if not record.state.is_up:
+            raise Conflict(f"container {record.id} is not running")
+        if record.state is State.PAUSED:
+            raise Conflict(f"Container {record.id} is paused, unpause the container before exec")
         if self.started:
             raise Conflict(f"exec command {self.id} has already run")
-        if not self.container.record.state.is_up:
-            raise Conflict(f"container {self.container.record.id} is not running")
 
     async def start(self, *, quiet: bool = False) -> None:
         """Run it; returns when the program has been executed. *quiet*: no events.
 
         Raises:
-            Conflict: it was started before, or the container does not run.
+            Conflict: as `check_startable`.
             StartError: the program cannot be executed.
         """
         self.check_startable()

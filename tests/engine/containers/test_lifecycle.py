@@ -102,14 +102,21 @@ def test_writable_layer_lives_as_long_as_the_container(engine: EngineProcess) ->
 def test_pause_stops_time_for_the_container(engine: EngineProcess) -> None:
     engine.run("ticker", ["sh", "-c", "while :; do echo tick; sleep 0.05; done"])
     engine.wait_until(lambda: engine.logs("ticker"))
+    _, session = engine.request("POST", "/containers/ticker/exec", {"Cmd": ["true"]})
 
     assert engine.request("POST", "/containers/ticker/pause")[0] == 204
     assert engine.state("ticker") == "paused"
     events = engine.cgroup_root / "ticker/cgroup.events"
     engine.wait_until(lambda: "frozen 1" in events.read_text())
     assert engine.request("POST", "/containers/ticker/exec", {"Cmd": ["true"]})[0] == 409
+    for body in ({"Detach": False}, {"Detach": True}):
+        status, answer = engine.request("POST", f"/exec/{session['Id']}/start", body)
+        assert status == 409
+        assert "is paused, unpause the container before exec" in answer["message"]
 
     assert engine.request("POST", "/containers/ticker/unpause")[0] == 204
+    start = f"/exec/{session['Id']}/start"
+    assert engine.request("POST", start, {"Detach": True})[0] == 200  # it was not used up
     count = len(engine.logs("ticker"))
     engine.wait_until(lambda: len(engine.logs("ticker")) > count)
 
