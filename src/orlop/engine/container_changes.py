@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from orlop.engine import launch
 from orlop.engine.state import State
 from orlop.lib.errors import Conflict
 
@@ -83,7 +82,6 @@ async def update(core: Core, policy: RestartPolicy | None, resources: Resources 
         if core.record.state.is_up:
             from orlop.engine.limits import apply_limits
 
-            devices = tuple(launch.find_io_devices(resources))
-            apply_limits(core.host, core.confinement.cgroup, resources, devices)
+            apply_limits(core.host, core.confinement.cgroup, resources)
     core.replace_config(config)
     core.publish("update")

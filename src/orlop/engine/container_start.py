@@ -133,6 +133,11 @@ class Starting:
         terminal = None
         theirs: dict[int, int] = {}
         core.confinement.clear()
+        wanted = core.config.resources
+        if wanted.blkio_weight or wanted.io_weights or wanted.io_limits:
+            from orlop.engine.limits import prepare_io
+
+            await asyncio.to_thread(prepare_io, core.host, core.confinement.cgroup, wanted)
         try:
             theirs = core.io.open(terminal=core.config.tty, stdin=core.config.stdin_open)
             if core.config.tty:

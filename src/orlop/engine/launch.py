@@ -126,7 +126,6 @@ def gather_facts(
         open_files=_open_files_limit(),
         capabilities=host.capabilities,
         devices=tuple(find_devices(config)) if starting else (),
-        io_devices=tuple(find_io_devices(config.resources)) if starting else (),
         namespaces=namespaces,
         shm_dir=shm_dir,
         init=_init_program(host, config) if starting else None,
@@ -247,7 +246,7 @@ def _find_device(device: Device) -> Iterator[spec.HostDevice]:
 
 
 def find_io_devices(limits: Resources) -> Iterator[tuple[str, int, int]]:
-    """The block devices that limits name, by number.
+    """Path, major and minor number of the block devices that limits name.
 
     Raises:
         InvalidArgument: one is no block device.

@@ -1,9 +1,17 @@
-"""Changing the limits of a running container: straight into its cgroup."""
+"""Limits that go straight into a container's cgroup: those of a running one that are changed, and
+before a start those of block devices.
+
+The rest of a start's limits the runtime sets. It knows weights of devices only of a scheduler (BFQ)
+that few kernels have, and fails without it.
+"""
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
+from orlop.engine.config import Resources
+from orlop.engine.launch import find_io_devices
 from orlop.engine.spec_resources import CPU_PERIOD_USEC, cpu_quota
 from orlop.lib import cgroup
 from orlop.lib.errors import Internal
@@ -12,14 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from orlop.engine.config import Resources
     from orlop.engine.host import Host
 
 
 def plan_limits(
     wanted: Resources, io_devices: Sequence[tuple[str, int, int]] = ()
 ) -> list[tuple[str, str, str]]:
-    """Controller, file and value for each limit that is set. *io_devices* as in `HostFacts`."""
+    """Controller, file and value for each limit that is set. *io_devices*: `find_io_devices`."""
     plan: list[tuple[str, str, str]] = []
     if wanted.memory_bytes is not None:
         plan.append(("memory", "memory.max", str(wanted.memory_bytes)))
@@ -70,15 +77,14 @@ def weight_of_blkio(weight: int) -> int:
     return 1 + (weight - 10) * 9999 // 990
 
 
-def apply_limits(
-    host: Host, directory: Path, wanted: Resources, io_devices: Sequence[tuple[str, int, int]] = ()
-) -> None:
+def apply_limits(host: Host, directory: Path, wanted: Resources) -> None:
     """Set *wanted* on the cgroup; a controller that is missing is a warning.
 
     Raises:
+        InvalidArgument: a device that is named is none.
         Internal: the kernel refused a value.
     """
-    for controller, name, value in plan_limits(wanted, io_devices):
+    for controller, name, value in plan_limits(wanted, tuple(find_io_devices(wanted))):
         if controller not in host.controllers:
             host.warn(f"this host has no {controller} controller: its limits are not applied")
             continue
@@ -88,4 +94,27 @@ def apply_limits(
             # The controller is there without this part of it: io without a weighing scheduler.
             host.warn(f"this host has no {name}: it is not set")
         except OSError as error:
-            raise Internal(f"cannot set {name} to {value}: {error}") from error
+            if name != "io.weight" or error.errno != errno.EOPNOTSUPP:
+                raise Internal(f"cannot set {name} to {value}: {error}") from error
+            # The weight of a device that has no weighing scheduler now.
+            host.warn(f"{name} cannot be {value} on this host: it is not set")
+
+
+def prepare_io(host: Host, directory: Path, wanted: Resources) -> None:
+    """Before the start of a container: make its cgroup, with the limits of block devices.
+
+    Raises:
+        as `apply_limits`.
+    """
+    limits = Resources(
+        blkio_weight=wanted.blkio_weight, io_weights=wanted.io_weights, io_limits=wanted.io_limits
+    )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        root = host.settings.cgroup_root
+        above = [path for path in directory.parents if path.is_relative_to(root)]
+        for path in reversed(above):
+            cgroup.enable_controllers(path, ("io",))
+    except OSError as error:
+        raise Internal(f"cannot make cgroup {directory}: {error}") from error
+    apply_limits(host, directory, limits)

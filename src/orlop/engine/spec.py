@@ -92,8 +92,6 @@ class HostFacts:
     capabilities: tuple[str, ...] = capabilities.ALL
     """Those the engine itself has."""
     devices: tuple[HostDevice, ...] = ()
-    io_devices: tuple[tuple[str, int, int], ...] = ()
-    """Path, major and minor number of the block devices that limits name."""
     namespaces: tuple[tuple[str, str], ...] = ()
     """Those of other containers: the kind as the runtime has it, and the path to join it by."""
     shm_dir: Path | None = None

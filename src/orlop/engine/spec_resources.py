@@ -1,4 +1,7 @@
-"""The limits of a container in the runtime's terms. Pure, as `engine.spec`."""
+"""The limits of a container in the runtime's terms. Pure, as `engine.spec`.
+
+Those of block devices are not here: see `engine.limits`.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,6 @@ if TYPE_CHECKING:
     from orlop.wire import oci
 
 CPU_PERIOD_USEC = 100_000
-_THROTTLE_KEYS = {
-    "rbps": "throttleReadBpsDevice",
-    "wbps": "throttleWriteBpsDevice",
-    "riops": "throttleReadIOPSDevice",
-    "wiops": "throttleWriteIOPSDevice",
-}
 
 
 def _device_rules(config: ContainerConfig, facts: HostFacts) -> list[oci.DeviceRule]:
@@ -70,9 +67,6 @@ def plan_resources(config: ContainerConfig, facts: HostFacts) -> tuple[oci.Resou
         cpu |= cpuset_limits(wanted)
     if cpu:
         result["cpu"] = cpu
-    block_io = io_limits(wanted, facts)
-    if have("io", bool(block_io)):
-        result["blockIO"] = block_io
     pids = facts.pids_limit if wanted.pids_limit is None else wanted.pids_limit
     if have("pids", pids > 0):
         result["pids"] = {"limit": pids}
@@ -121,24 +115,3 @@ def cpu_quota(wanted: Resources) -> tuple[int | None, int | None]:
     if wanted.cpu_quota_usec is not None:
         return wanted.cpu_quota_usec, wanted.cpu_period_usec or CPU_PERIOD_USEC
     return None, wanted.cpu_period_usec
-
-
-def io_limits(wanted: Resources, facts: HostFacts) -> oci.BlockIO:
-    """Shares and limits of block devices in the runtime's terms."""
-    numbers = {path: (major, minor) for path, major, minor in facts.io_devices}
-    block_io: oci.BlockIO = {}
-    if wanted.blkio_weight is not None:
-        block_io["weight"] = wanted.blkio_weight
-    if wanted.io_weights:
-        block_io["weightDevice"] = [
-            {"major": numbers[w.path][0], "minor": numbers[w.path][1], "weight": w.weight}
-            for w in wanted.io_weights
-        ]
-    throttles: dict[str, list[oci.Throttle]] = {}
-    for limit in wanted.io_limits:
-        major, minor = numbers[limit.path]
-        entry: oci.Throttle = {"major": major, "minor": minor, "rate": limit.rate}
-        throttles.setdefault(limit.kind, []).append(entry)
-    for kind, entries in throttles.items():
-        block_io[_THROTTLE_KEYS[kind]] = entries  # type: ignore[literal-required]
-    return block_io

@@ -96,27 +96,6 @@ class Cpu(TypedDict, total=False):
     mems: str
 
 
-class Throttle(TypedDict):
-    major: int
-    minor: int
-    rate: int
-
-
-class WeightDevice(TypedDict):
-    major: int
-    minor: int
-    weight: int
-
-
-class BlockIO(TypedDict, total=False):
-    weight: int
-    weightDevice: list[WeightDevice]
-    throttleReadBpsDevice: list[Throttle]
-    throttleWriteBpsDevice: list[Throttle]
-    throttleReadIOPSDevice: list[Throttle]
-    throttleWriteIOPSDevice: list[Throttle]
-
-
 class Pids(TypedDict):
     limit: int
 
@@ -126,7 +105,6 @@ class Resources(TypedDict, total=False):
     memory: Memory
     cpu: Cpu
     pids: Pids
-    blockIO: BlockIO
     unified: dict[str, str]
 
 

@@ -94,6 +94,19 @@ def test_devices_and_their_rules(engine: EngineProcess) -> None:
     )
 
 
+def test_limits_of_block_devices(engine: EngineProcess) -> None:
+    """What they come to depends on the kernel; that they are set before the start does not."""
+    host: dict[str, Any] = {"BlkioWeight": 100, "CgroupParent": "/disks"}
+    engine.run("weighed", ["sleep", "1000"], HostConfig=host)
+    assert engine.state("weighed") == "running"
+    assert (engine.cgroup_root / "disks/weighed").exists()
+    rates = [{"Path": "/dev/nothing", "Rate": 1}]
+    engine.create("slow", ["true"], HostConfig={"BlkioDeviceReadBps": rates})
+    status, answer = engine.request("POST", "/containers/slow/start")
+    assert (status, answer["message"]) == (400, "no such block device: /dev/nothing")
+    assert not (engine.cgroup_root / "slow").exists()
+
+
 def test_a_seccomp_profile_of_the_request(engine: EngineProcess) -> None:
     rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}
     profile = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})

@@ -210,21 +210,21 @@ def test_limits_in_the_bundle_and_live() -> None:
         "CpusetCpus": "0-1",
         "PidsLimit": 7,
         "BlkioWeight": 500,
+        "BlkioWeightDevice": [{"Path": "/dev/sda", "Weight": 10}],
         "BlkioDeviceReadBps": [{"Path": "/dev/sda", "Rate": 1000}],
         "DeviceCgroupRules": ["c 42:* rmw"],
     }
     config = parse(host)
     assert config.device_rules == (DeviceRule("c", 42, -1, "rmw"),)
-    devices = (("/dev/sda", 8, 0),)
-    resources = plan(config, io_devices=devices)["linux"]["resources"]
+    resources = plan(config)["linux"]["resources"]
     assert resources["memory"] == {"limit": 64 << 20, "swap": 128 << 20}
     assert resources["cpu"] == {"quota": 50_000, "period": 25_000, "cpus": "0-1"}
     assert resources["pids"] == {"limit": 7}
-    throttle = [{"major": 8, "minor": 0, "rate": 1000}]
-    assert resources["blockIO"] == {"weight": 500, "throttleReadBpsDevice": throttle}
     rule = {"allow": True, "type": "c", "access": "rmw", "major": 42}
     assert rule in resources["devices"]
-    live = {name: value for _, name, value in limits.plan_limits(config.resources, devices)}
+    planned = limits.plan_limits(config.resources, (("/dev/sda", 8, 0),))
+    assert ("io", "io.weight", "8:0 1") in planned
+    live = {name: value for _, name, value in reversed(planned)}
     assert live["memory.swap.max"] == str(64 << 20)
     assert live["io.max"] == "8:0 rbps=1000"
     assert live["cpu.max"] == "50000 25000"
