@@ -7,10 +7,12 @@ import re
 
 from orlop.lib.errors import InvalidArgument
 
-_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgtp]?)(?P<iec>i?)b?", re.IGNORECASE)
+_SIZE = re.compile(
+    r"(?P<number>\d{1,20}(?:\.\d{1,20})?)\s*(?P<unit>[kmgtp]?)(?P<iec>i?)b?", re.IGNORECASE
+)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
-_DURATION_PART = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ns|us|µs|ms|s|m|h)")
+_DURATION_PART = re.compile(r"(?P<number>\d{1,20}(?:\.\d{1,20})?)(?P<unit>ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 

@@ -312,9 +312,10 @@ class ConfigControl:
         except (OrlopError, OSError) as error:
             self._boot.machine.warn(f"cannot go back to the configuration before: {error}")
             return
-        self._boot.machine.warn(
-            f"the configuration was not confirmed: version {number} is in force again"
-        )
+        if number:  # else somebody was just in time to confirm
+            self._boot.machine.warn(
+                f"the configuration was not confirmed: version {number} is in force again"
+            )
 
     async def _go_back(self) -> int:
         async with self._lock:

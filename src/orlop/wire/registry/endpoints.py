@@ -91,7 +91,11 @@ def check_mirror(url: str) -> str:
     Raises:
         InvalidArgument: in dockerd's words.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise InvalidArgument(f'invalid mirror: "{url}" is not a valid URI: {error}') from error
     if "://" not in url or not parts.scheme:
         raise InvalidArgument(
             f'invalid mirror: no scheme specified for "{url}": must use either '

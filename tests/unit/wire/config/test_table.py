@@ -1,5 +1,6 @@
 """The table of keys, and everything that is made from it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import yaml
 
 from orlop.wire.config import manual
 from orlop.wire.config.document import check_document, leaves
+from orlop.wire.config.evaluate import Evaluation, Source
 from orlop.wire.config.json_schema import json_schema
 from orlop.wire.config.rancher import FOREIGN, LEFT_OUT
 from orlop.wire.config.table import EACH, KEYS, NAME, NAMES, Key, find, split_key
@@ -84,3 +86,30 @@ def test_schema() -> None:
     names = {key.segments[0] for key in KEYS}
     assert set(properties) == names | {f"{name}+" for name in lists} | FOREIGN
     assert schema["additionalProperties"] is False
+
+
+HOSTILE: tuple[object, ...] = (
+    *("", "x", "http://[x", "http://a:99999", "http://\u2100/", "[x", "::1/999", "1.2.3.4/33", "²"),
+    *("9" * 5000, 10**30, -1, 1e400, True, None, {"": ""}, {"a": {"b": {"c": 1}}}, "a\0b", "../x"),
+    *(
+        "٣",
+        "x" * 70_000,
+        "[fe80::1%x]/64",
+        "1.2.3.4/٣",
+        "http://user:pw@",
+        "-----BEGIN CERTIFICATE",
+    ),
+)
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.path)
+def test_no_value_ends_the_worker(key: Key) -> None:
+    """Whatever a value is, it is taken or refused with a sentence."""
+    for value in HOSTILE:
+        for form in (value, [value], {"name": value}, [[value, "/mnt/a", "auto", value]]):
+            data: object = form
+            for segment in reversed(path_of(key)):
+                data = [data] if segment == EACH else {segment: data}
+            found = Evaluation()
+            found.add(Source("config", "x.yml", json.dumps(data).encode()))
+            assert all(isinstance(problem, str) for problem in found.problems)

@@ -68,6 +68,8 @@ def test_mirrors() -> None:
     for wrong in ("m.example", "ftp://m", "https://u:p@m", "https://m/?q", "https://m/#f"):
         with pytest.raises(InvalidArgument, match=r"^invalid mirror: "):
             check_mirror(wrong)
+    with pytest.raises(InvalidArgument, match="is not a valid URI"):
+        check_mirror("http://[m")
 
 
 def test_host_only() -> None:
