@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from orlop.engine.tasks import thread_to_its_end
 from orlop.engine.worker_process import start_worker, worker_argv
 from orlop.lib import mount
 from orlop.lib.children import end_session
@@ -47,7 +47,11 @@ async def diff(container: Container) -> AsyncIterator[int]:
 @contextlib.asynccontextmanager
 async def _tar(container: Container, command: str, tree: int) -> AsyncIterator[int]:
     """Takes over *tree*."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+    except OSError:
+        os.close(tree)
+        raise
     child: Child | None = None
     try:
         try:
@@ -84,7 +88,8 @@ async def changes(container: Container) -> AsyncIterator[AsyncIterator[Mapping[s
     opened: list[int] = []
     try:
         place = container.host.settings.run_dir / f"lower-{os.urandom(4).hex()}"
-        opened.append(await asyncio.to_thread(_open_lower, image.lower, place))
+        # The thread puts it there: cancelled meanwhile, it is closed all the same.
+        await thread_to_its_end(lambda: opened.append(_open_lower(image.lower, place)))
         opened.append(_open_upper(container))
         below, tree = opened
         async with start_worker(
