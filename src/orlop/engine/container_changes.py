@@ -5,6 +5,7 @@ Operations of its owner's, each on the container's core.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,8 @@ async def update(core: Core, policy: RestartPolicy | None, resources: Resources 
         if core.record.state.is_up:
             from orlop.engine.limits import apply_limits
 
-            apply_limits(core.host, core.confinement.cgroup, resources)
+            # In a thread: for less memory the kernel first takes away what is too much.
+            cgroup = core.confinement.cgroup
+            await asyncio.to_thread(apply_limits, core.host, cgroup, resources)
     core.replace_config(config)
     core.publish("update")
