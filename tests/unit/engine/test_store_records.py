@@ -6,6 +6,7 @@ import pytest
 
 from orlop.engine.store import child_image
 from orlop.engine.store.chains import chain_ids
+from orlop.engine.store.image_view import to_image
 from orlop.engine.store.records import (
     BlobRecord,
     ImageRecord,
@@ -103,3 +104,11 @@ def test_merging_keeps_what_is_wanted() -> None:
     assert merged["Env"] == ["A=1", "B=2"]
     assert (merged["Cmd"], merged["Entrypoint"], merged["User"]) == (["x"], ["e"], "u")
     assert merged["Labels"] == {"l": "new", "m": "1"}
+
+
+def test_exposed_ports_of_an_image_are_ports() -> None:
+    said = ("8080", "53/UDP", "80/tcp", "http/tcp", "1-2/tcp", "0", "9/x")
+    section: dict[str, object] = {"ExposedPorts": {text: {} for text in said}}
+    record = ImageRecord(id=A, layers=(), config={"config": section})
+    image = to_image(record, lower=(), tags=(), digests=(), size_bytes=0, tagged_ns=0)
+    assert image.exposed_ports == ("8080/tcp", "53/udp", "80/tcp")

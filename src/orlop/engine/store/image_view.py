@@ -8,11 +8,13 @@ from orlop.engine.images import Image
 from orlop.wire.compose_model import HealthCheck
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from orlop.engine.store.records import ImageRecord
 
 _SHELL = ("/bin/sh", "-c")
+_PROTOCOLS = ("tcp", "udp", "sctp")
 _NS = 1_000_000_000
 
 
@@ -41,7 +43,7 @@ def to_image(
         labels=tuple((section.get("Labels") or {}).items()),
         created_ns=record.created_ns,
         volumes=tuple(section.get("Volumes") or ()),
-        exposed_ports=tuple(section.get("ExposedPorts") or ()),
+        exposed_ports=tuple(_ports(section.get("ExposedPorts"))),
         tags=tags,
         digests=digests,
         layers=record.layers,
@@ -56,6 +58,19 @@ def _words(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else ()
+
+
+def _ports(value: object) -> Iterator[str]:
+    """`PORT/PROTOCOL` each; some builders leave tcp out. What is no port could only fail a start,
+    of another container than its own for one that is linked to it.
+    """
+    for text in value if isinstance(value, dict) else ():
+        number, slash, protocol = text.lower().partition("/")
+        if not slash:
+            protocol = "tcp"
+        is_number = number.isdecimal() and len(number) <= 5 and 0 < int(number) < 65536
+        if is_number and protocol in _PROTOCOLS:
+            yield f"{int(number)}/{protocol}"
 
 
 def _pairs(items: tuple[str, ...]) -> list[tuple[str, str]]:
