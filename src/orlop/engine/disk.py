@@ -1,6 +1,6 @@
 """Looking at paths that are not the engine's own: the disk or server behind one may never answer.
 
-Each look has a thread to itself, so one that hangs takes nobody's turn. A path that has not
+Each path has a thread to itself, so one that hangs takes nobody else's turn. One that has not
 answered is not asked again before it has: no number of requests makes more threads than paths.
 """
 
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from orlop.engine.turns import Turns
 from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import Unavailable
 
@@ -23,6 +24,7 @@ MAX_HANGING = 32
 """Threads that may hang at a time, each on a path of its own."""
 
 _hanging: set[str] = set()
+_turns = Turns()
 
 
 async def look[T](path: str, work: Callable[[], T]) -> T:
@@ -32,6 +34,11 @@ async def look[T](path: str, work: Callable[[], T]) -> T:
         Unavailable: *path* did not answer in time, or still does not.
     """
     reason = f"{path} does not answer: its disk or server hangs"
+    async with _turns.of(path, LIMIT_S, reason):
+        return await _look(path, work, reason)
+
+
+async def _look[T](path: str, work: Callable[[], T], reason: str) -> T:
     if path in _hanging:
         raise Unavailable(reason)
     if len(_hanging) >= MAX_HANGING:
@@ -43,6 +50,10 @@ async def look[T](path: str, work: Callable[[], T]) -> T:
         nonlocal answered
         answered = True
         _hanging.discard(path)
+
+    def give_up() -> None:
+        if not answered:
+            _hanging.add(path)
 
     def act() -> T:
         try:
@@ -57,5 +68,8 @@ async def look[T](path: str, work: Callable[[], T]) -> T:
     except TimeoutError:
         if answered:
             raise  # what the disk or server says itself
-        _hanging.add(path)
+        give_up()
         raise Unavailable(reason) from None
+    except asyncio.CancelledError:
+        loop.call_later(LIMIT_S, give_up)
+        raise

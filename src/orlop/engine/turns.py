@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from orlop.lib.errors import Unavailable
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -18,17 +20,20 @@ class Turns:
         self._users: dict[str, int] = {}
 
     @contextlib.asynccontextmanager
-    async def of(self, name: str, limit_s: float) -> AsyncIterator[None]:
+    async def of(self, name: str, limit_s: float, reason: str) -> AsyncIterator[None]:
         """The block runs when nobody else's does for *name*.
 
         Raises:
-            TimeoutError: that took longer than *limit_s*.
+            Unavailable: with *reason*; it would be more than *limit_s* until then.
         """
         lock = self._locks.setdefault(name, asyncio.Lock())
         self._users[name] = self._users.get(name, 0) + 1
         try:
-            async with asyncio.timeout(limit_s):
-                await lock.acquire()
+            try:
+                async with asyncio.timeout(limit_s):
+                    await lock.acquire()
+            except TimeoutError:
+                raise Unavailable(reason) from None
             try:
                 yield
             finally:

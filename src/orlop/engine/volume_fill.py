@@ -71,7 +71,8 @@ async def fill(
     for mount in mounts:
         await host.volumes.attach(mount.source, holder)
         # Of two that are made with one new volume, the second has it when it is whole.
-        async with host.volumes.fillings.of(mount.source, TIMEOUT_S):
+        reason = f"volume {mount.source} is still being filled"
+        async with host.volumes.fillings.of(mount.source, TIMEOUT_S, reason):
             await _fill(host, mount, root, holder, userns_fd)
 
 

@@ -36,7 +36,8 @@ from orlop.lib import atomic_file, mount
 from orlop.lib.errors import Conflict, Internal, NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from orlop.engine.events import EventHub
@@ -277,22 +278,14 @@ class Volumes:
             # By identity: sets of other containers may be equal.
             self._reservations = [other for other in self._reservations if other is not names]
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, name: str) -> AsyncIterator[None]:
+    def _turn(self, name: str) -> AbstractAsyncContextManager[None]:
         """What is done to volume *name*, one after the other.
 
         Raises:
             Unavailable: what came before takes too long.
         """
-        has_begun = False
-        try:
-            async with self._turns.of(name, TURN_LIMIT_S):
-                has_begun = True
-                yield
-        except TimeoutError:
-            if has_begun:
-                raise
-            raise Unavailable(f"volume {name} is busy: what it mounts does not answer") from None
+        reason = f"volume {name} is busy: what it mounts does not answer"
+        return self._turns.of(name, TURN_LIMIT_S, reason)
 
     async def _unmount_unused(self, name: str) -> None:
         try:

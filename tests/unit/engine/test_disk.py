@@ -76,3 +76,34 @@ def test_not_more_paths_than_may_hang_do(
                 await asyncio.sleep(0)
 
     asyncio.run(scenario())
+
+
+def test_many_that_ask_at_once_or_leave_make_one_thread(end: threading.Event) -> None:
+    asked: list[int] = []
+
+    def hang() -> None:
+        asked.append(1)
+        end.wait()
+
+    async def scenario() -> None:
+        looks = [asyncio.create_task(disk.look("/slow", hang)) for _ in range(5)]
+        for outcome in await asyncio.gather(*looks, return_exceptions=True):
+            assert isinstance(outcome, Unavailable)
+        assert len(asked) == 1
+
+        leaving = asyncio.create_task(disk.look("/other", hang))
+        while len(asked) < 2:
+            await asyncio.sleep(0)
+        leaving.cancel()
+        async with asyncio.timeout(10):
+            while "/other" not in disk._hanging:
+                await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="/other does not answer"):
+            await disk.look("/other", hang)
+        assert len(asked) == 2
+        end.set()
+        async with asyncio.timeout(10):
+            while disk._hanging:
+                await asyncio.sleep(0)
+
+    asyncio.run(scenario())

@@ -37,6 +37,8 @@ SHORT_ID = 12
 TURN_LIMIT_S = 60.0
 """How long the removal of a network waits for its making."""
 
+BUSY = "the network is still being made or removed"
+
 FORWARDING_MARKER = "forwarding-was-off"
 """File in RUN: this engine switched forwarding on, so nobody meant this host to be a router."""
 
@@ -202,7 +204,7 @@ class Networks:
         network = catalogue.plan_network(request, self._surroundings(), id_, time.time_ns())
         pools = joining.NetworkPools(network)
         self._core.known[id_] = pools
-        async with self._turns.of(id_, TURN_LIMIT_S):
+        async with self._turns.of(id_, TURN_LIMIT_S, BUSY):
             network = await self._make(pools)
         self._core.publish("create", network)
         return network
@@ -238,7 +240,7 @@ class Networks:
         """
         await self._core.ready.wait()
         id_ = self._core.find(ref).id
-        async with self._turns.of(id_, TURN_LIMIT_S):
+        async with self._turns.of(id_, TURN_LIMIT_S, BUSY):
             # Not by name: another may have it by now.
             if id_ not in self._core.known:
                 raise NotFound(f"network {ref} not found")
