@@ -277,6 +277,9 @@ def test_default_bridge_links_and_hosts(lab: Lab) -> None:
     status, answer = lab.engine.request("POST", "/containers/late/start")
     assert status == 409
     assert "Cannot link to a non running container: /web AS /late/db" in answer["message"]
+    assert lab.engine.inspect("late")["HostConfig"]["Links"] == ["/web:/late/db"]
+    lab.engine.request("POST", "/containers/web/rename?name=shop")
+    assert lab.engine.inspect("late")["HostConfig"]["Links"] == ["/shop:/late/db"]
 
 
 def test_networks_are_kept_and_removed(lab: Lab) -> None:

@@ -98,22 +98,29 @@ def inspect(container: Container) -> dict[str, Any]:
 def inspect_json(container: Container) -> bytes:
     """The same as JSON. What cannot change without a new configuration or image is made once."""
     image = image_of(container)
+    links = render_host.linked_names(container)
     known = _templates.get(container)
-    # Both are replaced, never changed, when something about them does.
-    if known is None or known.config is not container.config or known.image != image:
+    # Configuration and image are replaced, never changed, when something about them does.
+    if (
+        known is None
+        or known.config is not container.config
+        or known.image != image
+        or (known.links != links)
+    ):
         document = _document(container, *(_MARK,) * 4)
         pieces = encode_json(document).split(f'"{_MARK}"'.encode())
-        known = _templates[container] = _Template(container.config, image, pieces)
+        known = _templates[container] = _Template(container.config, image, links, pieces)
     changing = [*map(encode_json, _changing(container)), b""]
     return b"".join(part for pair in zip(known.pieces, changing, strict=True) for part in pair)
 
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """What is around that which changes while *config* and *image* do not."""
+    """What is around that which changes while *config*, *image* and the names in *links* do not."""
 
     config: ContainerConfig
     image: Image | None
+    links: list[tuple[str, str, str]]
     pieces: list[bytes]
 
 
