@@ -245,7 +245,12 @@ class Volumes:
                 path.mkdir(parents=True, exist_ok=True, mode=0o700)
                 from orlop.engine import volume_driver
 
-                await volume_driver.mount_volume(self._children, dict(volume.options), path)
+                try:
+                    await volume_driver.mount_volume(self._children, dict(volume.options), path)
+                except BaseException:
+                    # A part of it, as what is yet to be made read-only, would pass for the whole.
+                    mount.detach(path)
+                    raise
             self.adopt(name, container_id)
         return path
 

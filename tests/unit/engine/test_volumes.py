@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orlop.engine import copy_worker, volume_fill
+from orlop.engine import copy_worker, volume_driver, volume_fill
+from orlop.engine import volumes as volumes_module
 from orlop.engine.events import EventHub
 from orlop.engine.removal import Trash
 from orlop.engine.tasks import TaskSet
 from orlop.engine.volumes import Volumes
+from orlop.lib import mount
 from orlop.lib.children import ExitStatus
+from orlop.lib.errors import Internal
 from orlop.wire.compose_model import Mount, MountKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -64,6 +67,30 @@ def test_a_volume_whose_making_is_cancelled_is_not_in_the_way_of_the_next(
                 await creation
         assert not os.listdir(tmp_path / "volumes")
         assert (await volumes.create("data")).name == "data"
+
+    asyncio.run(body())
+
+
+def test_what_was_mounted_by_half_is_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted: set[Path] = set()
+
+    async def mount_volume(children: object, options: Mapping[str, str], path: Path) -> None:
+        mounted.add(path)
+        raise Internal("it cannot be made read-only")
+
+    monkeypatch.setattr(volume_driver, "mount_volume", mount_volume)
+    monkeypatch.setattr(mount, "detach", mounted.discard)
+    monkeypatch.setattr(volumes_module, "_is_mounted", mounted.__contains__)
+
+    async def body() -> None:
+        volumes = make_volumes(tmp_path)
+        options = (("type", "none"), ("o", "bind,ro"), ("device", "/srv"))
+        await volumes.create("data", options=options)
+        for _ in range(2):
+            with pytest.raises(Internal, match="read-only"):
+                await volumes.attach("data", "container")
 
     asyncio.run(body())
 
