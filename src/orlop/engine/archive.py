@@ -95,6 +95,7 @@ async def transfer(
     """
     async with _slots, _entered(container) as (more, root_fd):
         text = json.dumps(request | more)
+        userns_fd = await container.userns_fd()
         reading, writing = os.pipe2(os.O_CLOEXEC)
         reader = PipeReader(reading)
         try:
@@ -103,7 +104,6 @@ async def transfer(
                 fds[0] = stdin_fd
             if root_fd >= 0:
                 fds[3] = root_fd
-            userns_fd = await container.userns_fd()
             if userns_fd >= 0:
                 fds[4] = userns_fd
             try:
