@@ -84,6 +84,8 @@ class LogReader:
         self._offset = 0
         self._skip: dict[tuple[int, int], int] = {}
         self._first: tuple[int, int] = (-1 << 62, 0)
+        self._seen: set[Stream] = set()
+        self._torn: set[Stream] = set()
 
     async def blocks(self, ended: Callable[[], bool] = lambda: True) -> AsyncIterator[Block]:
         """The blocks that the query selects, those at the edge of a tail cut to whole lines.
@@ -163,14 +165,29 @@ class LogReader:
             self._offset = 0
 
     def _select(self, block: Block, key: tuple[int, int]) -> Block | None:
+        torn_bytes = self._torn_bytes(block)
         if block.stream not in self._query.streams or block.time_ns < self._query.since_ns:
             return None
         if key < self._first:
             return None
-        skip = self._skip.pop(key, 0) if self._skip else 0
+        skip = max(torn_bytes, self._skip.pop(key, 0) if self._skip else 0)
         if not skip:
             return block
         return block._replace(payload=block.payload[skip:]) if skip < len(block.payload) else None
+
+    def _torn_bytes(self, block: Block) -> int:
+        """How much of *block* belongs to a line whose beginning rotation has taken."""
+        stream = block.stream
+        if block.continues and stream not in self._seen:
+            self._torn.add(stream)
+        self._seen.add(stream)
+        if stream not in self._torn:
+            return 0
+        newline = block.payload.find(b"\n")
+        if newline < 0:
+            return len(block.payload)
+        self._torn.discard(stream)
+        return newline + 1
 
     async def _find_tail(self, lines: int, count: int) -> None:
         """Go backwards until *lines* lines are found; remember where they begin."""

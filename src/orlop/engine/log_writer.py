@@ -41,6 +41,8 @@ class LogWriter:
         self._size_bytes = 0
         self._retry_at_s = 0.0
         self._followers: set[Callable[[], None]] = set()
+        self._open_lines: set[Stream] = set()
+        self._continued: set[Stream] = set()
         self.generation = 0
         """How often the log was rotated by this writer; readers find their file by it."""
         self.dropped_bytes = 0
@@ -74,7 +76,7 @@ class LogWriter:
             if self._fd < 0:
                 self.dropped_bytes += len(data)
                 return
-        parts = log_format.encode(stream, moment_ns, data)
+        parts = log_format.encode(stream, moment_ns, data, continues=stream in self._continued)
         total = sum(map(len, parts))
         try:
             written = os.writev(self._fd, parts)
@@ -86,8 +88,16 @@ class LogWriter:
             self.dropped_bytes += len(data)
             return
         self._size_bytes += total
+        self._note_line_end(stream, data)
         self.last_ns = moment_ns
         self.wake()
+
+    def _note_line_end(self, stream: Stream, data: bytes) -> None:
+        self._continued.discard(stream)
+        if data.endswith(b"\n"):
+            self._open_lines.discard(stream)
+        elif data:
+            self._open_lines.add(stream)
 
     def last_block(self) -> log_format.Block | None:
         """The newest block that is stored, by whatever writer; None if it cannot be told."""
@@ -132,9 +142,12 @@ class LogWriter:
             self._fd = os.open(path, flags, 0o600)
             self._size_bytes = log_file.whole_end(self._fd)
             os.ftruncate(self._fd, self._size_bytes)
+            last = log_file.block_before(self._fd, self._size_bytes)
         except OSError as error:
             self._failed(error)
             return False
+        if last is not None:
+            self._note_line_end(last[0].stream, last[0].payload)
         return True
 
     def _rotate(self) -> None:
@@ -149,6 +162,7 @@ class LogWriter:
             self._failed(error)
             return
         self.generation += 1
+        self._continued |= self._open_lines
         self._open()
 
     def _failed(self, error: OSError) -> None:

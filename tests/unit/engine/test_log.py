@@ -85,6 +85,26 @@ def test_rotation_bounds_the_files_and_keeps_the_newest(tmp_path: Path) -> None:
     assert numbers == list(range(numbers[0], 100))
 
 
+@pytest.mark.parametrize("is_reopened", [False, True])
+def test_a_log_begins_with_a_whole_line_when_rotation_took_what_was_before(
+    tmp_path: Path, *, is_reopened: bool
+) -> None:
+    writer = LogWriter(tmp_path, LogLimits(MIN_FILE_BYTES, 3))
+    output = b"".join(f"{number}\n".encode() for number in range(200_000))
+    numbers = [0]
+    for start in range(0, len(output), 9973):
+        if is_reopened:
+            writer.close()
+            writer = LogWriter(tmp_path, LogLimits(MIN_FILE_BYTES, 3))
+        writer.append(OUT, output[start : start + 9973])
+        lines = read(writer, LogQuery()).splitlines()
+        numbers = [int(line) for line in lines[:-1]]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert read(writer, LogQuery(tail=10**6)).splitlines() == lines
+    assert numbers[0] > 0
+    writer.close()
+
+
 @pytest.mark.parametrize("lines", range(8))
 @pytest.mark.parametrize(
     "parts",
