@@ -35,6 +35,8 @@ _REPLACED = (
     (re.compile(rf"\b{_SPAN}( ago)?\b"), r"<span>\1"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?"), "<time>"),
     (re.compile(r'"(?:Pid|timeNano|time)":\s*\d+'), "<number>"),
+    # Of what images share, the layers and parents go with the last: those of the other side.
+    (re.compile(r"(?:Deleted: <ID>\n)+"), "Deleted: <ID>\n"),
 )
 
 
