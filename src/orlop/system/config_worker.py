@@ -39,7 +39,6 @@ from orlop.wire.cloud import documents
 from orlop.wire.cloud.answer import MAX_ANSWER_BYTES
 from orlop.wire.cloud.candidates import wanted_names
 from orlop.wire.cloud.user_data import NAME as USER_DATA
-from orlop.wire.config.change import Operation, plan, validate
 from orlop.wire.config.evaluate import Evaluation, Source
 from orlop.wire.config.words import kernel_document
 from orlop.wire.located_yaml import MAX_LENGTH
@@ -85,6 +84,8 @@ def main(argv: list[str]) -> int:
 
 def change(sources: Sequence[Source], operation: bytes, evaluate: Sum) -> dict[str, Json]:
     """The outcome of *operation*, or why it cannot be."""
+    from orlop.wire.config.change import Operation, plan, validate
+
     try:
         asked = Operation(**json.loads(operation))
         if asked.verb == "validate":

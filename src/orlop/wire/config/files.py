@@ -6,10 +6,8 @@ base64 of what is no text. Source: cloud-init's cc_write_files, RancherOS config
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
-import zlib
 from typing import TYPE_CHECKING
 
 from orlop.wire.compose_values import nearest
@@ -26,8 +24,8 @@ DEFAULT_OWNER = "0:0"
 _GZIP = 31
 """zlib's window bits for the gzip format."""
 
-_OWNER = re.compile(r"(root|\d{1,9})(?::(root|\d{1,9}))?")
-_MODE = re.compile(r"0?o?[0-7]{3,4}")
+_OWNER = r"(root|\d{1,9})(?::(root|\d{1,9}))?"
+_MODE = r"0?o?[0-7]{3,4}"
 _ENCODINGS = {
     **dict.fromkeys(("", "text/plain", "text"), ()),
     **dict.fromkeys(("b64", "base64"), ("base64",)),
@@ -76,7 +74,7 @@ def mode(fields: Fields, key: str) -> Json:
         if not 0 <= value <= 0o7777 or re.fullmatch("[0-7]{3}", str(value)):
             fields.fail(key, f'must be in quotes or begin with 0, such as "0644", not {value}')
         return f"{value:04o}"
-    if not isinstance(value, str) or _MODE.fullmatch(value) is None:
+    if not isinstance(value, str) or re.fullmatch(_MODE, value) is None:
         fields.fail(key, f"must be octal digits such as 0644, not {value!r}")
     return f"{int(value.lower().replace('o', ''), 8):04o}"
 
@@ -84,7 +82,7 @@ def mode(fields: Fields, key: str) -> Json:
 def owner(fields: Fields, key: str) -> Json:
     """`USER` or `USER:GROUP`; numbers, because each service has users of its own, or root."""
     text = fields.string(key)
-    match = _OWNER.fullmatch(text)
+    match = re.fullmatch(_OWNER, text)
     if match is None:
         fields.fail(key, f"must be root or numbers, such as 1000:1000, not {text!r}")
     user, group = match[1], match[2] or match[1]
@@ -99,7 +97,7 @@ def finish(fields: Fields, item: dict[str, Json]) -> dict[str, Json]:
     for step in _ENCODINGS[str(item.get("encoding", ""))]:
         try:
             data = _decode(step, data)
-        except (ValueError, binascii.Error, zlib.error):
+        except ValueError:
             fields.fail("content", f"is no {step}")
     if len(data) > MAX_FILE_BYTES:
         fields.fail("content", f"is longer than {MAX_FILE_BYTES} bytes")
@@ -110,7 +108,10 @@ def finish(fields: Fields, item: dict[str, Json]) -> dict[str, Json]:
             raise ValueError
         found["content"] = text
     except ValueError:
-        found |= {"content": base64.b64encode(data).decode(), "encoding": "base64"}
+        found |= {
+            "content": binascii.b2a_base64(data, newline=False).decode(),
+            "encoding": "base64",
+        }
     found["permissions"] = item.get("permissions", DEFAULT_MODE)
     found["owner"] = item.get("owner", DEFAULT_OWNER)
     if "container" in item:
@@ -120,9 +121,14 @@ def finish(fields: Fields, item: dict[str, Json]) -> dict[str, Json]:
 
 def _decode(step: str, data: bytes) -> bytes:
     if step == "base64":
-        return base64.b64decode(b"".join(data.split()), validate=True)
+        return binascii.a2b_base64(b"".join(data.split()), strict_mode=True)
+    import zlib
+
     machine = zlib.decompressobj(_GZIP)
-    decoded = machine.decompress(data, MAX_FILE_BYTES + 1)
+    try:
+        decoded = machine.decompress(data, MAX_FILE_BYTES + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
     if not machine.eof and len(decoded) <= MAX_FILE_BYTES:
         raise ValueError("cut short")
     return decoded

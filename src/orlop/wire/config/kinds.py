@@ -7,7 +7,6 @@ schema may allow more than the check, never less. Pure; input may be hostile.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import ipaddress
 import re
@@ -18,8 +17,6 @@ from orlop.lib.errors import InvalidArgument
 from orlop.wire.cloud.candidates import parse_names
 from orlop.wire.compose_values import nearest
 from orlop.wire.config import files, mounts
-from orlop.wire.registry.endpoints import check_mirror, parse_insecure
-from orlop.wire.registry.proxy_rules import check_proxy, parse_proxies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,21 +26,18 @@ if TYPE_CHECKING:
 
     type Check = Callable[[Fields, str], Json]
 
-_HOSTNAME = re.compile(r"(?=.{1,64}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# Compiled when they are needed: a worker that checks three keys does not pay for all.
+_HOSTNAME = (r"(?=.{1,64}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
                        r"(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")  # fmt: skip
-_REMOTE = re.compile(r"(udp|tcp)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?")
-_TIME_SERVER = re.compile(
-    r"(\[[0-9a-fA-F:.]+\]|[^\s:]+|[0-9a-fA-F:.]+)(?::(\d{1,5}))?( key \d{1,10})?"
-)
-_TIME_KEY = re.compile(
-    r"\d{1,10} (MD5|SHA1|SHA256|SHA384|SHA512|AES128|AES256) (HEX:[0-9A-Fa-f]+|ASCII:\S+)"
-)
-_KEY_TYPE = re.compile(r"(ssh-|ecdsa-|sk-ssh-|sk-ecdsa-)[a-z0-9@.-]+")
+_REMOTE = r"(udp|tcp)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?"
+_TIME_SERVER = r"(\[[0-9a-fA-F:.]+\]|[^\s:]+|[0-9a-fA-F:.]+)(?::(\d{1,5}))?( key \d{1,10})?"
+_TIME_KEY = r"\d{1,10} (MD5|SHA1|SHA256|SHA384|SHA512|AES128|AES256) (HEX:[0-9A-Fa-f]+|ASCII:\S+)"
+_KEY_TYPE = r"(ssh-|ecdsa-|sk-ssh-|sk-ecdsa-)[a-z0-9@.-]+"
 
 SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
-_SYSCTL = re.compile(r"[a-z0-9_]+([./][A-Za-z0-9_@*:-]+)+")
-_TIME_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{1,31}(/[A-Za-z][A-Za-z0-9_+-]{1,31}){0,2}")
-_MODULE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SYSCTL = r"[a-z0-9_]+([./][A-Za-z0-9_@*:-]+)+"
+_TIME_ZONE = r"[A-Za-z][A-Za-z0-9_+-]{1,31}(/[A-Za-z][A-Za-z0-9_+-]{1,31}){0,2}"
+_MODULE = r"[A-Za-z0-9_-]{1,64}"
 MAX_COMMANDS = 256
 
 _STRING: Mapping[str, Json] = {"type": "string"}
@@ -76,7 +70,7 @@ class Kind:
 
 def _hostname(fields: Fields, key: str) -> Json:
     text = fields.string(key)
-    if _HOSTNAME.fullmatch(text) is None:
+    if re.fullmatch(_HOSTNAME, text) is None:
         fields.fail(key, f"must be a host name, not {text!r}")
     return text
 
@@ -86,7 +80,7 @@ def _ssh_keys(fields: Fields, key: str) -> Json:
     for index, item in enumerate(fields.strings(key)):
         text = " ".join(item.split())
         words = text.split(" ")
-        start = next((n for n, word in enumerate(words) if _KEY_TYPE.fullmatch(word)), None)
+        start = next((n for n, word in enumerate(words) if re.fullmatch(_KEY_TYPE, word)), None)
         if start is None or len(words) < start + 2 or not _is_base64(words[start + 1]):
             fields.fail(
                 f"{key}[{index}]", "is no public key (a line such as ssh-ed25519 AAAA... name)"
@@ -98,8 +92,8 @@ def _ssh_keys(fields: Fields, key: str) -> Json:
 
 def _is_base64(text: str) -> bool:
     try:
-        return len(base64.b64decode(text, validate=True)) >= 16
-    except (binascii.Error, ValueError):
+        return len(binascii.a2b_base64(text, strict_mode=True)) >= 16
+    except ValueError:
         return False
 
 
@@ -156,7 +150,7 @@ def _time_servers(fields: Fields, key: str) -> Json:
     """`HOST`, `HOST:PORT` or `[V6]:PORT`, each with ` key ID` behind it if it is authenticated."""
     found: list[Json] = []
     for index, text in enumerate(fields.strings(key)):
-        match = _TIME_SERVER.fullmatch(text)
+        match = re.fullmatch(_TIME_SERVER, text)
         if match is None or not (_is_host(match[1]) and 0 < int(match[2] or 123) < 65536):
             fields.fail(f"{key}[{index}]", f"must be a host, with a port or key, not {text!r}")
         found.append(text)
@@ -164,7 +158,7 @@ def _time_servers(fields: Fields, key: str) -> Json:
 
 
 def _is_host(text: str) -> bool:
-    if _HOSTNAME.fullmatch(text) is not None:
+    if re.fullmatch(_HOSTNAME, text) is not None:
         return True
     try:
         ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
@@ -177,7 +171,7 @@ def _time_keys(fields: Fields, key: str) -> Json:
     """`ID TYPE SECRET` as chrony's key file has them."""
     found: list[Json] = []
     for index, text in enumerate(fields.strings(key)):
-        if _TIME_KEY.fullmatch(text) is None:
+        if re.fullmatch(_TIME_KEY, text) is None:
             fields.fail(f"{key}[{index}]", "must be ID TYPE SECRET, such as: 1 SHA256 HEX:...")
         found.append(text)
     return found
@@ -185,7 +179,7 @@ def _time_keys(fields: Fields, key: str) -> Json:
 
 def _remote(fields: Fields, key: str) -> Json:
     text = fields.string(key)
-    match = _REMOTE.fullmatch(text)
+    match = re.fullmatch(_REMOTE, text)
     if match is None or int((match[3] or ":514")[1:]) not in range(1, 65536):
         fields.fail(key, f"must be udp://HOST:PORT or tcp://HOST:PORT, not {text!r}")
     return text
@@ -220,7 +214,22 @@ def _one(check: Callable[[str], object]) -> Check:
     return lambda fields, key: checked(fields, key, fields.string(key))
 
 
+# Few documents speak of registries, and what checks it takes a worker as long to load as the rest.
+def _check_mirror(text: str) -> None:
+    from orlop.wire.registry.endpoints import check_mirror
+
+    check_mirror(text)
+
+
+def _check_proxy(text: str) -> None:
+    from orlop.wire.registry.proxy_rules import check_proxy
+
+    check_proxy(text)
+
+
 def _check_registry(text: str) -> None:
+    from orlop.wire.registry.endpoints import parse_insecure
+
     parse_insecure([text])
 
 
@@ -236,6 +245,8 @@ def _check_text(text: str) -> None:
 
 def _no_proxy(fields: Fields, key: str) -> Json:
     """Items, which may also be in one text with commas, as in the environment."""
+    from orlop.wire.registry.proxy_rules import parse_proxies
+
     return [item for text in fields.strings(key) for item in parse_proxies("", "", [text]).none]
 
 
@@ -243,7 +254,7 @@ def _sysctls(fields: Fields, key: str) -> Json:
     found: dict[str, Json] = {}
     nested = fields.inner(key, fields.take(key))
     for name in nested.keys():  # noqa: SIM118 - Fields is no mapping
-        if _SYSCTL.fullmatch(name) is None or ".." in name:
+        if re.fullmatch(_SYSCTL, name) is None or ".." in name:
             nested.fail(name, "is no name below /proc/sys, such as net.ipv4.ip_forward")
         value = nested.take(name)
         if isinstance(value, bool):
@@ -257,7 +268,7 @@ def _sysctls(fields: Fields, key: str) -> Json:
 
 def _time_zone(fields: Fields, key: str) -> Json:
     text = fields.string(key)
-    if _TIME_ZONE.fullmatch(text) is None:
+    if re.fullmatch(_TIME_ZONE, text) is None:
         fields.fail(key, f"must be the name of a time zone such as Europe/Oslo, not {text[:40]!r}")
     return text
 
@@ -278,7 +289,7 @@ def _modules(fields: Fields, key: str) -> Json:
                 f"{key}[{index}]",
                 f"parameters are given on the kernel command line: {name}.{parameters[0]}",
             )
-        if _MODULE.fullmatch(name) is None:
+        if re.fullmatch(_MODULE, name) is None:
             fields.fail(f"{key}[{index}]", f"must be the name of a module, not {text!r}")
         found.append(name)
     return found
@@ -354,13 +365,13 @@ DOMAINS = Kind("list of domains", _STRINGS, _host_names)
 HOSTS = Kind("list of hosts", _STRINGS, _host_names)
 TIME_SERVERS = Kind("list of HOST[:PORT] [key ID]", _STRINGS, _time_servers)
 TIME_KEYS = Kind("list of ID TYPE SECRET", _STRINGS, _time_keys)
-MIRRORS = Kind("list of URLs", _STRINGS, _each(check_mirror))
+MIRRORS = Kind("list of URLs", _STRINGS, _each(_check_mirror))
 INSECURE_REGISTRIES = Kind("list of HOST[:PORT] and networks", _STRINGS, _each(_check_registry))
 REGISTRY = Kind("HOST[:PORT]", _STRING, _one(_check_registry))
 AUTHORITIES = Kind("list of certificates as PEM", _STRINGS, _each(_check_certificates))
 CERTIFICATES = Kind("certificates as PEM", _STRING, _one(_check_certificates))
 TEXT = Kind("text", _STRING, _one(_check_text))
-PROXY = Kind("http://[USER:PASSWORD@]HOST:PORT", _STRING, _one(check_proxy))
+PROXY = Kind("http://[USER:PASSWORD@]HOST:PORT", _STRING, _one(_check_proxy))
 NO_PROXY = Kind("list of hosts and networks", _STRINGS, _no_proxy)
 REMOTE = Kind("udp://HOST:PORT, tcp://HOST:PORT", _STRING, _remote)
 SYSCTLS = Kind(

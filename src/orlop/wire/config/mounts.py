@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 PLACE = "/mnt/"
 MAX_MOUNTS = 64
 
-_DEVICE = re.compile(r"(LABEL|UUID)=[^\s/]{1,64}|/dev/[A-Za-z0-9_./:+-]{1,200}")
-_SHORT = re.compile(r"[a-z]{2,}[a-z0-9]{1,30}")
-_DIRECTORY = re.compile(r"/mnt(/[^\s/]{1,200}){1,8}")
-_OPTIONS = re.compile(r"[A-Za-z0-9_=.:%+/-]+(,[A-Za-z0-9_=.:%+/-]+)*")
+_DEVICE = r"(LABEL|UUID)=[^\s/]{1,64}|/dev/[A-Za-z0-9_./:+-]{1,200}"
+_SHORT = r"[a-z]{2,}[a-z0-9]{1,30}"
+_DIRECTORY = r"/mnt(/[^\s/]{1,200}){1,8}"
+_OPTIONS = r"[A-Za-z0-9_=.:%+/-]+(,[A-Za-z0-9_=.:%+/-]+)*"
 TYPES = ("auto", "ext4", "xfs", "btrfs", "vfat", "iso9660", "tmpfs", "none")
 LATER = {"swap": "swap is", "nfs": "NFS is", "nfs4": "NFS is", "cifs": "CIFS is"}
 
@@ -48,17 +48,17 @@ def _entry(fields: Fields, place: str, words: list[str]) -> tuple[str, str, str,
         fields.fail(place, f"{LATER[fstype]} not supported yet")
     if fstype not in TYPES:
         fields.fail(place, f"the type must be one of {', '.join(TYPES)}, not {fstype[:40]!r}")
-    if _DIRECTORY.fullmatch(directory) is None or {".", ".."} & set(directory.split("/")):
+    if re.fullmatch(_DIRECTORY, directory) is None or {".", ".."} & set(directory.split("/")):
         fields.fail(place, f"the directory must be below /mnt, not {directory[:80]!r}")
-    if _OPTIONS.fullmatch(options) is None:
+    if re.fullmatch(_OPTIONS, options) is None:
         fields.fail(place, f"the options must be words with commas, not {options[:80]!r}")
     if fstype == "none":
         if not is_bind(options) or not device.startswith("/"):
             fields.fail(place, "type none is for a directory and the option bind")
     elif fstype != "tmpfs":
-        if _SHORT.fullmatch(device):
+        if re.fullmatch(_SHORT, device):
             device = f"/dev/{device}"
-        if _DEVICE.fullmatch(device) is None or ".." in device:
+        if re.fullmatch(_DEVICE, device) is None or ".." in device:
             fields.fail(place, f"the device must be LABEL=, UUID= or /dev/, not {device[:80]!r}")
     return device, directory, fstype, options
 

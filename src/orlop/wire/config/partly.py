@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     type Tell = Callable[[Path, str], None]
 
-_OWNER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.-]*)?")
+_OWNER = r"[A-Za-z_][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.-]*)?"
 
 
 def _judge_mount(entry: object) -> str:
@@ -55,7 +55,7 @@ def _judge_file(entry: object) -> str:
     if entry.get("source"):
         return "a content from elsewhere is not supported"
     owner = entry.get("owner")
-    if isinstance(owner, str) and _OWNER.fullmatch(owner) and {*owner.split(":")} != {"root"}:
+    if isinstance(owner, str) and re.fullmatch(_OWNER, owner) and {*owner.split(":")} != {"root"}:
         return f"the owner {owner[:64]} is not known here: give a number"
     return ""
 
