@@ -110,7 +110,7 @@ class CloudControl:
             os.makedirs(path.parent, mode=0o755, exist_ok=True)
             # For the service too, which is nobody; no other container has this directory.
             await asyncio.to_thread(atomic_file.write_bytes, path, answer, durable=False)
-        except (OrlopError, OSError, TimeoutError) as error:
+        except (OrlopError, OSError) as error:
             reason = str(error) or "no answer"
             self._boot.machine.warn(f"the seed disk {seed[-1]} cannot be read: {reason}")
 
