@@ -297,8 +297,13 @@ class LayeredImages:
             await asyncio.to_thread(self.directory.write_image, marked)
             self.images[record.id] = marked
             return []
-        await asyncio.to_thread(self.directory.remove_image, record)
-        self.images.pop(record.id, None)
+        # Nobody makes a container of it meanwhile.
+        del self.images[record.id]
+        try:
+            await asyncio.to_thread(self.directory.remove_image, record)
+        except OSError:
+            self.images[record.id] = record
+            raise
         self._views.pop(record.id, None)
         self.tagged_ns.pop(record.id, None)
         return await self.collect()
