@@ -259,12 +259,16 @@ class Networks:
                 f"({names})"
             )
         pools = self._core.known.pop(network.id)
-        await self._core.change(delete=network_rows(network))
+        rows = network_rows(network)
         try:
+            await self._core.change(delete=rows)
             await self._delete_interface(network)
             await asyncio.to_thread(self._store.delete, network.id)
-        except OSError as error:
+        except (OSError, OrlopError) as error:
+            # It is there as before, with the rules that keep it apart from others.
             self._core.known[network.id] = pools
+            with contextlib.suppress(OrlopError):
+                await self._core.change(add=rows)
             raise Internal(f"cannot remove network {network.name}: {error}") from error
         self._core.publish("destroy", network)
         return network
