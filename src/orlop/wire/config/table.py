@@ -328,6 +328,7 @@ KEYS: tuple[Key, ...] = (
         default="none",
         applies=Applies.SERVICE,
         aliases=("rancher.network.http_proxy",),
+        secret=True,  # it may have a password in it
     ),
     Key(
         "orlop.engine.https_proxy",
@@ -337,6 +338,7 @@ KEYS: tuple[Key, ...] = (
         default="none",
         applies=Applies.SERVICE,
         aliases=("rancher.network.https_proxy",),
+        secret=True,  # it may have a password in it
     ),
     Key(
         "orlop.engine.no_proxy",

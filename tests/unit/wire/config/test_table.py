@@ -113,3 +113,7 @@ def test_no_value_ends_the_worker(key: Key) -> None:
             found = Evaluation()
             found.add(Source("config", "x.yml", json.dumps(data).encode()))
             assert all(isinstance(problem, str) for problem in found.problems)
+
+
+def test_what_may_have_a_password_in_it_is_secret() -> None:
+    assert all(key.secret for key in KEYS if "PASSWORD" in key.kind.form)
