@@ -94,14 +94,21 @@ class Volumes:
         """
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o711)
         for entry in sorted(os.listdir(self._directory)):
-            path = self._directory / entry
-            if entry.startswith(atomic_file.TEMPORARY_PREFIX):
-                self._trash.put(path)
-            elif NAME.fullmatch(entry) and (path / DATA).is_dir():
-                atomic_file.remove_temporaries(path)
-                volume = self._volumes[entry] = read_volume(path)
-                if volume.filling:
-                    self._empty(path)
+            try:
+                self._load(entry)
+            except OSError as error:
+                # The disk is damaged there: no reason to be without the others.
+                log.error("volume %s: %s, leaving it alone", entry, error)
+
+    def _load(self, entry: str) -> None:
+        path = self._directory / entry
+        if entry.startswith(atomic_file.TEMPORARY_PREFIX):
+            self._trash.put(path)
+        elif NAME.fullmatch(entry) and (path / DATA).is_dir():
+            atomic_file.remove_temporaries(path)
+            volume = self._volumes[entry] = read_volume(path)
+            if volume.filling:
+                self._empty(path)
 
     def all(self) -> list[Volume]:
         """Every volume, by name."""
@@ -184,7 +191,9 @@ class Volumes:
             except asyncio.CancelledError:
                 # It is there by now, and would be in the way of the next of that name.
                 with contextlib.suppress(OSError):
-                    self._trash.put(temporary if temporary.exists() else self._directory / name)
+                    made = temporary if temporary.exists() else self._directory / name
+                    if made is temporary or read_volume(made) == volume:
+                        self._trash.put(made)
                 raise
             self._volumes[name] = volume
         self._publish("create", volume)

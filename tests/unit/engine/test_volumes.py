@@ -17,7 +17,7 @@ from orlop.engine.events import EventHub
 from orlop.engine.removal import Trash
 from orlop.engine.tasks import TaskSet
 from orlop.engine.volumes import Volumes
-from orlop.lib import mount
+from orlop.lib import atomic_file, mount
 from orlop.lib.children import ExitStatus
 from orlop.lib.errors import Internal
 from orlop.wire.compose_model import Mount, MountKind
@@ -67,6 +67,27 @@ def test_a_volume_whose_making_is_cancelled_is_not_in_the_way_of_the_next(
                 await creation
         assert not os.listdir(tmp_path / "volumes")
         assert (await volumes.create("data")).name == "data"
+
+    asyncio.run(body())
+
+
+def test_a_volume_that_the_disk_has_lost_does_not_take_the_others_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = atomic_file.remove_temporaries
+
+    def remove_temporaries(directory: Path) -> None:
+        if directory.name == "broken":
+            raise OSError(errno.EUCLEAN, "Structure needs cleaning")
+        clean(directory)
+
+    async def body() -> None:
+        volumes = make_volumes(tmp_path)
+        for name in ("broken", "whole"):
+            await volumes.create(name)
+        monkeypatch.setattr(atomic_file, "remove_temporaries", remove_temporaries)
+        assert [volume.name for volume in make_volumes(tmp_path).all()] == ["whole"]
+        assert (tmp_path / "volumes/broken/_data").is_dir()
 
     asyncio.run(body())
 
