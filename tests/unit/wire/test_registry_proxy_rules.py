@@ -73,6 +73,7 @@ def test_other_proxies_are_refused(text: str) -> None:
 def test_passwords_are_not_shown() -> None:
     assert without_password("http://me:secret@proxy:1/") == "http://xxxxx:xxxxx@proxy:1/"
     assert without_password("http://proxy:1") == "http://proxy:1"
-    with pytest.raises(InvalidArgument) as caught:
-        check_proxy("socks5://me:secret@proxy")
-    assert "secret" not in str(caught.value)
+    for wrong in ("socks5://me:secret@proxy", "me:secret@pro xy:1", "http://me:secret@proxy:x"):
+        with pytest.raises(InvalidArgument) as caught:
+            check_proxy(wrong)
+        assert "secret" not in str(caught.value)

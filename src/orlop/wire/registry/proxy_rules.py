@@ -69,7 +69,7 @@ def check_proxy(text: str) -> str:
     url = text if "://" in text else f"http://{text}"
     scheme = _scheme(url)
     if not scheme or not url.isprintable() or " " in url:
-        raise InvalidArgument(f"invalid proxy {without_password(text)[:200]!r}")
+        raise InvalidArgument(f"invalid proxy {without_password(url)[:200]!r}")
     if scheme != "http":
         raise InvalidArgument(
             f"proxy {without_password(url)}: only proxies that are reached by http:// are supported"
