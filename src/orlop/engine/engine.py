@@ -401,8 +401,7 @@ class Engine:
             # Whoever renamed it in between has given it the name that goes now.
             old = await container.rename(new)
         except BaseException:
-            if self._id_by_name.get(new) == container.record.id:
-                del self._id_by_name[new]
+            self._free_name(new, container)
             raise
         try:
             await container.flush()
@@ -410,9 +409,9 @@ class Engine:
             # Whoever asked is told that it has its old name: so it has, here and on disk.
             with contextlib.suppress(OrlopError):
                 await container.rename(old)
-                self._id_by_name.pop(new, None)
+                self._free_name(new, container)
             raise
-        self._id_by_name.pop(old, None)
+        self._free_name(old, container)
 
     async def exec_run(
         self, ref: str, argv: Sequence[str], *, timeout_s: float = 30.0
@@ -440,12 +439,14 @@ class Engine:
         self._id_by_name[record.config.name] = record.id
         return container
 
-    def _forget(self, container: Container) -> None:
-        gone = container.record.id
-        self._by_id.pop(gone, None)
-        # All names: it may have been about to get another.
-        for name in [name for name, id_ in self._id_by_name.items() if id_ == gone]:
+    def _free_name(self, name: str, container: Container) -> None:
+        if self._id_by_name.get(name) == container.record.id:  # else it has gone, and others came
             del self._id_by_name[name]
+
+    def _forget(self, container: Container) -> None:
+        self._by_id.pop(container.record.id, None)
+        for name in tuple(self._id_by_name):  # it may have been about to get another
+            self._free_name(name, container)
         if self.layered is not None and self.layered.container_removed(container.record.image_id):
             self.tasks.start(self.layered.clean_up(), "image store")
 

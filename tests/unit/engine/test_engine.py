@@ -72,3 +72,30 @@ def test_names_are_free_after_renames_at_the_same_time(
         await engine.tasks.close()
 
     asyncio.run(main())
+
+
+def test_a_rename_that_outlives_its_container_frees_nobody_elses_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        engine = make_engine(tmp_path, monkeypatch)
+        id_ = await engine.create(CONFIG)
+        reached, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def slow_disk() -> None:
+            reached.set()
+            await goes_on.wait()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(engine.host.records, "flush", slow_disk)
+            renaming = asyncio.ensure_future(engine.rename_container(id_, "two"))
+            await reached.wait()
+        await engine.remove_container(id_)
+        other = await engine.create(CONFIG)
+        goes_on.set()
+        await renaming
+
+        assert engine.get("one").id == other
+        await engine.tasks.close()
+
+    asyncio.run(main())
