@@ -1,0 +1,51 @@
+"""Keys of the system services, the time and the messages."""
+
+from __future__ import annotations
+
+from orlop.wire.config import kinds
+from orlop.wire.config.row import Applies, Key
+
+KEYS: tuple[Key, ...] = (
+    Key(
+        "orlop.time.servers",
+        kinds.TIME_SERVERS,
+        "NTP servers, with the key that authenticates them.",
+        '[ntp.example, "192.0.2.1:1123 key 7"]',
+        default="by DHCP, else a public pool",
+        applies=Applies.SERVICE,
+        aliases=("ntp.servers",),
+    ),
+    Key(
+        "orlop.time.keys",
+        kinds.TIME_KEYS,
+        "Keys of NTP servers.",
+        '["7 SHA256 HEX:00ff"]',
+        default="none",
+        applies=Applies.SERVICE,
+        secret=True,
+    ),
+    Key(
+        "orlop.time.pools",
+        kinds.HOSTS,
+        "Names that stand for several NTP servers.",
+        "[pool.example]",
+        default="by DHCP, else a public pool",
+        applies=Applies.SERVICE,
+        aliases=("ntp.pools",),
+    ),
+    Key(
+        "orlop.syslog.remote",
+        kinds.REMOTE,
+        "Where messages are sent as well, in the form of RFC 5424.",
+        "udp://192.0.2.9:514",
+        default="nowhere",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "orlop.services.NAME.enabled",
+        kinds.BOOLEAN,
+        "Whether a system service is started.",
+        "false",
+        default="true",
+    ),
+)
