@@ -78,7 +78,7 @@ def test_images_by_reference(clients: Clients) -> None:
 
 
 def test_events_statistics_and_usage(clients: Clients, container: str) -> None:
-    words = ("events", "--since=300s", "--until=0s", "--filter=label=a=b", "--format={{.Action}}")
+    words = ("events", "--since=300s", "--until=-1s", "--filter=label=a=b", "--format={{.Action}}")
     assert {"create", "start"} <= set(clients.docker(*words).split())
     line = clients.docker("stats", "--no-stream", "--format={{json .}}", container)
     assert json.loads(line)["Name"] == container
