@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from orlop.lib import netlink_message as message
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.netlink import address, link, message, nftables, route
+from orlop.wire.netlink import address, link, nftables, route
 
 SEEDS = tuple(
     message.encode(request, 3)

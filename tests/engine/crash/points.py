@@ -378,9 +378,9 @@ class _Library:
 def install_in_engine(points: Points) -> None:
     """What only the engine has: network changes, children, and workers that have points too."""
     from orlop.engine import worker_process
-    from orlop.engine.network.netlink_socket import NetlinkSocket
     from orlop.lib.children import Child
-    from orlop.wire.netlink.message import NetlinkError
+    from orlop.lib.netlink_message import NetlinkError
+    from orlop.lib.netlink_socket import NetlinkSocket
 
     def wrap(name: str) -> None:
         real = getattr(NetlinkSocket, name)

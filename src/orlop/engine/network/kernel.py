@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.network.catalogue import parse_vlan
 from orlop.engine.network.model import ICC, Driver
-from orlop.engine.network.netlink_socket import NETLINK_NETFILTER, NetlinkSocket
+from orlop.lib.netlink_message import NetlinkError
+from orlop.lib.netlink_socket import NETLINK_NETFILTER, NetlinkSocket
 from orlop.wire.netlink import address, conntrack, link, nftables, route
 from orlop.wire.netlink.address import InterfaceAddress
-from orlop.wire.netlink.message import NetlinkError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from orlop.engine.network.model import Endpoint, Network
     from orlop.engine.network.rules import Row
-    from orlop.wire.netlink.message import Request
+    from orlop.lib.netlink_message import Request
 
 log = logging.getLogger(__name__)
 

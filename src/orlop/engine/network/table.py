@@ -13,8 +13,9 @@ import socket
 from typing import TYPE_CHECKING
 
 from orlop.engine.network.rules import plan_table
+from orlop.lib import netlink_message as message
 from orlop.lib.errors import Internal, InvalidArgument, OrlopError
-from orlop.wire.netlink import message, nftables
+from orlop.wire.netlink import nftables
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -7,9 +7,9 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
+from orlop.lib import netlink_message as message
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.netlink import message
-from orlop.wire.netlink.message import Flag, Message, Request
+from orlop.lib.netlink_message import Flag, Message, Request
 
 _INFO = struct.Struct("=BBBBI")
 NEW, GET = 20, 22

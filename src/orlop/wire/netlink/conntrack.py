@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import struct
 
-from orlop.wire.netlink import message
+from orlop.lib import netlink_message as message
+from orlop.lib.netlink_message import Flag, Request
 from orlop.wire.netlink.address import family_of
-from orlop.wire.netlink.message import Flag, Request
 
 _DELETE = 1 << 8 | 2
 _TUPLE_ORIGINAL, _TUPLE_REPLY, _FILTER = 1, 2, 25

@@ -9,9 +9,9 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
+from orlop.lib import netlink_message as message
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.netlink import message
-from orlop.wire.netlink.message import Flag, Message, Request
+from orlop.lib.netlink_message import Flag, Message, Request
 
 _INFO = struct.Struct("=BxHiII")
 MAX_NAME_BYTES = 15

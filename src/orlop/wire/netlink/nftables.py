@@ -14,9 +14,9 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orlop.lib import netlink_message as message
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.netlink import message
-from orlop.wire.netlink.message import Flag, Message, Request
+from orlop.lib.netlink_message import Flag, Message, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,10 +7,10 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
+from orlop.lib import netlink_message as message
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.netlink import message
+from orlop.lib.netlink_message import Flag, Message, Request
 from orlop.wire.netlink.address import family_of
-from orlop.wire.netlink.message import Flag, Message, Request
 
 _INFO = struct.Struct("=BBBBBBBBI")
 NEW, DELETE, GET = 24, 25, 26

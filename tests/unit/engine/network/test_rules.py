@@ -5,8 +5,9 @@ from __future__ import annotations
 from orlop.engine.network import rules
 from orlop.engine.network.model import Driver, Endpoint, Network, PublishedPort
 from orlop.engine.network.table import Watch
-from orlop.wire.netlink import message, nftables
-from orlop.wire.netlink.message import Flag, Request
+from orlop.lib import netlink_message as message
+from orlop.lib.netlink_message import Flag, Request
+from orlop.wire.netlink import nftables
 
 BRIDGE = Network(id="a" * 64, name="n", driver=Driver.BRIDGE, created_ns=0, interface="br-a")
 ENDPOINT = Endpoint(id="e", network_id="a" * 64, network="n", interface="eth0", ipv4="10.0.0.2")

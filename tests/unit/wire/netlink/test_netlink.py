@@ -10,9 +10,10 @@ import socket
 
 import pytest
 
+from orlop.lib import netlink_message as message
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.netlink import address, conntrack, link, message, nftables, route
-from orlop.wire.netlink.message import ControlType, Flag, NetlinkError, Request
+from orlop.lib.netlink_message import ControlType, Flag, NetlinkError, Request
+from orlop.wire.netlink import address, conntrack, link, nftables, route
 
 LINK = bytes.fromhex(
     "380700001000000007000000270000000000010004000000031000000000000007000300763000000800"

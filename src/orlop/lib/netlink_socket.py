@@ -1,4 +1,4 @@
-"""A netlink socket: requests sent together, answers awaited. Blocks: for the network thread only.
+"""A netlink socket: requests sent together, answers awaited. Blocks whoever uses it.
 
 The socket belongs to the network namespace its thread was in when it was made, whoever uses it
 later.
@@ -11,14 +11,14 @@ import os
 import socket
 from typing import TYPE_CHECKING, Self
 
-from orlop.wire.netlink import message
-from orlop.wire.netlink.message import ControlType, NetlinkError
+from orlop.lib import netlink_message as message
+from orlop.lib.netlink_message import ControlType, NetlinkError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from orlop.wire.netlink.message import Message, Request
+    from orlop.lib.netlink_message import Message, Request
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
