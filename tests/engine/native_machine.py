@@ -137,20 +137,27 @@ class NativeMachine:
         """A path of the machine, seen from here."""
         return Path(f"/proc/{self.pid}/root{inside}")
 
+    def keep(self, inside: str, directory: Path) -> None:
+        """Mount *directory* of this system at *inside*: what is there is on a disk, and stays."""
+        self.path(inside).mkdir(parents=True, exist_ok=True)
+        command = ["nsenter", f"--target={self.pid}", "--mount", "mount", "--bind"]
+        subprocess.run([*command, directory, f"{self._root}{inside}"], check=True)
+
     def log(self) -> str:
         """What PID 1 wrote to the kernel log and the console, and what was written before it."""
         return "".join(self._log) + (self._directory / "stdout").read_text(errors="replace")
 
     def request(self, method: str, target: str, body: object = None) -> tuple[int, Any]:
-        """One request to the API; status and decoded answer.
+        """One request to the API, *body* as JSON unless it is bytes; status and decoded answer.
 
         Raises:
             OSError: nobody answers.
         """
         connection = _UnixConnection(str(self.path("/run/orlop/system.sock")))
         try:
-            data = None if body is None else json.dumps(body)
-            headers = {} if data is None else {"Content-Type": "application/json"}
+            data = body if body is None or isinstance(body, bytes) else json.dumps(body)
+            kind = "x-tar" if isinstance(body, bytes) else "json"
+            headers = {} if data is None else {"Content-Type": f"application/{kind}"}
             connection.request(method, target, data, headers)
             response = connection.getresponse()
             content = response.read()

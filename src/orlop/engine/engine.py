@@ -27,12 +27,12 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from orlop.engine import creation, names, recovery, spec
+from orlop.engine import creation, image_stores, names, recovery, spec
 from orlop.engine.container import Container
 from orlop.engine.events import EventHub
 from orlop.engine.exec_session import run_probe
 from orlop.engine.host import Host
-from orlop.engine.images import DirectoryImages, ImageStore, check_reference
+from orlop.engine.images import ImageStore, check_reference
 from orlop.engine.layout import Layout
 from orlop.engine.record import Record
 from orlop.engine.records import make_records
@@ -80,7 +80,7 @@ class Engine:
         self.children = children or Children()
         self.layered: LayeredImages | None = None
         """The image store if it is one that can change."""
-        self.images: ImageStore = images or self._make_images()
+        self.images: ImageStore = images or image_stores.make_images(self)
         self.tasks = TaskSet()
         data_trash = Trash(settings.data_dir / "trash")
         self.host = Host(
@@ -111,16 +111,6 @@ class Engine:
         self._inherited_sockets: dict[str, int] = {}
         self.started_ns = 0
 
-    def _make_images(self) -> ImageStore:
-        if self.settings.store_dir is None:
-            return DirectoryImages(self.settings.images_dir)
-        from orlop.engine.store.layered import LayeredImages
-
-        store = LayeredImages(self.settings, self.settings.store_dir, self.children)
-        store.images_in_use = lambda: {c.record.image_id for c in self._by_id.values()}
-        self.layered = store
-        return store
-
     async def start(self, handover: Mapping[str, Json] | None = None) -> None:
         """Take over what is in *run_dir*: containers found running are watched again.
 
@@ -146,6 +136,7 @@ class Engine:
         self.children.start()
         if self.layered is not None:
             self.layered.start()
+        image_stores.open_late(self, make=False)
         self.host.prepare_cgroups()
         descriptors = self._read_handover(handover or {})
         if self.settings.durable and not handover:

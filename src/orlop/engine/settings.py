@@ -46,6 +46,8 @@ class EngineSettings:
     images_dir: Path
     store_dir: Path | None = None
     """Images that can be loaded, pulled and built are here; None: those in *images_dir* only."""
+    late_store_dir: Path | None = None
+    """As *store_dir*, but beside those in *images_dir*, and opened only when it is there."""
     cgroup_root: Path = Path("/sys/fs/cgroup/system")
     runtime: Path = Path("/usr/bin/crun")
     seccomp_profile: Path = Path("/usr/share/containers/seccomp.json")

@@ -111,6 +111,7 @@ class Boot:
                 run_dir=Path("/run/orlop/engine"),
                 data_dir=Path("/var/lib/orlop/engine"),
                 images_dir=definitions.IMAGES,
+                late_store_dir=Path("/var/lib/orlop/images"),
                 is_pid1=os.getpid() == 1,
                 version=self.machine.release.get("version", "0"),
             ),

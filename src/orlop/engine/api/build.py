@@ -62,7 +62,7 @@ def builds_of(engine: Engine) -> Builds:
         NotImplementedYet: it has no store for images.
     """
     if engine.host.builds is None:
-        if engine.layered is None:
+        if engine.layered is None or engine.settings.store_dir is None:
             raise NotImplementedYet("this engine runs the images of the system, and builds none")
         from orlop.engine.build.service import Builds
 
@@ -148,7 +148,7 @@ async def _prune(builds: Builds, exchange: Exchange) -> None:
 
 def cache_usage(engine: Engine) -> list[dict[str, Any]]:
     """`BuildCache` in `GET /system/df`."""
-    if engine.layered is None:
+    if engine.settings.store_dir is None:
         return []
     from orlop.engine.build import upkeep
 

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from orlop.engine import image_stores
 from orlop.engine.api import filters as filtering
 from orlop.engine.api import image_render as render
 from orlop.engine.api.body import body_input
@@ -53,8 +54,10 @@ def store_of(engine: Engine) -> LayeredImages:
     """The engine's store.
 
     Raises:
-        NotImplementedYet: it has none: it runs the system's images.
+        NotImplementedYet: it has none. OrlopError: it cannot be opened.
     """
+    if engine.layered is None:
+        image_stores.open_late(engine, make=True)
     if engine.layered is None:
         raise NotImplementedYet("this engine runs the images of the system, and cannot change them")
     return engine.layered

@@ -84,7 +84,7 @@ LATE: Mapping[str, Callable[[Engine], list[Route]]] = {
 
 def make_router(engine: Engine, extra_routes: Sequence[Route] = ()) -> Router:
     """Routes for *engine*; of two for the same path, *extra_routes* win."""
-    if engine.layered is not None:
+    if engine.settings.store_dir is not None:
         from orlop.engine.api import build
 
         build.clean_up(engine)
