@@ -97,6 +97,12 @@ def _config() -> Command:
     return config
 
 
+def _migrate() -> Command:
+    from orlop.cli import migrate
+
+    return migrate
+
+
 def _cloud() -> Command:
     from orlop.cli import cloud
 
@@ -151,6 +157,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "boot": (_boot, "when each stage of the boot was reached"),
     "dmesg": (_dmesg, "the kernel's messages"),
     "config": (_config, "the machine's configuration"),
+    "migrate": (_migrate, "a document for RancherOS or cloud-init in this system's words"),
     "cloud": (_cloud, "the data source that has configured the machine"),
     "poweroff": (_poweroff, "stop everything and switch off"),
     "reboot": (_reboot, "stop everything and start again"),

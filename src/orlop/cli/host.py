@@ -18,6 +18,7 @@ COMMANDS = {
     "size": "orlop.cli.host_size",
     "lock": "orlop.cli.host_lock",
     "config": "orlop.cli.host_config",
+    "migrate": "orlop.cli.host_migrate",
     "clean": "orlop.cli.host_clean",
 }
 

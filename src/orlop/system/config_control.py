@@ -182,8 +182,8 @@ class ConfigControl:
 
     # Changes.
 
-    async def validate(self, operation: Mapping[str, str]) -> Mapping[str, Json]:
-        """What is wrong with a document.
+    async def examine(self, operation: Mapping[str, str]) -> Mapping[str, Json]:
+        """What is to be said about a document: what is wrong with it, or how it is written here.
 
         Raises:
             InvalidArgument: the first error.

@@ -57,8 +57,8 @@ class _Handlers:
     async def change(self, exchange: Exchange) -> None:
         body = await exchange.json()
         operation = {field: str(body[field]) for field in FIELDS if field in body}
-        if operation.get("verb") == "validate":
-            await exchange.respond_json(200, await self._boot.config.validate(operation))
+        if operation.get("verb") in ("validate", "migrate"):
+            await exchange.respond_json(200, await self._boot.config.examine(operation))
             return
         self._boot.power.refuse_while_stopping()
         found = await self._boot.config.change(operation, _manner(body))

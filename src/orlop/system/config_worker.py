@@ -85,11 +85,14 @@ def main(argv: list[str]) -> int:
 def change(sources: Sequence[Source], operation: bytes, evaluate: Sum) -> dict[str, Json]:
     """The outcome of *operation*, or why it cannot be."""
     from orlop.wire.config.change import Operation, plan, validate
+    from orlop.wire.config.migrate import migrate
 
     try:
         asked = Operation(**json.loads(operation))
         if asked.verb == "validate":
             return validate(asked)
+        if asked.verb == "migrate":
+            return migrate(asked.name, asked.text.encode(), asked.key).answer()
         return plan(sources, asked, evaluate)
     except OrlopError as error:
         return {"error": error.message, "hint": error.hint, "kind": type(error).__name__}

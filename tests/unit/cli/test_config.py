@@ -155,3 +155,22 @@ def test_the_template_is_right_once_it_is_commented_in(
     assert len(leaves(checked.data)) == len(KEYS) - len(lists) + 1
     assert "write_files" in checked.data
     assert check_document(parse_yaml("template", "\n".join(lines))).data == {}
+
+
+def test_a_foreign_document_is_migrated(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old.yml").write_text("packages: [vim]\n")
+    answer = {"document": "{}\n", "config": {}, "renamed": ["a"], "left_out": ["b"]}
+    engine.answer(CHANGE, answer)
+    words = ["migrate", str(tmp_path / "old.yml"), "--kernel", "rancher.log"]
+    assert main([*words, "--output", str(tmp_path / "new.yml"), "--strict"]) == 1
+    name = str(tmp_path / "old.yml")
+    expected = {"verb": "migrate", "name": name, "text": "packages: [vim]\n", "key": "rancher.log"}
+    assert sent(engine) == expected
+    assert (tmp_path / "new.yml").stat().st_mode & 0o777 == 0o600
+    out, errors = capsys.readouterr()
+    assert not out
+    assert errors.splitlines() == ["orlop: a", "orlop: b", "orlop: 1 keys renamed, 1 left out"]
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == answer

@@ -33,7 +33,8 @@ type Sum = Callable[[Sequence[Source]], Evaluation]
 @dataclass(frozen=True, slots=True)
 class Operation:
     """What is asked: `set` *key* to *text*, `unset` *key*, `merge` the document *text*, `replace`
-    all by it, or only `validate` it. *name* is what *text* is called in errors.
+    all by it; or only to `validate` it, or to `migrate` it, with the kernel parameters *key*.
+    *name* is what *text* is called in errors.
 
     What is secret stays when all is replaced, unless *secret* is the document of secrets.
     """
