@@ -103,6 +103,12 @@ def _migrate() -> Command:
     return migrate
 
 
+def _firewall() -> Command:
+    from orlop.cli import firewall
+
+    return firewall
+
+
 def _cloud() -> Command:
     from orlop.cli import cloud
 
@@ -158,6 +164,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "dmesg": (_dmesg, "the kernel's messages"),
     "config": (_config, "the machine's configuration"),
     "migrate": (_migrate, "a document for RancherOS or cloud-init in this system's words"),
+    "firewall": (_firewall, "what is let in to the machine"),
     "cloud": (_cloud, "the data source that has configured the machine"),
     "poweroff": (_poweroff, "stop everything and switch off"),
     "reboot": (_reboot, "stop everything and start again"),

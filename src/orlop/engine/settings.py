@@ -14,6 +14,10 @@ DEFAULT_BRIDGE = "orlop0"
 DEFAULT_TABLE = "orlop"
 DEFAULT_NFT = Path("/usr/sbin/nft")
 
+MARK_PUBLISHED, MARK_API = 0x6F726C70, 0x6F726C61
+"""Marks of the sockets on which an engine listens for others: for published ports, and for its own
+API. A firewall of the machine can let them in by that (`socket mark`), whatever their numbers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSettings:

@@ -11,8 +11,10 @@ import socket
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from orlop.engine.settings import MARK_API
 from orlop.engine.worker_process import worker_argv
 from orlop.lib.errors import InvalidArgument, OrlopError
+from orlop.lib.linux import mark_socket
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
@@ -69,6 +71,7 @@ class TlsListener:
             self._listening = socket.create_server(
                 (self._host, self._port), family=family, backlog=BACKLOG
             )
+            mark_socket(self._listening, MARK_API)
         except OSError as error:
             raise OrlopError(f"cannot listen on {self._host}:{self._port}: {error}") from error
         await self._start_worker()

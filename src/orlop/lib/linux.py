@@ -7,10 +7,12 @@ once, below.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
 import signal
+import socket
 from enum import IntEnum
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -177,6 +179,18 @@ def file_system_magic(path: str | os.PathLike[str]) -> int:
     buffer = ctypes.create_string_buffer(_STATFS_BYTES)
     check(LIBC.statfs(os.fsencode(path), buffer), path)
     return ctypes.c_ulong.from_buffer(buffer).value
+
+
+SOL_SOCKET, SO_MARK = 1, 36
+
+
+def mark_socket(listener: socket.socket, mark: int) -> None:
+    """Have a firewall know *listener* by *mark*; who may not set one (CAP_NET_ADMIN) does without.
+
+    Its connections have the mark too.
+    """
+    with contextlib.suppress(PermissionError):
+        listener.setsockopt(SOL_SOCKET, SO_MARK, mark)
 
 
 LIBC.tee.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint)

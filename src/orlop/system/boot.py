@@ -40,6 +40,7 @@ from orlop.system.boot_channel import PORT_NAME, find_port, uptime_s
 from orlop.system.cloud_control import CloudControl
 from orlop.system.conditions import Conditions
 from orlop.system.config_control import ConfigControl
+from orlop.system.firewall import Firewall
 from orlop.system.machine import Machine, Phase, StageTime
 from orlop.system.output_keeper import OutputKeeper
 from orlop.system.parameters import kernel_consoles
@@ -84,6 +85,7 @@ class Boot:
         )
         self.config = ConfigControl(self, first.command_line)
         self.cloud = CloudControl(self, first.command_line)
+        self.firewall = Firewall(self)
         self.conditions = Conditions(
             first.command_line,
             frozenset(parameters.disabled_services),
@@ -281,6 +283,7 @@ class Boot:
             service_files.make_syslog_links((0, 0) if syslog is None else definitions.owner(syslog))
         except OSError as error:
             self.machine.warn(f"cannot make the links to the system log: {error}")
+        await self._attempt("set up the firewall", self.firewall.start())
         self.cloud.prepare()
         self.services.watch()
         self.power.services = self.services

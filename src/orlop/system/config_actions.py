@@ -46,6 +46,7 @@ class ConfigActions:
                 self._boot.machine.warn(f"configuration: {error}")
         if self._boot.machine.phase is Phase.STARTING:
             self._boot.conditions.has_run = self._has_run(new)
+        await self._boot.firewall.follow()
 
     async def _load_modules(self, new: Configuration) -> None:
         modules = [str(name) for name in as_list(new.get("orlop.modules"))]

@@ -28,6 +28,7 @@ def make_routes(boot: Boot) -> Sequence[Route]:
         *config_routes.make_routes(boot),
         Route("GET", "/orlop/cloud", handlers.cloud),
         Route("GET", "/orlop/dmesg", handlers.dmesg),
+        Route("GET", "/orlop/firewall", handlers.firewall),
         Route("GET", "/orlop/services", handlers.services),
         Route("GET", "/orlop/services/{name}", handlers.service),
         Route("POST", "/orlop/services/{name}/start", handlers.start),
@@ -59,6 +60,9 @@ class _Handlers:
 
     async def dmesg(self, exchange: Exchange) -> None:
         await exchange.respond_json(200, {"messages": status.kernel_log()})
+
+    async def firewall(self, exchange: Exchange) -> None:
+        await exchange.respond_json(200, self._boot.firewall.report())
 
     async def services(self, exchange: Exchange) -> None:
         found = [status.service_status(item) for item in self._boot.services.statuses()]

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orlop.engine.network.rules import PROTOCOLS
+from orlop.engine.settings import MARK_PUBLISHED
 from orlop.lib.errors import Internal, InvalidArgument
+from orlop.lib.linux import mark_socket
 from orlop.wire.docker.fields import quoted
 
 if TYPE_CHECKING:
@@ -168,6 +170,7 @@ def _open(port: PublishedPort) -> socket.socket:
     held = socket.socket(family, kind | socket.SOCK_CLOEXEC, PROTOCOLS[port.protocol])
     try:
         held.setblocking(False)
+        mark_socket(held, MARK_PUBLISHED)
         if family == socket.AF_INET6:
             held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if port.protocol == "tcp":

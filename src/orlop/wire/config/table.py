@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from orlop.wire.config import files, kinds
-from orlop.wire.config.keys import engine, machine, network, people, services
+from orlop.wire.config import files, kinds, kinds_firewall
+from orlop.wire.config.keys import engine, firewall, machine, network, people, services
 from orlop.wire.config.row import EACH, NAME, Applies, Key, Path
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ KEYS: tuple[Key, ...] = (
     *machine.KEYS,
     *people.KEYS,
     *network.KEYS,
+    *firewall.KEYS,
     *services.KEYS,
     *engine.KEYS,
 )
@@ -44,6 +45,7 @@ NAMES: Mapping[Path, tuple[re.Pattern[str], str]] = {
 
 RULES: Mapping[Path, Callable[[Fields, dict[str, Json]], dict[str, Json]]] = {
     ("write_files", EACH): files.finish,
+    ("orlop", "firewall", "rules", EACH): kinds_firewall.finish_rule,
 }
 """What the rows below a list cannot say alone: the check of a whole item, in normal form."""
 

@@ -1,0 +1,95 @@
+"""The machine's firewall: written at boot before anything listens, and when what it says changes.
+
+PID 1 runs `nft` for it, which replaces the table in one transaction or leaves it as it is. The
+engines' tables are their own. Should the kernel refuse, the machine goes on with what was in force;
+at boot, with the rules that no configuration has a part in, and if not even they can be set,
+without any: a machine that nobody reaches cannot be mended. A warning says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from orlop.engine.settings import DEFAULT_NFT
+from orlop.lib.errors import OrlopError
+from orlop.system.configuration import as_map
+from orlop.system.firewall_rules import plan
+
+if TYPE_CHECKING:
+    from orlop.system.boot import Boot
+    from orlop.wire.compose_model import Json
+
+TIMEOUT_S = 30.0
+
+PORTS = {"ssh": ("22/tcp",)}
+"""What services of the image listen on. It is let in whether they run at the moment or not: where
+nothing listens, nothing answers, and who starts one later does not find it locked."""
+
+
+class Firewall:
+    """For the machine of *boot*."""
+
+    def __init__(self, boot: Boot) -> None:
+        self._boot = boot
+        self._lock = asyncio.Lock()
+        self._begun = False
+        self.text = ""
+        """What is in force, as it was given to nft; empty if that is nothing of ours."""
+
+    def ports(self) -> list[str]:
+        """What the services there are listen on."""
+        return [port for name in self._boot.services.names() for port in PORTS.get(name, ())]
+
+    async def start(self) -> None:
+        """Put the rules in force for the first time, when the services are known."""
+        self._begun = True
+        await self.follow()
+
+    async def follow(self) -> None:
+        """Put in force what the configuration says now; what cannot be is a warning."""
+        async with self._lock:
+            if not self._begun:
+                return
+            for settings in (self._settings(),) if self.text else (self._settings(), {}):
+                text = plan(settings, self.ports())
+                try:
+                    await self._write(text)
+                except (OrlopError, OSError) as error:
+                    self._boot.machine.warn(f"firewall: {error}")
+                else:
+                    self.text = text
+                    return
+
+    def _settings(self) -> dict[str, Json]:
+        return as_map(self._boot.config.current.get("orlop.firewall"))
+
+    def report(self) -> dict[str, Json]:
+        """What the API says of it."""
+        settings = self._settings()
+        rules = settings.get("rules")
+        return {
+            "enabled": settings.get("enabled") is not False,
+            "in_force": bool(self.text),
+            "policy": settings.get("policy") or "drop",
+            "log": settings.get("log") is not False,
+            "ports": [*self.ports()],
+            "rules": rules if isinstance(rules, list) else [],
+            "ruleset": self.text,
+        }
+
+    async def _write(self, text: str) -> None:
+        script = os.memfd_create("firewall", os.MFD_CLOEXEC)
+        try:
+            os.write(script, text.encode())
+            os.lseek(script, 0, os.SEEK_SET)
+            argv = [os.fspath(DEFAULT_NFT), "-f", "-"]
+            status, output = await self._boot.children.run(
+                argv, stdin_fd=script, timeout_s=TIMEOUT_S
+            )
+        finally:
+            os.close(script)
+        if not status.ok:
+            said = output.decode(errors="replace").strip()[:2000]
+            raise OrlopError(f"the kernel does not take the rules: {said}")
