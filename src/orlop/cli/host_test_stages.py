@@ -17,6 +17,11 @@ PERCENT = re.compile(r"\[ *(\d+)%\]")
 FAILED_TEST = re.compile(r"^(?:FAILED|ERROR) (?P<test>.+)$")
 NOTHING_COLLECTED_STATUS = 5
 TAIL_LINES = 60
+WIDTH = "180"
+"""Of pytest's lines: the summary is to say what failed, and why."""
+
+MAX_RETRIED = 5
+"""So many failed tests get a second chance; more are no accident."""
 
 LINTERS = (
     ("ruff format", ("ruff", "format", "--check", ".", "orlop")),
@@ -27,12 +32,32 @@ LINTERS = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Counts of one stage, or of all; *problems* names what failed."""
+    """Counts of one stage, or of all; *problems* names what failed, *unsteady* what failed and then
+    passed by itself."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     problems: tuple[str, ...] = ()
+    unsteady: tuple[str, ...] = ()
+
+    def failed_tests(self) -> list[str]:
+        """The names by which pytest runs them again."""
+        return [problem.partition(" - ")[0] for problem in self.problems]
+
+    def after_retry(self, second: "Outcome") -> "Outcome":
+        """What counts once the failed tests have run again, with the outcome *second*."""
+        if second.passed + second.failed + second.skipped < len(self.problems):
+            return self  # some have not run
+        still = set(second.failed_tests())
+        named = list(zip(self.failed_tests(), self.problems, strict=True))
+        return Outcome(
+            self.passed + second.passed,
+            second.failed,
+            self.skipped + second.skipped,
+            second.problems,
+            tuple(problem for test, problem in named if test not in still),
+        )
 
     def describe(self) -> str:
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
@@ -45,6 +70,7 @@ class Outcome:
             sum(outcome.failed for outcome in every),
             sum(outcome.skipped for outcome in every),
             tuple(problem for outcome in every for problem in outcome.problems),
+            tuple(problem for outcome in every for problem in outcome.unsteady),
         )
 
 
@@ -135,7 +161,8 @@ def run_pytest(
 def _environment() -> dict[str, str]:
     kept = ("PATH", "PYTHONPATH", "PYTHONPYCACHEPREFIX")
     orlop = {name: value for name, value in os.environ.items() if name.startswith("ORLOP_")}
-    return environment(orlop | {name: os.environ[name] for name in kept if name in os.environ})
+    given = orlop | {name: os.environ[name] for name in kept if name in os.environ}
+    return environment(given | {"COLUMNS": WIDTH})
 
 
 def _show_tail(output: str) -> None:

@@ -47,6 +47,21 @@ def test_counts(line: str, outcome: Outcome) -> None:
     assert parse_counts(f"....\n{line}\n") == outcome
 
 
+FIRST = Outcome(5, 2, 1, ("a.py::x - no", "a.py::y"))
+
+
+def test_what_passes_the_second_time_is_unsteady() -> None:
+    after = FIRST.after_retry(Outcome(1, 1, 0, ("a.py::y - no",)))
+
+    assert after == Outcome(6, 1, 1, ("a.py::y - no",), ("a.py::x - no",))
+    assert after.failed_tests() == ["a.py::y"]
+
+
+def test_what_does_not_run_the_second_time_has_failed() -> None:
+    assert FIRST.after_retry(Outcome()) == FIRST
+    assert FIRST.after_retry(Outcome(1, 0, 0)) == FIRST
+
+
 def test_names_of_failures() -> None:
     output = "FAILED tests/unit/test_x.py::test_y - assert 1 == 2\n1 failed in 0.1s\n"
 
