@@ -49,9 +49,13 @@ class Option:
 class Arguments:
     """What a command line says: options by name, and the words beside them."""
 
-    def __init__(self, values: dict[str, str], words: list[str]) -> None:
+    def __init__(
+        self, values: dict[str, str], words: list[str], program: list[str] | None = None
+    ) -> None:
         self._values = values
         self.words = words
+        self.program = program or []
+        """What follows `--` on the command line of a command that runs a program."""
 
     def flag(self, name: str) -> bool:
         """Was `--name` given?"""
@@ -76,17 +80,26 @@ class Arguments:
 
 
 def parse_arguments(
-    argv: Sequence[str], options: Sequence[Option], *, words: tuple[int, int], leading: bool = False
+    argv: Sequence[str],
+    options: Sequence[Option],
+    *,
+    words: tuple[int, int],
+    leading: bool = False,
+    program: bool = False,
 ) -> Arguments:
     """Parse *argv* by the table *options*; the number of words must lie in the range *words*.
 
     With *leading* all from the first word on are words: for `exec`, whose command has options of
-    its own.
+    its own. With *program* what follows `--` is the line of a program and counts for no word.
 
     Raises:
         UsageError: an option that is not in the table, lacks its value or has one too many, or
             the wrong number of words.
     """
+    argv, rest = list(argv), []
+    if program and "--" in argv:
+        at = argv.index("--")
+        argv, rest = argv[:at], argv[at + 1 :]
     parser = _Parser(argv, options)
     take_words(parser, leading=leading)
     if "help" in parser.values:
@@ -96,7 +109,7 @@ def parse_arguments(
         raise UsageError("something is missing on the command line")
     if len(parser.words) > most:
         raise UsageError(f"{parser.words[most]!r} is one word too many")
-    return Arguments(parser.values, parser.words)
+    return Arguments(parser.values, parser.words, rest)
 
 
 def take_words(parser: Parser, *, leading: bool) -> None:

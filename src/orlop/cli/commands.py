@@ -67,6 +67,12 @@ def _exec() -> Command:
     return exec_command
 
 
+def _toolbox() -> Command:
+    from orlop.cli import toolbox
+
+    return toolbox
+
+
 def _inspect() -> Command:
     from orlop.cli import inspect_command
 
@@ -157,6 +163,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "logs": (_logs, "what a service, or the whole system, has to say"),
     "service": (_service, "list, start, stop and restart services; why one is not running"),
     "exec": (_exec, "run a program inside a container"),
+    "toolbox": (_toolbox, "a shell in a container that is thrown away"),
     "inspect": (_inspect, "everything about a container, as JSON"),
     "stats": (_stats, "processor and memory of each container"),
     "top": (_top, "the processes of each container"),
@@ -177,6 +184,9 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
 
 LEADING_WORDS = frozenset({"exec"})
 """Commands whose options end at the first word: what follows has options of its own."""
+
+PROGRAMS = frozenset({"toolbox"})
+"""Commands that run the program which follows `--`."""
 
 
 def find(name: str) -> Command | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 
 from orlop.cli.arguments import Option, UsageError, parse_arguments
-from orlop.cli.commands import COMMANDS, LEADING_WORDS, find
+from orlop.cli.commands import COMMANDS, LEADING_WORDS, PROGRAMS, find
 from orlop.lib.errors import OrlopError
 
 TYPE_CHECKING = False
@@ -65,6 +65,7 @@ def run(name: str, command: Command, argv: Sequence[str]) -> int:
             (*command.OPTIONS, HELP),
             words=command.WORDS,
             leading=name in LEADING_WORDS,
+            program=name in PROGRAMS,
         )
         if arguments.flag("help"):
             from orlop.cli import help_command
