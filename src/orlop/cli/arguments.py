@@ -50,9 +50,14 @@ class Arguments:
     """What a command line says: options by name, and the words beside them."""
 
     def __init__(
-        self, values: dict[str, str], words: list[str], program: list[str] | None = None
+        self,
+        values: dict[str, str],
+        words: list[str],
+        program: list[str] | None = None,
+        given: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._values = values
+        self._given = given
         self.words = words
         self.program = program or []
         """What follows `--` on the command line of a command that runs a program."""
@@ -64,6 +69,10 @@ class Arguments:
     def value(self, name: str, default: str = "") -> str:
         """The value of `--name`, or *default*."""
         return self._values.get(name, default)
+
+    def every(self, name: str) -> list[str]:
+        """The values of `--name`, which may be given several times."""
+        return [value for given, value in self._given if given == name]
 
     def number(self, name: str, default: int) -> int:
         """The value of `--name` as a number that is not negative.
@@ -102,14 +111,16 @@ def parse_arguments(
         argv, rest = argv[:at], argv[at + 1 :]
     parser = _Parser(argv, options)
     take_words(parser, leading=leading)
-    if "help" in parser.values:
-        return Arguments(parser.values, parser.words)
+    values = dict(parser.given)
+    found = Arguments(values, parser.words, rest, parser.given)
+    if "help" in values:
+        return found
     least, most = words
     if len(parser.words) < least:
         raise UsageError("something is missing on the command line")
     if len(parser.words) > most:
         raise UsageError(f"{parser.words[most]!r} is one word too many")
-    return Arguments(parser.values, parser.words, rest)
+    return found
 
 
 def take_words(parser: Parser, *, leading: bool) -> None:
@@ -133,7 +144,7 @@ def take_words(parser: Parser, *, leading: bool) -> None:
 class _Parser:
     def __init__(self, argv: Sequence[str], options: Sequence[Option]) -> None:
         self.rest = list(argv)
-        self.values: dict[str, str] = {}
+        self.given: list[tuple[str, str]] = []
         self.words: list[str] = []
         self._long = {option.name: option for option in options}
         self._short = {option.short: option for option in options if option.short}
@@ -145,7 +156,7 @@ class _Parser:
             raise UsageError(f"there is no option --{name}")
         if equals and not option.value:
             raise UsageError(f"--{name} takes no value")
-        self.values[name] = value if equals else self._value_of(option)
+        self.given.append((name, value if equals else self._value_of(option)))
 
     def take_short(self, word: str) -> None:
         for position, letter in enumerate(word[1:], start=2):
@@ -153,9 +164,9 @@ class _Parser:
             if option is None:
                 raise UsageError(f"there is no option -{letter}")
             if option.value and word[position:]:
-                self.values[option.name] = word[position:]
+                self.given.append((option.name, word[position:]))
                 return
-            self.values[option.name] = self._value_of(option)
+            self.given.append((option.name, self._value_of(option)))
 
     def _value_of(self, option: Option) -> str:
         if not option.value:

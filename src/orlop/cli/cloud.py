@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 USAGE = "cloud [status|show] [--json]"
 OPTIONS = (Option("json", help="as the engine's API gives it"),)
 WORDS = (0, 1)
+VERBS = {
+    "status": "the source, and what was refused of what it said",
+    "show": "what its metadata are",
+}
 
 
 def run(arguments: Arguments) -> int:

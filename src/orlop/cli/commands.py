@@ -1,8 +1,11 @@
 """The table of commands: name, line in the help, and how to get its file.
 
 A new command is one file with `USAGE`, `OPTIONS`, `WORDS` and `run`, a loader here and a row in
-`COMMANDS`. Loaders are import statements and not names because the image builder reads imports to
-know which files to take along; each file is imported only when its command is run.
+`COMMANDS`; for those that have them also `MORE` (further help), `VERBS` (its first words, each with
+what it does) and `COMPLETES` (what its words are: `containers`, `services` or `commands`). Help,
+completions and manual pages (`./orlop man`) are made from that. Loaders are import statements and
+not names because the image builder reads imports to know which files to take along; each file is
+imported only when its command is run.
 """
 
 from __future__ import annotations
@@ -91,6 +94,24 @@ def _top() -> Command:
     return top
 
 
+def _events() -> Command:
+    from orlop.cli import events
+
+    return events
+
+
+def _disks() -> Command:
+    from orlop.cli import disks
+
+    return disks
+
+
+def _net() -> Command:
+    from orlop.cli import net
+
+    return net
+
+
 def _dmesg() -> Command:
     from orlop.cli import dmesg
 
@@ -119,6 +140,12 @@ def _cloud() -> Command:
     from orlop.cli import cloud
 
     return cloud
+
+
+def _support() -> Command:
+    from orlop.cli import support
+
+    return support
 
 
 def _poweroff() -> Command:
@@ -157,6 +184,18 @@ def _help() -> Command:
     return help_command
 
 
+def _man() -> Command:
+    from orlop.cli import man
+
+    return man
+
+
+def _completion() -> Command:
+    from orlop.cli import completion
+
+    return completion
+
+
 COMMANDS: dict[str, tuple[Loader, str]] = {
     "status": (_status, "the machine at a glance"),
     "ps": (_ps, "list the system's containers"),
@@ -167,17 +206,23 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "inspect": (_inspect, "everything about a container, as JSON"),
     "stats": (_stats, "processor and memory of each container"),
     "top": (_top, "the processes of each container"),
+    "events": (_events, "what containers, images and networks go through"),
+    "disks": (_disks, "disks, partitions, file systems, and what is kept on which"),
+    "net": (_net, "interfaces, addresses, routes, and who listens on which port"),
     "boot": (_boot, "when each stage of the boot was reached"),
     "dmesg": (_dmesg, "the kernel's messages"),
     "config": (_config, "the machine's configuration"),
     "migrate": (_migrate, "a document for RancherOS or cloud-init in this system's words"),
     "firewall": (_firewall, "what is let in to the machine"),
     "cloud": (_cloud, "the data source that has configured the machine"),
+    "support": (_support, "a file with all that is needed to look for a fault; no secrets"),
     "poweroff": (_poweroff, "stop everything and switch off"),
     "reboot": (_reboot, "stop everything and start again"),
     "halt": (_halt, "stop everything and stay"),
     "system": (_system, "replace the engine in place, without a container noticing"),
     "version": (_version, "what this machine runs"),
+    "man": (_man, "the manual page of a command"),
+    "completion": (_completion, "completions for bash, zsh or fish"),
     "help": (_help, "this list, or how to use one command"),
 }
 """In the order of the help."""
@@ -187,6 +232,12 @@ LEADING_WORDS = frozenset({"exec"})
 
 PROGRAMS = frozenset({"toolbox"})
 """Commands that run the program which follows `--`."""
+
+
+def verbs_of(command: Command) -> dict[str, str]:
+    """The first words that *command* knows, each with what it does; empty if it has no such."""
+    verbs: dict[str, str] = getattr(command, "VERBS", {})
+    return verbs
 
 
 def find(name: str) -> Command | None:

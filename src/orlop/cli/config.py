@@ -19,16 +19,25 @@ if TYPE_CHECKING:
     from orlop.cli.arguments import Arguments
 
 USAGE = "config VERB ..."
-MORE = """\
-  show | export                      all that is configured, without secrets
-  get KEY | explain [KEY]            one value; what it is, and where it is from
-  set KEY VALUE | unset KEY          change one value; KEY+ adds to a list
-  merge [FILE] | apply FILE | edit   add a document, or have it instead
-  validate FILE                      whether a document is right
-  diff [N [M]] | diff FILE           between versions; what applying changes
-  versions | rollback [N] | confirm  what was before; go back; keep a trial
-  reload                             read all sources again
-  generate | schema                  all keys as a document, or as JSON Schema"""
+VERBS = {
+    "show": "all that is configured, without secrets",
+    "export": "the same as a document",
+    "get": "KEY: one value",
+    "explain": "[KEY]: what it is, and where it is from",
+    "set": "KEY VALUE: change one value; KEY+ adds to a list",
+    "unset": "KEY: take a value away",
+    "merge": "[FILE]: add a document",
+    "apply": "FILE: have a document instead",
+    "edit": "the document, in an editor",
+    "validate": "FILE: whether a document is right",
+    "diff": "[N [M]]: between versions; FILE: what applying it changes",
+    "versions": "what was before",
+    "rollback": "[N]: go back to a version",
+    "confirm": "keep what is on trial",
+    "reload": "read all sources again",
+    "generate": "all keys as a document",
+    "schema": "all keys as JSON Schema",
+}
 OPTIONS = (
     Option("json", help="as JSON"),
     Option("dry-run", "n", help="say what would change, and change nothing"),

@@ -29,6 +29,10 @@ OPTIONS = (
     Option("env", "e", value="NAME=VALUE", help="set a variable of the environment"),
 )
 WORDS = (2, MANY)
+COMPLETES = "containers"
+MORE = """\
+The exit status is the program's own; 125 if the engine failed, 126 if the
+program cannot be run, 127 if there is no such program."""
 
 STDIN, STDOUT = 0, 1
 ENGINE_STATUS = 125

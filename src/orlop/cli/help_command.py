@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orlop.cli.arguments import Option, UsageError
-from orlop.cli.commands import COMMANDS, find
+from orlop.cli.commands import COMMANDS, find, verbs_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 USAGE = "help [COMMAND]"
 OPTIONS: tuple[Option, ...] = ()
 WORDS = (0, 1)
+COMPLETES = "commands"
 
 INDENT = "  "
 
@@ -36,7 +37,8 @@ def overview() -> str:
     lines += [f"{INDENT}{name.ljust(width)}  {line}" for name, (_, line) in COMMANDS.items()]
     lines += [
         "",
-        "`orlop COMMAND --help` says how to use one; --json gives what programs can read.",
+        "`orlop COMMAND --help` says how to use one, `orlop man COMMAND` all of it;",
+        "--json gives what programs can read.",
         "From elsewhere: docker -H ssh://root@ADDRESS ps",
     ]
     return "\n".join(lines)
@@ -47,6 +49,9 @@ def describe(name: str, command: Command) -> str:
     lines = [f"usage: orlop {command.USAGE}"]
     if name in COMMANDS:
         lines += ["", f"{INDENT}{COMMANDS[name][1]}"]
+    if verbs := verbs_of(command):
+        width = max(map(len, verbs))
+        lines += ["", *(f"{INDENT}{verb.ljust(width)}  {what}" for verb, what in verbs.items())]
     if more := getattr(command, "MORE", ""):
         lines += ["", more]
     if command.OPTIONS:

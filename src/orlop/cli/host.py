@@ -19,6 +19,7 @@ COMMANDS = {
     "lock": "orlop.cli.host_lock",
     "config": "orlop.cli.host_config",
     "migrate": "orlop.cli.host_migrate",
+    "man": "orlop.cli.host_man",
     "clean": "orlop.cli.host_clean",
 }
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 USAGE = "inspect NAME..."
 OPTIONS = (Option("json", help="what it prints anyway"),)
 WORDS = (1, MANY)
+COMPLETES = "containers"
 
 
 def run(arguments: Arguments) -> int:

@@ -8,12 +8,28 @@ A line that is something else is shown as it is.
 
 from __future__ import annotations
 
+from orlop.cli.arguments import UsageError
 from orlop.cli.text import printable
 
 FACILITY_BITS = 3
 WARNING = 4
 LEVELS = ("emergency", "alert", "critical", "error", "warning", "notice", "info", "debug")
+SHORT_LEVELS = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
 CONTAINER = 'container="'
+
+
+def level_number(text: str) -> int:
+    """The number of a level: `3`, `err` or `error`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if len(text) == 1 and text in "01234567":
+        return int(text)
+    for names in (LEVELS, SHORT_LEVELS):
+        if text.lower() in names:
+            return names.index(text.lower())
+    raise UsageError(f"{text!r} is no level", hint=f"0 to 7, or one of {', '.join(LEVELS)}")
 
 
 def readable(line: str) -> str:

@@ -8,13 +8,24 @@ from __future__ import annotations
 import os
 import time
 
+from orlop.cli.json_text import compact
 from orlop.cli.log_lines import parse_line, readable
 from orlop.cli.relay import write_all
 from orlop.lib.errors import NotFound
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orlop.cli.log_choice import Choice
+
 LOG_PATH = "/var/log/orlop/messages"
 STDOUT = 1
 BLOCK_BYTES = 64 << 10
+OLDER_MAX = 9
+"""How many files before the present one are looked for; the service keeps three."""
+FILE_LIMIT_BYTES = 8 << 20
+MAX_CHOSEN = 1 << 17
 FOLLOW_PAUSE_S = 0.25
 """inotify would need ctypes, which costs more than looking four times a second."""
 
@@ -23,13 +34,14 @@ def show(
     *,
     tail: int,
     follow: bool,
-    since_s: float | None = None,
-    raw: bool = False,
+    choice: Choice | None = None,
+    form: str = "",
     path: str = LOG_PATH,
 ) -> None:
-    """Write the last *tail* lines of the log, those from *since_s* on, to stdout.
+    """Write the last *tail* lines of the log that are in *choice* to stdout.
 
-    With *raw* as they are in the file; otherwise as `log_lines` shows them.
+    *form*: `raw` as they are in the file, `json`, or else as `log_lines` shows them. What is left
+    out is looked for in the files before this one too.
 
     Raises:
         NotFound: there is no log (yet).
@@ -37,13 +49,49 @@ def show(
     descriptor = _open(path)
     try:
         position = os.fstat(descriptor).st_size
-        lines = last_lines(descriptor, position, tail)
-        output = _Output(raw=raw)
-        output.write(b"".join(line for line in lines if not _is_before(line, since_s)))
+        output = _Output(form, choice)
+        if choice is None or choice.is_everything:
+            output.write(b"".join(last_lines(descriptor, position, tail)))
+        elif tail:
+            output.write(b"".join(_chosen(path, position, tail, choice)))
         while follow:
             descriptor, position = _follow(path, descriptor, position, output)
     finally:
         os.close(descriptor)
+
+
+def latest(count: int, path: str = LOG_PATH) -> Iterable[bytes]:
+    """The last *count* lines as they are stored, of the files before this one too.
+
+    Raises:
+        NotFound: there is no log (yet).
+    """
+    from orlop.cli.log_choice import Choice
+
+    descriptor = _open(path)
+    try:
+        return _chosen(path, os.fstat(descriptor).st_size, count, Choice())
+    finally:
+        os.close(descriptor)
+
+
+def _chosen(path: str, end: int, tail: int, choice: Choice) -> Iterable[bytes]:
+    """The last *tail* lines in *choice*, of this file up to *end* and of those before it."""
+    from collections import deque
+
+    found: deque[bytes] = deque(maxlen=min(tail, MAX_CHOSEN))
+    numbers = [n for n in range(OLDER_MAX, 0, -1) if os.path.exists(f"{path}.{n}")]
+    for name, size in (*((f"{path}.{n}", None) for n in numbers), (path, end)):
+        try:
+            with open(name, "rb") as stream:
+                data = stream.read(FILE_LIMIT_BYTES if size is None else size)
+        except FileNotFoundError:  # rotated meanwhile
+            continue
+        for line in data.splitlines(keepends=True):
+            text = line.decode(errors="replace").rstrip("\n")
+            if choice.wants_entry(parse_line(text), text):
+                found.append(line)
+    return found
 
 
 def last_lines(descriptor: int, end: int, count: int) -> list[bytes]:
@@ -61,17 +109,28 @@ def last_lines(descriptor: int, end: int, count: int) -> list[bytes]:
 class _Output:
     """Stdout, line by line: half a line waits for its other half."""
 
-    def __init__(self, *, raw: bool) -> None:
-        self._raw = raw
+    def __init__(self, form: str, choice: Choice | None) -> None:
+        self._form = form
+        self._choice = None if choice is None or choice.is_everything else choice
         self._rest = b""
 
     def write(self, data: bytes) -> None:
-        if self._raw:
+        if self._form == "raw" and self._choice is None:
             write_all(STDOUT, data)
             return
         *lines, self._rest = (self._rest + data).split(b"\n")
-        texts = (readable(line.decode(errors="replace")) for line in lines)
-        write_all(STDOUT, "".join(f"{text}\n" for text in texts).encode())
+        texts = [line.decode(errors="replace") for line in lines]
+        if self._choice is not None:
+            choice = self._choice
+            texts = [text for text in texts if choice.wants_entry(parse_line(text), text)]
+        write_all(STDOUT, "".join(f"{self._shown(text)}\n" for text in texts).encode())
+
+    def _shown(self, line: str) -> str:
+        if self._form == "raw":
+            return line
+        if self._form == "json":
+            return compact(parse_line(line) or {"message": line})
+        return readable(line)
 
 
 def _follow(path: str, descriptor: int, position: int, output: _Output) -> tuple[int, int]:
@@ -96,17 +155,6 @@ def _is_other_file(path: str, descriptor: int) -> bool:
         return False
     own = os.fstat(descriptor)
     return (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino)
-
-
-def _is_before(line: bytes, since_s: float | None) -> bool:
-    """Does *line* begin with a time before *since_s*? A line without one is kept."""
-    if since_s is None:
-        return False
-    from orlop.cli.text import parse_time
-
-    entry = parse_line(line.decode(errors="replace"))
-    moment = parse_time(str(entry["time"])) if entry else None
-    return moment is not None and moment < since_s
 
 
 def _open(path: str) -> int:

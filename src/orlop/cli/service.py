@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 USAGE = "service ls | inspect NAME | why NAME | start|stop|restart NAME..."
 OPTIONS = (Option("json", help="as the engine's API gives it"),)
 WORDS = (0, MANY)
+VERBS = {
+    "ls": "services with their state, and why one does not run",
+    "why": "NAME: why it is in its state, and what it needs",
+    "inspect": "NAME: with its definition, as JSON",
+    "start": "NAME...",
+    "stop": "NAME...: it stays stopped until the next boot",
+    "restart": "NAME...",
+}
+COMPLETES = "services"
 
 ACTIONS = ("start", "stop", "restart")
 HEADER = ("SERVICE", "STATE", "HEALTH", "SINCE", "RESTARTS", "WHY")

@@ -23,6 +23,7 @@ OPTIONS = (
     Option("json", help="as the engine's API gives it"),
 )
 WORDS = (0, MANY)
+COMPLETES = "containers"
 
 INTERVAL_S = 1.0
 """Between the two samples a share of the processor is computed from."""

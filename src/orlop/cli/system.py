@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 USAGE = "system reexec"
 OPTIONS: tuple[Option, ...] = ()
 WORDS = (1, 1)
+VERBS = {"reexec": "PID 1 replaces itself with the program on disk; containers run on"}
 
 
 def run(arguments: Arguments) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 USAGE = "top [--json] [NAME]"
 OPTIONS = (Option("json", help="as a list of processes"),)
 WORDS = (0, 1)
+COMPLETES = "containers"
 
 
 def run(arguments: Arguments) -> int:

@@ -12,6 +12,7 @@ from orlop.engine.engine import Health
 from orlop.system.addresses import read_addresses
 from orlop.system.boot_channel import uptime_s
 from orlop.system.cgroups import ROOT
+from orlop.wire.kmsg import RECORD_BYTES, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,7 +170,7 @@ def _next_record(descriptor: int) -> bytes:
     """The next record, or nothing at the end."""
     while True:
         try:
-            return os.read(descriptor, 8192)
+            return os.read(descriptor, RECORD_BYTES)
         except BrokenPipeError:
             continue  # overwritten while we read: the next read gives the oldest there is
         except OSError:
@@ -177,13 +178,8 @@ def _next_record(descriptor: int) -> bytes:
 
 
 def _kernel_record(record: str) -> dict[str, Json]:
-    """`PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;TEXT` as the kernel's ABI document describes it."""
-    head, _, rest = record.partition(";")
-    fields = head.split(",")
-    text = rest.split("\n", 1)[0]
-    if len(fields) < 3 or not fields[0].isdecimal() or not fields[2].isdecimal():
-        return {"level": 6, "uptime_s": 0.0, "text": text}
-    return {"level": int(fields[0]) & 7, "uptime_s": int(fields[2]) / 1e6, "text": text}
+    level, uptime, text = parse_record(record)
+    return {"level": level, "uptime_s": uptime, "text": text}
 
 
 def _read(path: str) -> str:

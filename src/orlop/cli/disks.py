@@ -1,0 +1,97 @@
+"""`orlop disks`: disks, partitions, file systems, how full, how well, and what a reboot keeps."""
+
+from __future__ import annotations
+
+from orlop.cli.answers import Object, get_object, member, number_of, objects, strings_of, text_of
+from orlop.cli.arguments import Option
+from orlop.cli.client import Client
+from orlop.cli.json_text import encode
+from orlop.cli.terminal import fitted
+from orlop.cli.text import columns, size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orlop.cli.arguments import Arguments
+
+USAGE = "disks [--json]"
+OPTIONS = (Option("json", help="as the engine's API gives it"),)
+WORDS = (0, 0)
+MORE = """\
+Health is what the kernel knows without asking the disk: its state, errors that
+it has counted, its temperature. The mark * is on what holds the machine's
+state, which is all that a reboot keeps."""
+
+HEADER = ("DEVICE", "SIZE", "TYPE", "LABEL", "USED", "MOUNTED", "HEALTH", "WHAT")
+WELL = ("running", "live")
+"""What SCSI and NVMe call a device that works."""
+
+
+def run(arguments: Arguments) -> int:
+    answer = get_object(Client(), "/orlop/disks")
+    if arguments.flag("json"):
+        print(encode(answer))
+    else:
+        print(text(answer))
+    return 0
+
+
+def text(answer: Object) -> str:
+    """The table, and a sentence on what is kept."""
+    rows = []
+    for disk in objects(answer.get("disks"), "list of disks"):
+        rows.append(_row(disk, "", health(disk), what(disk)))
+        rows += [
+            _row(part, "  ", "", text_of(part, "label"))
+            for part in objects(disk.get("partitions"), "list of partitions")
+        ]
+    table = fitted(columns(HEADER, rows)) if rows else "there are no disks"
+    return f"{table}\n\n{kept(answer)}"
+
+
+def _row(entry: Object, indent: str, well: str, about: str) -> tuple[str, ...]:
+    content = entry.get("content")
+    content = content if isinstance(content, dict) else {}
+    total = number_of(content, "total_bytes")
+    used = number_of(content, "used_bytes")
+    mark = "*" if content.get("is_state") is True else ""
+    return (
+        f"{indent}{text_of(entry, 'device')}{mark}",
+        size(number_of(entry, "size_bytes")),
+        text_of(content, "filesystem") or "-",
+        text_of(content, "label") or "-",
+        f"{size(used)} ({used / total:.0%})" if total else "-",
+        " ".join(strings_of(content, "mounts")[:3]) or "-",
+        well or "-",
+        about or "-",
+    )
+
+
+def what(disk: Object) -> str:
+    """Maker, model and kind of a disk."""
+    kind = "rotating" if disk.get("rotational") is True else ""
+    removable = "removable" if disk.get("removable") is True else ""
+    read_only = "read-only" if disk.get("read_only") is True else ""
+    serial = text_of(disk, "serial")
+    parts = [text_of(disk, "vendor"), text_of(disk, "model"), f"({serial})" if serial else ""]
+    return " ".join(part for part in (*parts, kind, removable, read_only) if part)
+
+
+def health(disk: Object) -> str:
+    """`well`, or what is known against it."""
+    state = str(member(disk, "health", "state") or "unknown")
+    errors = number_of(disk, "health", "io_errors")
+    warmth = number_of(disk, "health", "temperature_c")
+    parts = ["well" if state in WELL and not errors else state]
+    parts += [f"{errors:.0f} errors"] if errors else []
+    parts += [f"{warmth:.0f} C"] if warmth else []
+    return ", ".join(parts)
+
+
+def kept(answer: Object) -> str:
+    """Which paths a reboot keeps."""
+    if member(answer, "persistence", "kind") != "disk":
+        return "nothing is kept: the state is in memory, and lost with the next boot"
+    persistence = answer.get("persistence")
+    assert isinstance(persistence, dict)
+    paths = ", ".join(strings_of(persistence, "paths"))
+    return f"kept on {text_of(persistence, 'device')}: {paths}; all else is new at each boot"
