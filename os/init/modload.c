@@ -1,13 +1,15 @@
 /* modload: load kernel modules for devices, or by name.
  *
- *   modload [--root DIR] [--release VERSION] [--dry-run] coldplug | stdin | NAME...
+ *   modload [--root DIR] [--release VERSION] [--dry-run] coldplug | stdin | NAME... [PARAMETER...]
  *
  * coldplug looks at every device that the kernel knows and loads what fits, again and again until
  * a round finds nothing new (a controller's module brings devices of its own). stdin takes modalias
  * strings, one per line, as a hot-plug service gets them. NAME is a module or an alias like
- * fs-vfat. A word NAME.KEY=VALUE on the kernel's command line gives module NAME a parameter (and
- * module_blacklist=NAME, which the kernel itself understands, keeps it out). With --root everything is looked for below DIR, and --dry-run prints the paths in load
- * order instead of loading: for tests.
+ * fs-vfat. A word NAME.KEY=VALUE gives module NAME a parameter, here or, which counts more, on the
+ * kernel's command line (where
+ * module_blacklist=NAME, which the kernel itself understands, keeps it out). With --root everything
+ * is looked for below DIR, and --dry-run prints the paths in load order instead of loading: for
+ * tests.
  *
  * Ends with 0, 1 when a module could not be loaded, 2 for wrong usage. A NAME that no module has
  * is a failure; a device that no module fits is not.
@@ -32,6 +34,7 @@
 
 enum {
     ROUNDS_MAX = 8,   /* controller, hub, device, function: five is the deepest known */
+    PARAMETERS_MAX = 8192,
     LOADERS_MAX = 4,  /* some drivers wait seconds for their hardware; more bring nothing */
 };
 
@@ -235,9 +238,42 @@ static int from_stdin(void)
     return failed > 0;
 }
 
+static bool is_parameter(const char *word)
+{
+    return strchr(word, '=') != NULL;
+}
+
+/* Put the parameters among *words* before those of the command line: the kernel takes the last. */
+static bool add_parameters(char **words)
+{
+    static char text[PARAMETERS_MAX];
+    size_t used = 0;
+    for (; *words != NULL; words++) {
+        if (!is_parameter(*words))
+            continue;
+        int length = snprintf(text + used, sizeof text - used, "%s ", *words);
+        if (length < 0 || (size_t)length >= sizeof text - used)
+            return false;
+        used += (size_t)length;
+    }
+    if (used == 0)
+        return true;
+    if (used + modules.parameters.length > sizeof text)
+        return false;
+    memcpy(text + used, modules.parameters.start, modules.parameters.length);
+    modules.parameters = (struct slice){text, used + modules.parameters.length};
+    return true;
+}
+
 static int by_name(char **names)
 {
+    if (!add_parameters(names)) {
+        fputs("modload: too many parameters\n", stderr);
+        return 1;
+    }
     for (; *names != NULL; names++) {
+        if (is_parameter(*names))
+            continue;
         bool known[MODULES_MAX] = {false};
         if (modules_match(&modules, *names, strlen(*names), known) <= 0) {
             fprintf(stderr, "modload: no module is or fits %s\n", *names);
@@ -251,7 +287,8 @@ static int by_name(char **names)
 
 static int usage(void)
 {
-    fputs("usage: modload [--root DIR] [--release VERSION] [--dry-run] coldplug|stdin|NAME...\n",
+    fputs("usage: modload [--root DIR] [--release VERSION] [--dry-run] coldplug|stdin|NAME... "
+          "[NAME.KEY=VALUE...]\n",
           stderr);
     return 2;
 }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PROC_SYS = "/proc/sys"
 BEFORE = "/run/orlop/sysctl.json"
+SYS_MODULE = "/sys/module"
 MODLOAD = "/usr/sbin/modload"
 MODLOAD_TIMEOUT_S = 20.0
 MAX_VALUE = 4096
@@ -88,15 +89,59 @@ def _write(path: str, value: str) -> None:
         os.close(descriptor)
 
 
-async def load_modules(children: Children, names: Sequence[str]) -> dict[str, str]:
-    """Have each of *names* loaded. Returns those that were not, and why."""
+async def load_modules(
+    children: Children, entries: Sequence[str], modules: str = SYS_MODULE
+) -> dict[str, str]:
+    """Have each of *entries*, `NAME KEY=VALUE...`, loaded. Returns those that were not, and why."""
     problems: dict[str, str] = {}
-    for name in names:
+    for entry in entries:
+        name, *parameters = entry.split()
+        words = [f"{name}.{parameter}" for parameter in parameters]
         try:
-            status, output = await children.run([MODLOAD, name], timeout_s=MODLOAD_TIMEOUT_S)
+            argv = [MODLOAD, name, *words]
+            status, output = await children.run(argv, timeout_s=MODLOAD_TIMEOUT_S)
             if not status.ok:
                 text = output.decode(errors="replace").strip().splitlines()
-                problems[name] = text[-1] if text else "there is no such module in this image"
+                problems[entry] = text[-1] if text else "there is no such module in this image"
+            elif late := _set_parameters(f"{modules}/{name.replace('-', '_')}", parameters):
+                problems[entry] = late
         except (OrlopError, OSError, TimeoutError) as error:
-            problems[name] = str(error)
+            problems[entry] = str(error)
     return problems
+
+
+def _set_parameters(directory: str, parameters: Sequence[str]) -> str:
+    """Give a module that was loaded before what can be changed now; why something cannot."""
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        path = f"{directory}/parameters/{key}"
+        try:
+            present = _read(path)
+        except OSError:
+            continue  # one that the module does not show; it had it when it was loaded
+        if present and not _same(present, value):
+            try:
+                _write(path, value)
+            except OSError:
+                name = os.path.basename(directory)
+                return (
+                    f"is loaded already, with {key}={present[:64]}: only the kernel command line "
+                    f"comes before that: {name}.{parameter}"
+                )
+    return ""
+
+
+def _same(present: str, wanted: str) -> bool:
+    """Whether the kernel shows *wanted* as *present*: numbers in any base, Y for true."""
+
+    def normal(text: str) -> object:
+        if text.lower() in ("y", "yes", "on", "true", "1"):
+            return 1
+        if text.lower() in ("n", "no", "off", "false", "0"):
+            return 0
+        try:
+            return int(text, 0)
+        except ValueError:
+            return text
+
+    return normal(present) == normal(wanted)

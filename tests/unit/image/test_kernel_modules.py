@@ -148,6 +148,23 @@ def test_command_line_gives_parameters(modload: Path, root: Path) -> None:
     ]
 
 
+def test_who_loads_gives_parameters_too(modload: Path, root: Path) -> None:
+    (root / "proc").mkdir()
+    (root / "proc/cmdline").write_text("host_raid.depth=8\n")
+    parameters = ["host-raid.depth=4", "raid_attrs.level=5", "host-raid.mode=a,b=c"]
+    done = subprocess.run(
+        [modload, "--root", root, "--release", RELEASE, "--dry-run", "host-raid", *parameters],
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode().splitlines() == [
+        "kernel/lib/raid-attrs.ko level=5",
+        "kernel/drivers/scsi/sas.ko",
+        "kernel/drivers/scsi/host-raid.ko depth=4 mode=a,b=c depth=8",
+    ]
+    assert run(modload, root, "e1000", "e1000.list=" + "1," * 5000) == (1, [])
+
+
 def test_parameters_that_do_not_fit_fail_the_module(modload: Path, root: Path) -> None:
     (root / "proc").mkdir()
     (root / "proc/cmdline").write_text("e1000.list=" + "1," * 600)

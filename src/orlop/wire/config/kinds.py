@@ -38,6 +38,7 @@ SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SYSCTL = r"[a-z0-9_]+([./][A-Za-z0-9_@*:-]+)+"
 _TIME_ZONE = r"[A-Za-z][A-Za-z0-9_+-]{1,31}(/[A-Za-z][A-Za-z0-9_+-]{1,31}){0,2}"
 _MODULE = r"[A-Za-z0-9_-]{1,64}"
+_MODULE_PARAMETER = r"[A-Za-z0-9_.-]{1,64}=[!#-~]{0,256}"
 MAX_COMMANDS = 256
 
 _STRING: Mapping[str, Json] = {"type": "string"}
@@ -283,15 +284,13 @@ def _swap_size(fields: Fields, key: str) -> Json:
 def _modules(fields: Fields, key: str) -> Json:
     found: list[Json] = []
     for index, text in enumerate(fields.strings(key)):
-        name, *parameters = text.split()[:2] or [""]
-        if parameters:
-            fields.fail(
-                f"{key}[{index}]",
-                f"parameters are given on the kernel command line: {name}.{parameters[0]}",
-            )
+        name, *parameters = text.split() or [""]
         if re.fullmatch(_MODULE, name) is None:
             fields.fail(f"{key}[{index}]", f"must be the name of a module, not {text!r}")
-        found.append(name)
+        for parameter in parameters:
+            if re.fullmatch(_MODULE_PARAMETER, parameter) is None:
+                fields.fail(f"{key}[{index}]", f"{parameter!r} is no parameter: NAME KEY=VALUE...")
+        found.append(" ".join((name, *parameters)))
     return found
 
 
@@ -381,7 +380,7 @@ SYSCTLS = Kind(
 )
 TIME_ZONE = Kind("name of a time zone", _STRING, _time_zone)
 SWAP_SIZE = Kind("size such as 512m", {"type": ["string", "integer"]}, _swap_size)
-MODULES = Kind("list of names", _STRINGS, _modules)
+MODULES = Kind("list of NAME [KEY=VALUE...]", _STRINGS, _modules)
 COMMANDS = Kind(
     "list of commands",
     {

@@ -121,14 +121,15 @@ def test_settings_of_the_kernel() -> None:
         "vm.swappiness": "10",
         "kernel/x.y": "a b",
     }
-    assert check("orlop: {modules: [nbd, fs-vfat]}")["orlop"]["modules"] == ["nbd", "fs-vfat"]
+    modules = check("orlop: {modules: ['nbd  nbds_max=8 x=a,b', fs-vfat]}")["orlop"]["modules"]
+    assert modules == ["nbd nbds_max=8 x=a,b", "fs-vfat"]
     for wrong, problem in (
         ("sysctl: {vm: 1}", "is no name below /proc/sys"),
         ("sysctl: {vm/../x: 1}", "is no name below /proc/sys"),
         ("sysctl: {vm.x: [1]}", "must be a string"),
         ("sysctl: {vm.x: ''}", "must be a value of one line"),
         ("sysctl: [a]", "must be a map"),
-        ("modules: ['nbd nbds_max=8']", "on the kernel command line: nbd.nbds_max=8"),
+        ("modules: ['nbd nbds_max']", "'nbds_max' is no parameter"),
         ("modules: [../x]", "must be the name of a module"),
     ):
         with pytest.raises(InvalidArgument, match=problem):

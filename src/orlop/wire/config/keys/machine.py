@@ -128,8 +128,8 @@ KEYS: tuple[Key, ...] = (
     Key(
         "orlop.modules",
         kinds.MODULES,
-        "Modules of the kernel that are loaded.",
-        "[nbd]",
+        "Modules of the kernel that are loaded, with their parameters.",
+        "[nbd nbds_max=64, dummy]",
         default="those of the hardware",
         aliases=("rancher.modules",),
     ),
