@@ -160,6 +160,6 @@ def planned_files(of: Configuration) -> tuple[list[config_files.File], list[str]
     files, problems = config_files.plan(of.get("write_files"))
     trusted = [str(text) for text in as_list(of.get("ca_certs.trusted"))]
     if trusted:
-        files.append(config_files.authorities(trusted))
+        files += config_files.authorities(trusted)
     scripts = {name: commands.script(name, of.get(name)) for name in commands.NAMES}
     return files + commands.files(scripts), problems

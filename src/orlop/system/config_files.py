@@ -30,6 +30,8 @@ ROOT_HOME = "/var/lib/orlop/root"
 RESERVED = "/var/lib/orlop/"
 """What PID 1 keeps there is changed through it only."""
 
+BELIEVERS = ("engine", "cloud")
+
 MAX_NAME = 255
 
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
@@ -80,11 +82,11 @@ def _plan_one(entry: dict[str, Json]) -> list[File]:
     ]
 
 
-def authorities(trusted: Sequence[str], packaged: Path = PACKAGED_AUTHORITIES) -> File:
-    """The file of whom the user's engine believes: Debian's authorities, and *trusted*."""
+def authorities(trusted: Sequence[str], packaged: Path = PACKAGED_AUTHORITIES) -> list[File]:
+    """The file of whom services that ask by HTTPS believe: Debian's authorities, and *trusted*."""
     texts = [path.read_text("ascii", "ignore") for path in sorted(packaged.glob("*.crt"))]
     data = "".join(f"{text.strip()}\n" for text in (*texts, *trusted)).encode()
-    return File("engine", AUTHORITIES, data, 0o644, 0, 0)
+    return [File(name, AUTHORITIES, data, 0o644, 0, 0) for name in BELIEVERS]
 
 
 def write(files: Sequence[File], directory: str = DIRECTORY) -> tuple[set[str], list[str]]:

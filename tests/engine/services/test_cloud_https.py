@@ -92,3 +92,13 @@ def test_nobody_is_trusted_without_authorities(
     monkeypatch.setattr(http, "CERTIFICATES", str(tmp_path))
     with server(certificates, "good") as url:
         assert http.send(Request(url), time.monotonic() + 20).status == 0
+
+
+def test_configured_authorities_count(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(http, "CONFIGURED", str(certificates / "own.crt"))
+    monkeypatch.setattr(http, "CERTIFICATES", str(tmp_path))
+    with server(certificates, "own") as url:
+        response = http.send(Request(url), time.monotonic() + 20)
+        assert response.status == 200, response.error

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CERTIFICATES = "/usr/share/ca-certificates/mozilla"
+CONFIGURED = "/etc/ssl/certs/ca-certificates.crt"
+"""There when `ca_certs` is configured, with the others in it."""
 REQUEST_TIMEOUT_S = 5.0
 MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -104,6 +106,10 @@ def _connection(scheme: str, host: str, port: int, timeout_s: float) -> HTTPConn
     import ssl  # a megabyte that only https needs
 
     files = sorted(Path(CERTIFICATES).glob("*.crt"))
+    # The image's own, or all that are to be believed, if some were configured.
+    configured = Path(CONFIGURED)
+    if configured.exists():
+        files = [configured]
     authorities = "".join(file.read_text("ascii", "ignore") for file in files)
     # Nothing is trusted besides these: the image has no other place for authorities.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -87,7 +87,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "ca_certs.trusted",
         kinds.AUTHORITIES,
-        "Whom the user's engine believes besides the system's authorities, as PEM.",
+        "Whom the user's engine and data sources believe besides the system's authorities, as PEM.",
         '["-----BEGIN CERTIFICATE-----\\nMIIB…\\n-----END CERTIFICATE-----\\n"]',
         default="none",
         applies=Applies.SERVICE,
