@@ -17,6 +17,7 @@ COMMANDS = {
     "bench": "orlop.cli.host_bench",
     "size": "orlop.cli.host_size",
     "lock": "orlop.cli.host_lock",
+    "catalogue": "orlop.cli.host_catalogue",
     "config": "orlop.cli.host_config",
     "migrate": "orlop.cli.host_migrate",
     "man": "orlop.cli.host_man",

@@ -31,6 +31,13 @@ from orlop.lib.units import format_duration
 LINT = "lint"
 STAGES = (LINT, "unit", "engine", "vm", "conformance")
 NEEDS_IMAGE = frozenset({"vm"})
+CATALOGUE = "tests/engine/catalogue"
+CATALOGUE_ENTRIES = (
+    *("cron", "iscsi", "metrics", "nfs-client", "open-vm-tools", "qemu-guest-agent"),
+    *("registry-mirror", "toolbox"),
+)
+"""Those that are built in some seconds; `--long` builds the others as well."""
+
 PARALLEL = frozenset({"unit"})
 """Stages whose tests share nothing; the others have machines and cgroups to fight for."""
 RETRIED = frozenset({"engine", "vm", "conformance"})
@@ -77,12 +84,8 @@ def main(argv: list[str]) -> int:
         return 0
     request = parse(argv)
     host = host_settings()
-    if NEEDS_IMAGE & set(request.stages) and _has_tests(host, request):
-        from orlop.cli import host_build
-
-        status = host_build.main([])
-        if status != 0:
-            return status
+    if (status := _build_before(request, host)) != 0:
+        return status
     os.chdir(host.checkout)
     logs = host.cache / "logs" / host.session
     logs.mkdir(exist_ok=True)
@@ -115,6 +118,28 @@ def main(argv: list[str]) -> int:
 
 def _has_tests(host: HostSettings, request: Request) -> bool:
     return any((host.checkout / "tests" / stage).glob("**/test_*.py") for stage in NEEDS_IMAGE)
+
+
+def _build_before(request: Request, host: HostSettings) -> int:
+    """Build what the tests of *request* need; the status."""
+    if NEEDS_IMAGE & set(request.stages) and _has_tests(host, request):
+        from orlop.cli import host_build
+
+        status = host_build.main([])
+        if status != 0:
+            return status
+    return _build_catalogue(request)
+
+
+def _build_catalogue(request: Request) -> int:
+    """Build what tests/engine/catalogue loads, before: the tests have no network."""
+    paths = [word for word in request.arguments if "tests/" in word]
+    if "engine" not in request.stages or (paths and not any(CATALOGUE in path for path in paths)):
+        return 0
+    from orlop.cli import host_catalogue
+
+    long = "--long" in request.arguments
+    return host_catalogue.main(["build", *(() if long else CATALOGUE_ENTRIES)])
 
 
 def _run_stage(

@@ -28,7 +28,7 @@ OPTIONS = (
 WORDS = (0, 1)
 
 SYSTEM_IMAGE = "console"
-PREFERRED_IMAGE = "orlop/toolbox:latest"
+PREFERRED_IMAGE = "catalogue.internal/toolbox:latest"
 """With strace, tcpdump and the like; used if somebody has brought it here."""
 
 CAPABILITIES = ("NET_ADMIN", "NET_RAW", "SYS_PTRACE", "SYSLOG")

@@ -43,13 +43,19 @@ _SET_ID = 0o6000
 _STICKY_DIRECTORY = 0o1777
 
 
-def check_root(tree: Tree, blobs: BlobSet, elf: ElfCache, where: str = "") -> None:
+def check_root(
+    tree: Tree,
+    blobs: BlobSet,
+    elf: ElfCache,
+    where: str = "",
+    forbidden: Mapping[str, str] = FORBIDDEN,
+) -> None:
     """Raise InvalidArgument with all findings in *tree*; *where* is put before each path."""
     findings = [
         f"{where}{path}: {what}"
         for path, what in (
             *_modes(tree),
-            *_forbidden(tree),
+            *_forbidden(tree, forbidden),
             *_links(tree),
             *_libraries(tree, blobs, elf),
         )
@@ -69,9 +75,9 @@ def _modes(tree: Tree) -> Iterator[tuple[str, str]]:
                 yield path, f"others may write it ({mode:04o})"
 
 
-def _forbidden(tree: Tree) -> Iterator[tuple[str, str]]:
+def _forbidden(tree: Tree, forbidden: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for path in tree.nodes:
-        for pattern, meaning in FORBIDDEN.items():
+        for pattern, meaning in forbidden.items():
             if fnmatchcase(path, pattern) and posixpath.basename(path) not in STUBS:
                 yield path, f"{meaning} has no place here"
 

@@ -9,7 +9,7 @@ glob matches anything is decided where the packages are (`orlop.image.assemble`)
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,13 +72,19 @@ def read_contents(path: Path) -> ImageContents:
     return parse_contents(text, path)
 
 
-def parse_contents(text: str, source: Path) -> ImageContents:
-    """Parse *text*; *source* only serves error messages and the result."""
+def parse_contents(
+    text: str, source: Path, other_tables: Collection[str] = frozenset()
+) -> ImageContents:
+    """Parse *text*; *source* only serves error messages and the result.
+
+    Tables named in *other_tables* are somebody else's and are left out.
+    """
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidArgument(f"{source}: {error}") from None
-    return _Parser(text, source).parse(data)
+    own = {key: value for key, value in data.items() if key not in other_tables}
+    return _Parser(text, source).parse(own)
 
 
 class _Parser:

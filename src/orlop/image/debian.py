@@ -49,8 +49,8 @@ def steps(checkout: Path, *, locked: bool) -> tuple[Step, ...]:
     if unlocked:
         raise NotFound(f"not in os/lock: {', '.join(sorted(unlocked))}", hint="./orlop lock")
     return (
-        _debs_step("debs", lockfile.read(checkout, "image.lock"), locked),
-        _debs_step("kernel-source", lockfile.read(checkout, KERNEL_LOCK), locked),
+        debs_step("debs", lockfile.read(checkout, "image.lock"), locked),
+        debs_step("kernel-source", lockfile.read(checkout, KERNEL_LOCK), locked),
         Step(
             "sources",
             functools.partial(fetch_sources, files=files, locked=locked),
@@ -61,7 +61,8 @@ def steps(checkout: Path, *, locked: bool) -> tuple[Step, ...]:
     )
 
 
-def _debs_step(name: str, lock: str, locked: bool) -> Step:
+def debs_step(name: str, lock: str, locked: bool) -> Step:
+    """The step *name*, whose result is the packages that the text *lock* pins."""
     packages = lockfile.parse_packages(lock)
     return Step(
         name,

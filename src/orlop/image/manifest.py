@@ -16,9 +16,9 @@ from orlop.image import sbom, sizes
 from orlop.image.blobs import BlobSet, BlobStore, Digest
 from orlop.image.kernel_config import CONFIG_FILE
 from orlop.image.licences import licence_of
-from orlop.image.packages import Package
+from orlop.image.packages import Package, read_packages
 from orlop.image.pymodules import OWN
-from orlop.image.root import CONTENTS_FILE, IMAGE_FILE, KERNEL_MODULES, read_packages
+from orlop.image.root import CONTENTS_FILE, IMAGE_FILE, KERNEL_MODULES
 from orlop.image.sizes import Row
 from orlop.image.step import StepContext
 

@@ -6,6 +6,7 @@ this has to think about them. Paths are given their place in a merged ``/usr``.
 """
 
 import io
+import json
 import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
 from orlop.image.blobs import BlobStore, Digest
+from orlop.image.step import StepContext
 from orlop.lib.errors import InvalidArgument
 from orlop.lib.process import environment, run
 
+PACKAGES_FILE = "packages.json"
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _SET_ID_BITS = 0o6000
 
@@ -73,6 +76,24 @@ class Package:
             str(data["source_version"]),
             tuple(Entry.from_json(row) for row in rows),
         )
+
+
+def unpack_packages(context: StepContext, *, debs: str = "debs") -> None:
+    """Step ``packages``: take all .deb files of the step *debs* apart."""
+    folder = context.result(debs)
+    store = BlobStore(context.output / "blobs")
+    records = json.loads((folder / PACKAGES_FILE).read_text())
+    packages = []
+    for count, record in enumerate(records):
+        context.progress(count / len(records), record["name"])
+        packages.append(unpack_package(folder / record["file"], store).to_json())
+    (context.output / PACKAGES_FILE).write_text(json.dumps(packages))
+
+
+def read_packages(folder: Path) -> dict[str, Package]:
+    """The result of step ``packages``, by name."""
+    rows = json.loads((folder / PACKAGES_FILE).read_text())
+    return {row["name"]: Package.from_json(row) for row in rows}
 
 
 def unpack_package(deb: Path, store: BlobStore) -> Package:

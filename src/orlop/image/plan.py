@@ -17,6 +17,7 @@ from orlop.image import manifest as manifest_step
 from orlop.image import release_steps as release
 from orlop.image.command_line import default_command_line
 from orlop.image.kernel_config import CONFIG_FILE
+from orlop.image.packages import unpack_packages
 from orlop.image.source_build import Build
 from orlop.image.step import Inputs, Step
 
@@ -62,7 +63,7 @@ def root_steps(checkout: Path) -> tuple[Step, ...]:
     source = checkout / "src/orlop"
     descriptions = (checkout / "os/root", checkout / "os/services")
     return (
-        Step("packages", root.unpack_packages, Inputs(needs=("debs",), tools=("dpkg",), epoch=0)),
+        Step("packages", unpack_packages, Inputs(needs=("debs",), tools=("dpkg",), epoch=0)),
         *(_build_step(build, checkout) for build in builds.values()),
         Step(
             "python-libraries",

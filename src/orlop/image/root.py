@@ -18,7 +18,7 @@ from orlop.image.blobs import BlobSet, BlobStore, Digest
 from orlop.image.check_root import check_root
 from orlop.image.elf import ElfCache, index_libraries
 from orlop.image.images import Image, read_images
-from orlop.image.packages import Package, unpack_package
+from orlop.image.packages import read_packages
 from orlop.image.pyclosure import close_imports, is_optional
 from orlop.image.pycompile import Compiled, Unit, compile_units
 from orlop.image.pymodules import OWN, place_modules, python_roots, read_library
@@ -27,31 +27,12 @@ from orlop.image.time_zones import zone_table
 from orlop.image.tree import Directory, File, Symlink, Tree
 from orlop.image.tuning_table import TABLE_PATH, read_tuning_table
 
-PACKAGES_FILE = "packages.json"
 COMPILED_FILE = "compiled.json"
 MODULES_FILE = "modules.json"
 CONTENTS_FILE = "contents.json"
 IMAGE_FILE = "os.erofs"
 KERNEL_MODULES = "kernel-modules"
 """Origin of the kernel's modules in manifest and sizes."""
-
-
-def unpack_packages(context: StepContext) -> None:
-    """Step ``packages``: take all .deb files of step ``debs`` apart."""
-    debs = context.result("debs")
-    store = BlobStore(context.output / "blobs")
-    records = json.loads((debs / "packages.json").read_text())
-    packages = []
-    for count, record in enumerate(records):
-        context.progress(count / len(records), record["name"])
-        packages.append(unpack_package(debs / record["file"], store).to_json())
-    (context.output / PACKAGES_FILE).write_text(json.dumps(packages))
-
-
-def read_packages(folder: Path) -> dict[str, Package]:
-    """The result of step ``packages``, by name."""
-    rows = json.loads((folder / PACKAGES_FILE).read_text())
-    return {row["name"]: Package.from_json(row) for row in rows}
 
 
 def compile_libraries(context: StepContext) -> None:
