@@ -253,6 +253,7 @@ static void exec_shell(const struct terminal *terminal, const char *first_comman
 		close(descriptor);
 	if (chdir("/root") < 0 && chdir("/") < 0)
 		_exit(126);
+	execve("/usr/lib/orlop/login", arguments, environment);
 	execve("/bin/sh", arguments, environment);
 	_exit(127);
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,24 +43,29 @@ def services() -> dict[str, dict[str, Any]]:
     return {"console": console, "engine": engine}
 
 
+class ConsolesMachine(NativeMachine):
+    """Its images have the files of their own that the system's have."""
+
+    def _make_service(self, image: Path, definition: dict[str, Any]) -> None:
+        super()._make_service(image, definition)
+        files = SERVICES / image.name / "rootfs/usr/lib"
+        if files.is_dir():
+            shutil.copytree(files, image / "rootfs/usr/lib")
+
+
 @contextlib.contextmanager
 def consoles_machine() -> Iterator[NativeMachine]:
     """It is ready, and so is the user's engine, whose data are on a disk."""
-    disk = Path(tempfile.mkdtemp(prefix="orlop-disk-"))
-    try:
-        with NativeMachine(services()) as machine:
-            machine.wait_ready()
-            machine.request("POST", "/orlop/services/engine/stop")
-            for number, path in enumerate(DISKS):
-                (disk / str(number)).mkdir()
-                machine.keep(path, disk / str(number))
-            started = machine.request("POST", "/orlop/services/engine/start")
-            assert started[0] == 204, (started, machine.log())
-            socket = machine.path("/run/orlop/docker/docker.sock")
-            machine.wait_for(lambda _: socket.exists())
-            yield machine
-    finally:
-        shutil.rmtree(disk, ignore_errors=True)
+    with ConsolesMachine(services()) as machine:
+        machine.wait_ready()
+        machine.request("POST", "/orlop/services/engine/stop")
+        for path in DISKS:
+            machine.keep(path)
+        started = machine.request("POST", "/orlop/services/engine/start")
+        assert started[0] == 204, (started, machine.log())
+        socket = machine.path("/run/orlop/docker/docker.sock")
+        machine.wait_for(lambda _: socket.exists())
+        yield machine
 
 
 def orlop(

@@ -45,13 +45,15 @@ BUSYBOX_APPLETS = (
 
 _NODES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9))
 
-# $1 the root to be, $2 its image, $3 the cgroup's name; then what PID 1 executes.
+# $1 the root to be, $2 its image, $3 the cgroup's name, $4 what is on a disk. The root becomes that
+# of the mount namespace: entering one (`exec`) leads to there.
 _OUTER = """
 set -e
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 tmpfs "$1"
 cd "$1"
-mkdir usr etc dev proc sys run tmp var root cg
+mkdir usr etc dev proc sys run tmp var root cg disk
+mount --bind "$4" disk
 mount -t overlay -o ro,lowerdir="$2/usr:/usr" overlay usr
 mount --bind "$2/etc" etc
 mount --bind "$2/dev" dev
@@ -62,7 +64,9 @@ mkdir "cg/$3"
 exec unshare --pid --fork --kill-child --net --ipc --uts sh -c '
 echo $$ > "$1/cg/$2/cgroup.procs"
 umount -l "$1/cg"; rmdir "$1/cg"
-exec unshare --cgroup chroot "$1" /usr/bin/python3.13 -I -S -OO /usr/lib/orlop/python init
+cd "$1"
+mount --move . /
+exec unshare --cgroup chroot . /usr/bin/python3.13 -I -S -OO /usr/lib/orlop/python init
 ' sh "$1" "$3"
 """
 
@@ -82,13 +86,16 @@ def compiled_python() -> Path:
 
 
 class NativeMachine:
-    """Use it in a `with` statement. *services* are Compose mappings by name."""
+    """Use it in a `with` statement. *services* are Compose mappings by name.
 
-    def __init__(self, services: dict[str, dict[str, Any]], *, var: Path | None = None) -> None:
+    *disk* is a directory for what is to be there for the next machine: see `keep`.
+    """
+
+    def __init__(self, services: dict[str, dict[str, Any]], *, disk: Path | None = None) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="orlop-native-"))
         self._root = self._directory / "root"
         self._image = self._directory / "image"
-        self._var = var
+        self._disk = disk or self._directory / "disk"
         self._process: subprocess.Popen[bytes] | None = None
         self._log: list[str] = []
         self._stop_reading = threading.Event()
@@ -101,7 +108,7 @@ class NativeMachine:
         command = ["unshare", "--mount", "sh", "-c", _OUTER, "sh"]
         with (self._directory / "stdout").open("wb") as stdout:
             self._process = subprocess.Popen(
-                [*command, self._root, self._image, self.cgroup],
+                [*command, self._root, self._image, self.cgroup, self._disk],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=subprocess.STDOUT,
@@ -137,11 +144,13 @@ class NativeMachine:
         """A path of the machine, seen from here."""
         return Path(f"/proc/{self.pid}/root{inside}")
 
-    def keep(self, inside: str, directory: Path) -> None:
-        """Mount *directory* of this system at *inside*: what is there is on a disk, and stays."""
-        self.path(inside).mkdir(parents=True, exist_ok=True)
+    def keep(self, inside: str) -> None:
+        """Let what is at *inside* be on the disk, where it stays for another machine."""
+        on_disk = "/disk/" + inside.strip("/").replace("/", "-")
+        for path in (inside, on_disk):
+            self.path(path).mkdir(parents=True, exist_ok=True)
         command = ["nsenter", f"--target={self.pid}", "--mount", "mount", "--bind"]
-        subprocess.run([*command, directory, f"{self._root}{inside}"], check=True)
+        subprocess.run([*command, on_disk, inside], check=True)
 
     def log(self) -> str:
         """What PID 1 wrote to the kernel log and the console, and what was written before it."""
@@ -216,10 +225,8 @@ class NativeMachine:
         usr, device = self._image / "usr/lib/orlop", self._image / "dev"
         for directory in (self._root, usr / "images", device, self._image / "etc"):
             directory.mkdir(parents=True)
-        if self._var is None:
-            (self._image / "var").mkdir()
-        else:
-            (self._image / "var").symlink_to(self._var)
+        (self._image / "var").mkdir()
+        self._disk.mkdir(exist_ok=True)
         shutil.copytree(compiled_python(), usr / "python", copy_function=os.link)
         (usr / "release.json").write_text('{"version": "0.0.1", "build_id": "native"}')
         (self._image / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")

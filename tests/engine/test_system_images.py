@@ -42,11 +42,11 @@ def names(machine: NativeMachine) -> list[str]:
 
 def test_an_image_is_kept_and_runs(disk: Path) -> None:
     archive = docker_archive([busybox_layer()], ["debian:13"])
-    with NativeMachine({"console": STAY}) as machine:
+    with NativeMachine({"console": STAY}, disk=disk) as machine:
         machine.wait_ready()
         assert not machine.path(IMAGES).exists()
         assert machine.request("GET", "/images/debian:13/json")[0] == 404
-        machine.keep(IMAGES, disk)
+        machine.keep(IMAGES)
         said = machine.request("POST", "/images/load?quiet=1", archive)[1]
         assert said == {"stream": "Loaded image: debian:13\n"}
         assert names(machine) == ["console:latest", "debian:13"]
@@ -59,9 +59,9 @@ def test_an_image_is_kept_and_runs(disk: Path) -> None:
             assert machine.request("POST", "/containers/trial/wait")[1]["StatusCode"] == 7
             reexecute(machine, count)
         assert machine.request("DELETE", "/images/debian:13")[0] == 409
-    with NativeMachine({"console": STAY}) as machine:
+    with NativeMachine({"console": STAY}, disk=disk) as machine:
         machine.wait_ready()
-        machine.keep(IMAGES, disk)
+        machine.keep(IMAGES)
         reexecute(machine, 1)
         assert names(machine) == ["console:latest", "debian:13"]
         assert machine.request("DELETE", "/images/debian:13")[0] == 200

@@ -70,6 +70,12 @@ def _exec() -> Command:
     return exec_command
 
 
+def _console() -> Command:
+    from orlop.cli import console
+
+    return console
+
+
 def _toolbox() -> Command:
     from orlop.cli import toolbox
 
@@ -202,6 +208,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "logs": (_logs, "what a service, or the whole system, has to say"),
     "service": (_service, "list, start, stop and restart services; why one is not running"),
     "exec": (_exec, "run a program inside a container"),
+    "console": (_console, "list and choose the console in which sessions begin"),
     "toolbox": (_toolbox, "a shell in a container that is thrown away"),
     "inspect": (_inspect, "everything about a container, as JSON"),
     "stats": (_stats, "processor and memory of each container"),
@@ -230,7 +237,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
 LEADING_WORDS = frozenset({"exec"})
 """Commands whose options end at the first word: what follows has options of its own."""
 
-PROGRAMS = frozenset({"toolbox"})
+PROGRAMS = frozenset({"console", "toolbox"})
 """Commands that run the program which follows `--`."""
 
 

@@ -56,20 +56,24 @@ def run(arguments: Arguments) -> int:
 
 def execute(client: Client, arguments: Arguments) -> int:
     """Start the program, be its terminal until it ends, and return its exit status."""
-    name, terminal = arguments.words[0], arguments.flag("tty")
-    created = client.post(f"/containers/{name}/exec", request_of(arguments))
+    session = start(client, arguments.words[0], request_of(arguments))
+    return session.run(interactive=arguments.flag("interactive"), terminal=arguments.flag("tty"))
+
+
+def start(client: Client, name: str, request: Object) -> Session:
+    """Start the program that *request* describes in container *name*.
+
+    Raises:
+        OrlopError: it has not been started.
+    """
+    created = client.post(f"/containers/{name}/exec", request)
     if not isinstance(created, dict):
         raise Internal("the engine gave the program no id")
     exec_id = text_of(created, "Id")
     response = client.request(
-        "POST", f"/exec/{exec_id}/start", {"Detach": False, "Tty": terminal}, upgrade=True
+        "POST", f"/exec/{exec_id}/start", {"Detach": False, "Tty": request["Tty"]}, upgrade=True
     )
-    connection, early = response.detach()
-    try:
-        _attach(client, exec_id, connection, early, arguments)
-    finally:
-        connection.close()
-    return _exit_status(client, exec_id)
+    return Session(client, exec_id, *response.detach())
 
 
 def request_of(arguments: Arguments) -> Object:
@@ -87,41 +91,69 @@ def request_of(arguments: Arguments) -> Object:
     }
 
 
-def _attach(
-    client: Client, exec_id: str, connection: socket, early: bytes, arguments: Arguments
-) -> None:
-    stdin = STDIN if arguments.flag("interactive") else None
-    if not arguments.flag("tty"):
-        output = Demultiplexer()
-        output.feed(early)
-        relay(connection, stdin, STDOUT, output.feed)
-        return
-    with RawTerminal(STDIN):
-        _follow_size(client, exec_id)
-        write_all(STDOUT, early)
-        relay(connection, stdin, STDOUT, lambda data: write_all(STDOUT, data))
+class Session:
+    """A program that runs, and the connection to it."""
 
+    def __init__(self, client: Client, exec_id: str, connection: socket, early: bytes) -> None:
+        self._client, self._id = client, exec_id
+        self._connection, self._early = connection, early
+        self.was_running = True
+        """False once it is known that the program could not be executed."""
 
-def _follow_size(client: Client, exec_id: str) -> None:
-    """Give the program's terminal the size of this one, now and whenever it changes."""
-    import signal
-
-    def resize(*_: object) -> None:
-        columns, rows = size()
+    def run(self, *, interactive: bool, terminal: bool) -> int:
+        """Be the program's terminal until it ends, and return its exit status."""
         try:
-            client.post(f"/exec/{exec_id}/resize?h={rows}&w={columns}")
-        except OrlopError:
-            pass  # it has just ended, or keeps the size it has: nothing to stop for
+            self._attach(STDIN if interactive else None, terminal=terminal)
+        finally:
+            self._connection.close()
+        state = self._state()
+        self.was_running = bool(number_of(state, "Pid"))
+        return int(number_of(state, "ExitCode"))
 
-    resize()
-    signal.signal(signal.SIGWINCH, resize)
+    def end_with_terminal(self) -> None:
+        """Let the program have the hangup of this one's terminal, which otherwise it never sees."""
+        import signal
 
+        def hang_up(number: int, _: object) -> None:
+            try:
+                if pid := int(number_of(self._state(), "Pid")):
+                    os.kill(pid, number)
+            except (OrlopError, OSError):
+                pass  # it has ended, or the engine is not there: nobody can be told
+            os._exit(128 + number)
 
-def _exit_status(client: Client, exec_id: str) -> int:
-    state = client.get(f"/exec/{exec_id}/json")
-    if not isinstance(state, dict):
-        raise Internal("the engine does not know how the program ended")
-    return int(number_of(state, "ExitCode"))
+        signal.signal(signal.SIGHUP, hang_up)
+
+    def _attach(self, stdin: int | None, *, terminal: bool) -> None:
+        if not terminal:
+            output = Demultiplexer()
+            output.feed(self._early)
+            relay(self._connection, stdin, STDOUT, output.feed)
+            return
+        with RawTerminal(STDIN):
+            self._follow_terminal()
+            write_all(STDOUT, self._early)
+            relay(self._connection, stdin, STDOUT, lambda data: write_all(STDOUT, data))
+
+    def _follow_terminal(self) -> None:
+        """Give the program's terminal the size of this one, now and whenever it changes."""
+        import signal
+
+        def resize(*_: object) -> None:
+            columns, rows = size()
+            try:
+                self._client.post(f"/exec/{self._id}/resize?h={rows}&w={columns}")
+            except OrlopError:
+                pass  # it has just ended, or keeps the size it has: nothing to stop for
+
+        resize()
+        signal.signal(signal.SIGWINCH, resize)
+
+    def _state(self) -> Object:
+        state = self._client.get(f"/exec/{self._id}/json")
+        if not isinstance(state, dict):
+            raise Internal("the engine does not know how the program ended")
+        return state
 
 
 def _status_of(error: OrlopError) -> int:

@@ -40,6 +40,7 @@ from orlop.system.boot_channel import PORT_NAME, find_port, uptime_s
 from orlop.system.cloud_control import CloudControl
 from orlop.system.conditions import Conditions
 from orlop.system.config_control import ConfigControl
+from orlop.system.consoles import Consoles
 from orlop.system.firewall import Firewall
 from orlop.system.machine import Machine, Phase, StageTime
 from orlop.system.output_keeper import OutputKeeper
@@ -85,6 +86,7 @@ class Boot:
         )
         self.config = ConfigControl(self, first.command_line)
         self.cloud = CloudControl(self, first.command_line)
+        self.chosen_console = Consoles(self)
         self.firewall = Firewall(self)
         self.conditions = Conditions(
             first.command_line,
@@ -270,6 +272,7 @@ class Boot:
     def define_services(self) -> definitions.Definitions:
         """Let there be the services of the image and of the configuration."""
         found = definitions.collect(self.config.current)
+        self.chosen_console.add_to(found)
         for problem in found.problems:
             self.machine.warn(problem)
         for problem in self.services.define(found.services, found.sources):
@@ -339,6 +342,7 @@ class Boot:
     def _report_service(self, name: str, service_state: ServiceState) -> None:
         self.machine.channel.send("service", name=name, state=service_state.value)
         log.debug("service %s is %s", name, service_state)
+        self.chosen_console.report(name, service_state)
 
     async def _follow_network_hostname(self) -> None:
         """Take the name that DHCP gives, unless somebody configured one."""

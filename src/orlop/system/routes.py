@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.engine.api.router import Route
-from orlop.system import config_routes, look_routes, status
+from orlop.system import config_routes, console_routes, look_routes, status
 from orlop.system.power import PowerAction
 from orlop.wire.compose_model import to_json
 
@@ -27,6 +27,7 @@ def make_routes(boot: Boot) -> Sequence[Route]:
         Route("GET", "/orlop/boot", handlers.boot),
         *config_routes.make_routes(boot),
         *look_routes.make_routes(boot),
+        *console_routes.make_routes(boot),
         Route("GET", "/orlop/cloud", handlers.cloud),
         Route("GET", "/orlop/dmesg", handlers.dmesg),
         Route("GET", "/orlop/firewall", handlers.firewall),

@@ -47,7 +47,6 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.bootstrap": _SERVICES,
     "rancher.bootstrap_docker": _ENGINE,
     "rancher.cloud_init_services": _SERVICES,
-    "rancher.console": "there is one console, and containers for everything else",
     "rancher.debug": f"{_PARAMETER}orlop.debug",
     "rancher.defaults": "defaults are the image's",
     "rancher.disable": "there are no passwords to disable",

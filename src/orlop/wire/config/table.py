@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from orlop.wire.config import files, kinds, kinds_firewall
-from orlop.wire.config.keys import engine, firewall, machine, network, people, services
+from orlop.wire.config.keys import consoles, engine, firewall, machine, network, people, services
 from orlop.wire.config.row import EACH, NAME, Applies, Key, Path
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ KEYS: tuple[Key, ...] = (
     *firewall.KEYS,
     *services.KEYS,
     *engine.KEYS,
+    *consoles.KEYS,
 )
 """Every row, in the order of the reference."""
 

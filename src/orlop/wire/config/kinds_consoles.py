@@ -1,0 +1,25 @@
+"""What the configuration keys of consoles, engines and recovery may be; see `kinds`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import InvalidArgument
+from orlop.wire.config.kinds import Kind
+from orlop.wire.registry.reference import parse_reference
+
+if TYPE_CHECKING:
+    from orlop.wire.compose_model import Json
+    from orlop.wire.compose_values import Fields
+
+
+def _console(fields: Fields, key: str) -> Json:
+    text = fields.string(key)
+    try:
+        parse_reference(text)
+    except InvalidArgument as error:
+        fields.fail(key, f"must be default or the name of an image: {error}")
+    return text
+
+
+CONSOLE = Kind("`default`, or the name of an image", {"type": "string"}, _console)
