@@ -68,6 +68,7 @@ def server(directory: Path, name: str) -> Iterator[str]:
 
 def ask(certificates: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Response:
     monkeypatch.setattr(http, "CERTIFICATES", str(certificates / "trusted"))
+    monkeypatch.setattr(http, "CONFIGURED", "/nonexistent")
     with server(certificates, name) as url:
         return http.send(Request(url), time.monotonic() + 20)
 
@@ -90,6 +91,7 @@ def test_nobody_is_trusted_without_authorities(
     certificates: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(http, "CERTIFICATES", str(tmp_path))
+    monkeypatch.setattr(http, "CONFIGURED", "/nonexistent")
     with server(certificates, "good") as url:
         assert http.send(Request(url), time.monotonic() + 20).status == 0
 
