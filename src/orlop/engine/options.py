@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orlop import __version__
 from orlop.engine import settings_file
+from orlop.engine.defaults import ContainerDefaults
 from orlop.engine.registry.settings import Registries
 from orlop.engine.settings import (
     DEFAULT_BRIDGE,
@@ -18,6 +19,7 @@ from orlop.engine.settings import (
     EngineSettings,
     NetworkSettings,
 )
+from orlop.engine.settings_file import FileSettings
 from orlop.engine.tls_listener import TlsFiles
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.registry.proxy_rules import from_environment
@@ -55,6 +57,8 @@ class Options:
     tls: TlsFiles | None = None
     userns_remap: tuple[int, int] | None = None
     registries: Registries = Registries()  # noqa: RUF009 - frozen
+    defaults: ContainerDefaults = ContainerDefaults()  # noqa: RUF009 - frozen
+    labels: tuple[str, ...] = ()
     log_level: str = "info"
     check: bool = False
     repair: bool = False
@@ -73,6 +77,9 @@ class Options:
             networks=self.networks,
             userns_remap=self.userns_remap,
             registries=self.registries,
+            defaults=self.defaults,
+            labels=self.labels,
+            debug=self.log_level == "debug",
             version=__version__,
         )
 
@@ -167,10 +174,11 @@ def parse(argv: list[str]) -> Options:
         search=found.search_registry,
         proxies=_proxies(parser, found),
     )
+    said = FileSettings(registries=registries)
     if found.settings is not None:
-        registries = settings_file.read(found.settings, registries)
+        said = settings_file.read(found.settings, registries)
     return Options(
-        networks=None if found.no_networks else networks,
+        networks=None if found.no_networks else _merge(networks, said),
         data=found.data.absolute(),
         run=found.run.absolute(),
         socket=found.socket.absolute(),
@@ -181,12 +189,19 @@ def parse(argv: list[str]) -> Options:
         group=found.group,
         tcp=found.tcp,
         tls=TlsFiles(found.tls_ca, found.tls_cert, found.tls_key) if found.tcp else None,
-        userns_remap=found.userns_remap,
-        registries=registries,
-        log_level=found.log_level,
+        userns_remap=said.userns_remap or found.userns_remap,
+        registries=said.registries,
+        defaults=said.defaults,
+        labels=said.labels,
+        log_level="debug" if said.debug else found.log_level,
         check=found.action == "check",
         repair=found.repair,
     )
+
+
+def _merge(networks: NetworkSettings, said: FileSettings) -> NetworkSettings:
+    subnet = said.bridge_address or networks.subnet
+    return replace(networks, subnet=subnet, mtu=said.mtu, pools=said.pools)
 
 
 def cgroup_path(name: str) -> Path:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orlop.engine.defaults import ContainerDefaults
 from orlop.engine.registry.settings import Registries
 from orlop.wire.compose_model import LogLimits
 
@@ -26,9 +27,13 @@ class NetworkSettings:
     bridge: str = DEFAULT_BRIDGE
     """Interface of the default network."""
     subnet: str = ""
-    """Of the default network; empty: the first of the usual pools that is free here."""
+    """Of the default network; empty: the first of the usual pools that is free here. With bits of
+    a host it is the bridge's address too."""
     mtu: int = 0
     """Of the default network; 0: 1500."""
+    pools: tuple[tuple[str, int], ...] = ()
+    """Networks, with the prefix length of the parts that become subnets of networks; empty: the
+    usual ones."""
     table: str = DEFAULT_TABLE
     """The nftables table, of family inet, that is the engine's own."""
     nft: Path = DEFAULT_NFT
@@ -62,6 +67,10 @@ class EngineSettings:
     registries: Registries = field(default_factory=Registries)
     log_limits: LogLimits = field(default_factory=LogLimits)
     pids_limit: int = DEFAULT_PIDS_LIMIT
+    defaults: ContainerDefaults = field(default_factory=ContainerDefaults)
+    labels: tuple[str, ...] = ()
+    """Of the engine, for `docker info`."""
+    debug: bool = False
     userns_remap: tuple[int, int] | None = None
     """First number and count of the host's users that those of containers are; None: the same."""
     networks: NetworkSettings | None = None

@@ -1,4 +1,4 @@
-"""What a file says of registries and proxies, over the command line: `--settings FILE`.
+"""What a file says of registries, proxies and defaults, over the command line: `--settings FILE`.
 
 On the machine it is the section `orlop.engine` of the configuration, which PID 1 has checked. A
 file that is not there says nothing; one that is wrong is reported and counts for nothing, because
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from orlop.engine.defaults import ContainerDefaults
 from orlop.engine.registry.settings import KnownRegistry, Registries
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.docker.fields import Object
@@ -27,19 +28,78 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 1 << 20
 
 
-def read(path: Path, base: Registries) -> Registries:
-    """*base* with what the file at *path* says instead; never raises."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSettings:
+    """All that the file may say; what it does not say is empty."""
+
+    registries: Registries
+    defaults: ContainerDefaults = ContainerDefaults()  # noqa: RUF009 - frozen
+    bridge_address: str = ""
+    mtu: int = 0
+    pools: tuple[tuple[str, int], ...] = ()
+    debug: bool = False
+    labels: tuple[str, ...] = ()
+    userns_remap: tuple[int, int] | None = None
+
+
+def read(path: Path, base: Registries) -> FileSettings:
+    """What the file at *path* says, with *base* where it says nothing; never raises."""
     try:
         with open(path, "rb") as stream:
             data = json.loads(stream.read(MAX_BYTES))
         if not isinstance(data, dict):
             raise InvalidArgument("a JSON object expected")
-        return merge(Object(data), base)
+        return parse(Object(data), base)
     except FileNotFoundError:
-        return base
+        return FileSettings(registries=base)
     except (OSError, ValueError, RecursionError, InvalidArgument) as error:
         log.error("settings in %s: %s, ignoring all of them", path, error)
-        return base
+        return FileSettings(registries=base)
+
+
+def parse(data: Object, base: Registries) -> FileSettings:
+    """What *data* says.
+
+    Raises:
+        InvalidArgument: with the key.
+    """
+    return FileSettings(
+        registries=merge(data, base),
+        defaults=_defaults(data),
+        bridge_address=data.text("bridge_address"),
+        mtu=data.integer("mtu"),
+        pools=tuple(
+            (pool.text("base"), pool.integer("size")) for pool in data.sections("address_pools")
+        ),
+        debug=data.flag("debug"),
+        labels=data.texts("labels"),
+        userns_remap=_remap(data.text("userns_remap")),
+    )
+
+
+def _remap(text: str) -> tuple[int, int] | None:
+    first, _, count = text.partition(":")
+    return (int(first), int(count)) if text else None
+
+
+def _defaults(data: Object) -> ContainerDefaults:
+    limits = []
+    for name, text in data.text_map("default_ulimits"):
+        soft, _, hard = text.partition(":")
+        limits.append((name, int(soft), int(hard or soft)))
+    found = ContainerDefaults(
+        log_driver=data.text("log_driver"),
+        log_options=data.text_map("log_options"),
+        ulimits=tuple(limits),
+        dns=data.texts("dns"),
+        dns_search=data.texts("dns_search"),
+        dns_options=data.texts("dns_options"),
+    )
+    if found.log_driver or found.log_options:
+        from orlop.engine.api.request_log import parse_log
+
+        parse_log(Object({"Type": found.log_driver, "Config": dict(found.log_options)}))
+    return found
 
 
 def merge(data: Object, base: Registries) -> Registries:

@@ -58,7 +58,10 @@ async def _create(engine: Engine, exchange: Exchange) -> None:
     body = Object(as_meant(await exchange.json(), exchange.api_version))
     name = exchange.text("name") or names.new_name(engine.has_name)
     has_networks = engine.host.networks is not None
+    defaults = engine.settings.defaults
+    body = defaults.fill(body)
     config = parse_create(body, names.check_name(name), networks=has_networks)
+    config = defaults.name_servers(config)
     config = let_go(config, body.section("HostConfig"), str(engine.settings.data_dir))
     image = engine.images.get(check_reference(config.image))
     check_platform(image, config.image, exchange.text("platform"))

@@ -75,6 +75,8 @@ class Surroundings:
     """Subnets this host has routes or addresses for, that are not of a network of ours."""
     ula: str
     """The engine's own unique local IPv6 prefix."""
+    pools: tuple[tuple[str, int], ...] = ()
+    """Where subnets are taken from, instead of the usual ones."""
 
 
 def default_bridge(
@@ -89,7 +91,7 @@ def default_bridge(
         (BRIDGE_NAME, interface),
         (MTU, str(mtu or 1500)),
     )
-    pool = _choose4(around) if not subnet else _with_gateway(PoolConfig(subnet=subnet))
+    pool = _choose4(around) if not subnet else _with_gateway(_bridge_pool(subnet))
     return Network(
         id=id_,
         name="bridge",
@@ -99,6 +101,14 @@ def default_bridge(
         options=options,
         interface=interface,
     )
+
+
+def _bridge_pool(text: str) -> PoolConfig:
+    """`172.30.0.0/16`, or with the bridge's own address: `172.30.0.1/16`."""
+    subnet, address = str(ipam.parse_subnet(text)), text.partition("/")[0]
+    if address == subnet.partition("/")[0]:
+        return PoolConfig(subnet=subnet)
+    return PoolConfig(subnet=subnet, gateway=address)
 
 
 def plan_network(
@@ -237,7 +247,7 @@ def _plan_pools(request: NetworkRequest, around: Surroundings) -> tuple[PoolConf
 
 def _choose4(around: Surroundings) -> PoolConfig:
     taken = [subnet for subnet, _ in _subnets_of(around.networks)]
-    chosen = ipam.choose_subnet(ipam.candidates4(), [*taken, *around.used])
+    chosen = ipam.choose_subnet(ipam.candidates4(around.pools), [*taken, *around.used])
     return _with_gateway(PoolConfig(subnet=str(chosen)), chosen=True)
 
 

@@ -66,9 +66,9 @@ def overlap(first: Subnet, second: Subnet) -> bool:
     )
 
 
-def candidates4() -> Iterator[Subnet]:
-    """IPv4 subnets to choose from, best first."""
-    for block, length in DEFAULT_POOLS:
+def candidates4(pools: Iterable[tuple[str, int]] = ()) -> Iterator[Subnet]:
+    """IPv4 subnets to choose from, best first; *pools* instead of Docker's usual ones."""
+    for block, length in tuple(pools) or DEFAULT_POOLS:
         yield from IPv4Network(block).subnets(new_prefix=length)
 
 

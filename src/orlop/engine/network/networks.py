@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import time
 from dataclasses import replace
 from ipaddress import ip_network
@@ -125,15 +126,10 @@ class Networks:
         names = {pools.network.name for pools in self._core.known.values()}
         now_ns = time.time_ns()
         if "bridge" not in names:
-            network = catalogue.default_bridge(
-                os.urandom(32).hex(),
-                self._core.settings.bridge,
-                self._core.settings.subnet,
-                self._core.settings.mtu,
-                self._surroundings(),
-                now_ns,
-            )
-            self._add(network)
+            self._add(self._default_bridge(os.urandom(32).hex(), now_ns))
+        elif not any(name == bridge for _, name in socket.if_nameindex()):
+            # After a boot nobody is in it: it may become what the settings say now.
+            self._renew_bridge()
         for name, driver in (("host", Driver.HOST), ("none", Driver.NULL)):
             if name not in names:
                 self._add(
@@ -145,6 +141,23 @@ class Networks:
                         interface="",
                     )
                 )
+
+    def _default_bridge(self, id_: str, created_ns: int) -> Network:
+        wanted, around = self._core.settings, self._surroundings()
+        return catalogue.default_bridge(
+            id_, wanted.bridge, wanted.subnet, wanted.mtu, around, created_ns
+        )
+
+    def _renew_bridge(self) -> None:
+        wanted = self._core.settings
+        if not wanted.subnet and not wanted.mtu:
+            return
+        old = next(p.network for p in self._core.known.values() if p.network.name == "bridge")
+        new = self._default_bridge(old.id, old.created_ns)
+        pools = new.pools if wanted.subnet else old.pools
+        options = new.options if wanted.mtu else old.options
+        if (pools, options) != (old.pools, old.options):
+            self._add(replace(old, pools=pools, options=options))
 
     def _add(self, network: Network) -> NetworkPools:
         pools = joining.NetworkPools(network)
@@ -158,7 +171,9 @@ class Networks:
             with contextlib.suppress(ValueError):
                 used.append(ip_network((packed_address, length), strict=False))
         networks = [pools.network for pools in self._core.known.values()]
-        return catalogue.Surroundings(networks=networks, used=used, ula=self._ula)
+        return catalogue.Surroundings(
+            networks=networks, used=used, ula=self._ula, pools=self._core.settings.pools
+        )
 
     async def _enable_forwarding(self) -> None:
         has_ipv6 = any(pools.network.ipv6 for pools in self._core.known.values())

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from orlop.wire.registry.proxies import Proxies
+from orlop.wire.registry.reference import DEFAULT_DOMAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,5 +40,7 @@ class Registries:
     known: tuple[KnownRegistry, ...] = ()
 
     def find(self, host: str) -> KnownRegistry | None:
-        """What is known of *host*."""
-        return next((registry for registry in self.known if registry.host == host), None)
+        """What is known of *host*; of a host of Docker's own also what is known of `docker.io`."""
+        names = (host, DEFAULT_DOMAIN) if host.endswith(f".{DEFAULT_DOMAIN}") else (host,)
+        known = {registry.host: registry for registry in self.known}
+        return next((known[name] for name in names if name in known), None)

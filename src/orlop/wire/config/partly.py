@@ -6,6 +6,7 @@ network file system in it. Whoever applies a document on purpose is refused for 
 
 from __future__ import annotations
 
+import binascii
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     type Tell = Callable[[Path, str], None]
 
+_REGISTRY = r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+_DOCKER = "docker.io"
 _OWNER = r"[A-Za-z_][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.-]*)?"
 
 
@@ -58,6 +61,33 @@ def _judge_file(entry: object) -> str:
     if isinstance(owner, str) and re.fullmatch(_OWNER, owner) and {*owner.split(":")} != {"root"}:
         return f"the owner {owner[:64]} is not known here: give a number"
     return ""
+
+
+def registry_account(name: str, entry: object) -> tuple[str, dict[str, str]]:
+    """Host and account of an entry of RancherOS's `registry_auths`, which has them as Docker's
+    own file does.
+
+    Raises:
+        ValueError: it is none, with the reason.
+    """
+    host = name.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    if host.endswith(f".{_DOCKER}"):
+        host = _DOCKER
+    if re.fullmatch(_REGISTRY, host) is None:
+        raise ValueError("is not a registry, HOST or HOST:PORT")
+    if not isinstance(entry, dict):
+        raise ValueError("must be a map with username and password, or auth")
+    if entry.keys() - {"username", "password", "auth", "email"}:
+        raise ValueError("only username and password, or auth, are known here")
+    username, password = entry.get("username"), entry.get("password")
+    if auth := entry.get("auth"):
+        try:
+            username, _, password = binascii.a2b_base64(str(auth)).decode().partition(":")
+        except ValueError:
+            raise ValueError("auth is no base64 of USER:PASSWORD") from None
+    if not username or not password:
+        raise ValueError("needs username and password, or auth")
+    return host, {"username": str(username), "password": str(password)}
 
 
 _JUDGES: dict[str, Judge] = {"mounts": _judge_mount, "write_files": _judge_file}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.compose_values import Fields, nearest
-from orlop.wire.config.partly import copy_lines, trim
+from orlop.wire.config.partly import copy_lines, registry_account, trim
 from orlop.wire.config.table import KEYS, NAME, NAMES, find, fits
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ _NO_SHELL = "what has to run is a service or a container"
 _NO_PACKAGES = "there is no package manager; software comes in containers"
 _MODULES = "cloud-init is not part of this system"
 
+_TLS = ("tls", "tls_args", "server_cert", "server_key", "ca_cert", "ca_key")
+
 LEFT_OUT: Mapping[str, str] = {
     "rancher.autologin": "the console asks for no password",
     "rancher.bootstrap": _SERVICES,
@@ -50,7 +52,25 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.debug": f"{_PARAMETER}orlop.debug",
     "rancher.defaults": "defaults are the image's",
     "rancher.disable": "there are no passwords to disable",
-    "rancher.docker": _ENGINE,
+    "rancher.docker.bridge": "the default bridge is orlop0",
+    "rancher.docker.config_file": "settings of daemon.json are keys of orlop.engine",
+    "rancher.docker.containerd": _ENGINE,
+    "rancher.docker.engine": _ENGINE,
+    "rancher.docker.environment": "proxies are orlop.engine.http_proxy and https_proxy",
+    "rancher.docker.exec": _ENGINE,
+    "rancher.docker.exec_root": _ENGINE,
+    "rancher.docker.extra_args": "settings of dockerd are keys of orlop.engine",
+    "rancher.docker.graph": "images and containers are on the state partition",
+    "rancher.docker.group": "the socket belongs to root",
+    "rancher.docker.host": "the API is at /run/docker.sock, and over SSH",
+    "rancher.docker.live_restore": "containers go on in any case while the engine is replaced",
+    "rancher.docker.pid_file": _ENGINE,
+    "rancher.docker.restart": "containers' restart policies hold",
+    "rancher.docker.selinux_enabled": "there is no SELinux",
+    "rancher.docker.storage_context": "images and containers are on the state partition",
+    "rancher.docker.storage_driver": "layers are mounted as they are, with overlayfs",
+    "rancher.docker.userland_proxy": "ports are published by the kernel",
+    **{f"rancher.docker.{name}": _ENGINE for name in _TLS},
     "rancher.environment": "is not supported yet",
     "rancher.force_console_rebuild": "the console is made anew at each boot",
     "rancher.http_load_retries": "nothing is loaded over HTTP at boot",
@@ -75,7 +95,6 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.password": "there are no passwords; see ssh_authorized_keys",
     "rancher.preload_wait": "is not supported yet",
     "rancher.recovery": f"{_PARAMETER}orlop.recovery",
-    "rancher.registry_auths": "is not supported yet",
     "rancher.repositories": "there is no catalogue of services yet",
     "rancher.resize_device": "is not supported yet",
     "rancher.restart_services": "services are restarted when their configuration changes",
@@ -178,6 +197,8 @@ _SWITCHES: Mapping[Path, Path] = {
 }
 """What switches a service on or off elsewhere, and here."""
 
+_REGISTRY_AUTHS = ("rancher", "registry_auths")
+
 _LEFT_OUT = {tuple(key.split(".")): why for key, why in LEFT_OUT.items()}
 _ALIASES: dict[Path, Key] = {tuple(alias.split(".")): key for key in KEYS for alias in key.aliases}
 
@@ -217,20 +238,33 @@ class _Translation:
         if path in _SWITCHES:
             self._move(path, _SWITCHES[path], value)
             return
-        for pattern, key in _ALIASES.items():
-            if fits(pattern, path):
-                self._move_named(path, pattern, key, value)
-                return
-        for pattern, why in _LEFT_OUT.items():
-            if fits(pattern, path):
-                self.leave_out(path, why)
-                return
+        if path[:-1] == _REGISTRY_AUTHS:
+            self._take_registry(path, value)
+            return
+        alias = next((pattern for pattern in _ALIASES if fits(pattern, path)), None)
+        if alias is not None:
+            self._move_named(path, alias, _ALIASES[alias], value)
+            return
+        why = next((why for pattern, why in _LEFT_OUT.items() if fits(pattern, path)), "")
+        if why:
+            self.leave_out(path, why)
+            return
         if isinstance(value, dict) and _is_branch(path):
             for name, inner in value.items():
                 self.take((*path, name), inner)
         elif value is not None or not _is_branch(path):
             guess = nearest(path[-1], sorted({known[len(path) - 1] for known in _siblings(path)}))
             self.leave_out(path, "unknown key" + (f" (did you mean {guess}?)" if guess else ""))
+
+    def _take_registry(self, path: Path, entry: object) -> None:
+        """The account at one registry, as user name and password or both in base64."""
+        try:
+            host, account = registry_account(path[-1], entry)
+        except ValueError as error:
+            self.leave_out(path, str(error))
+            return
+        for key, value in account.items():
+            self._move(path, ("orlop", "engine", "registries", host, key), value)
 
     def _move(self, path: Path, target: Path, value: object) -> None:
         """Under our name, if it is right: a document for another system is not to fail here."""
@@ -314,7 +348,7 @@ def _is_branch(path: Path) -> bool:
 def _siblings(path: Path) -> list[Path]:
     """The paths known here that go on where *path* does, at least as long as it is."""
     place = path[:-1]
-    known = [*_ALIASES, *_LEFT_OUT, *_SWITCHES]
+    known = [*_ALIASES, *_LEFT_OUT, *_SWITCHES, (*_REGISTRY_AUTHS, NAME)]
     return [k for k in known if len(k) >= len(path) and fits(k[: len(place)], place)]
 
 

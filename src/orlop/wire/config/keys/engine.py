@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orlop.wire.config import kinds
+from orlop.wire.config import kinds, kinds_engine
 from orlop.wire.config.row import Applies, Key
 
 _REGISTRY = "orlop.engine.registries.NAME"
@@ -15,6 +15,7 @@ KEYS: tuple[Key, ...] = (
         "[https://mirror.example]",
         default="none",
         applies=Applies.SERVICE,
+        aliases=("rancher.docker.registry_mirror",),
     ),
     Key(
         "orlop.engine.insecure_registries",
@@ -23,6 +24,7 @@ KEYS: tuple[Key, ...] = (
         '["registry.example:5000", 10.0.0.0/8]',
         default="this machine's own addresses",
         applies=Applies.SERVICE,
+        aliases=("rancher.docker.insecure_registry",),
     ),
     Key(
         "orlop.engine.search_registry",
@@ -85,5 +87,106 @@ KEYS: tuple[Key, ...] = (
         default="this machine alone",
         applies=Applies.SERVICE,
         aliases=("rancher.network.no_proxy",),
+    ),
+    Key(
+        "orlop.engine.log_driver",
+        kinds_engine.LOG_DRIVER,
+        "Where the output of containers goes that do not say it themselves.",
+        "local",
+        default="json-file",
+        applies=Applies.SERVICE,
+        aliases=("rancher.docker.log_driver",),
+    ),
+    Key(
+        "orlop.engine.log_options",
+        kinds_engine.LOG_OPTION_MAP,
+        "Options of that driver.",
+        "{max-size: 10m}",
+        default="max-size 1m, max-file 2",
+        applies=Applies.SERVICE,
+        aliases=("rancher.docker.log_opts",),
+    ),
+    Key(
+        "orlop.engine.default_ulimits",
+        kinds_engine.ULIMIT_MAP,
+        "Limits of containers' processes, for containers that set none themselves.",
+        '{nofile: "1024:4096"}',
+        default="the engine's own",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "orlop.engine.dns",
+        kinds.ADDRESSES,
+        "Name servers of containers, instead of the machine's.",
+        "[192.0.2.53]",
+        default="the machine's",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "orlop.engine.dns_search",
+        kinds.DOMAINS,
+        "Domains that containers search, instead of the machine's.",
+        "[example]",
+        default="the machine's",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "orlop.engine.dns_options",
+        kinds_engine.RESOLVER_OPTIONS,
+        "Options of the containers' resolv.conf.",
+        '["ndots:2"]',
+        default="the machine's",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "orlop.engine.bridge_address",
+        kinds_engine.BRIDGE,
+        "Address and network of the default bridge.",
+        "172.30.0.1/16",
+        default="the first of Docker's networks that is free",
+        applies=Applies.BOOT,
+        aliases=("rancher.docker.bip",),
+    ),
+    Key(
+        "orlop.engine.mtu",
+        kinds.number(576, 65535),
+        "Largest packet on the default bridge, in bytes.",
+        "1450",
+        default="1500",
+        applies=Applies.BOOT,
+        aliases=("rancher.docker.mtu",),
+    ),
+    Key(
+        "orlop.engine.address_pools",
+        kinds_engine.POOLS,
+        "Where networks of containers get their subnets from, and how large those are.",
+        "[{base: 10.200.0.0/16, size: 24}]",
+        default="Docker's",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "orlop.engine.userns_remap",
+        kinds_engine.REMAP,
+        "Root in containers is user FIRST of the machine, and so on.",
+        '"100000:65536"',
+        default="none: root is root",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "orlop.engine.labels",
+        kinds_engine.LABELS,
+        "Labels of the engine, for docker info.",
+        "[rack=7]",
+        default="none",
+        applies=Applies.SERVICE,
+    ),
+    Key(
+        "orlop.engine.debug",
+        kinds.BOOLEAN,
+        "Whether the engine writes every step into its log.",
+        "true",
+        default="false",
+        applies=Applies.SERVICE,
+        aliases=("rancher.docker.debug",),
     ),
 )
