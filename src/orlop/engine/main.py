@@ -115,6 +115,7 @@ async def serve(options: Options) -> None:
     engine.tasks.start(end_all(engine, power_fails), "end of all containers")
     listener = None
     try:
+        await bring_images(engine, options, ending)
         await open_socket(engine, options)
         log.info("serving on %s", options.socket)
         listener = await open_tcp(engine, options)
@@ -129,6 +130,14 @@ async def serve(options: Options) -> None:
         if listener is not None:
             listener.close()
         await engine.close()
+
+
+async def bring_images(engine: Engine, options: Options, ending: asyncio.Event) -> None:
+    """Let there be the images of archives that somebody has put where the options say."""
+    if options.preload is not None and engine.layered is not None:
+        from orlop.engine.preload import Preload
+
+        await Preload(engine, options.preload, options.preload_label).begin(ending)
 
 
 async def open_socket(engine: Engine, options: Options) -> None:

@@ -59,6 +59,8 @@ class Options:
     registries: Registries = Registries()  # noqa: RUF009 - frozen
     defaults: ContainerDefaults = ContainerDefaults()  # noqa: RUF009 - frozen
     labels: tuple[str, ...] = ()
+    preload: Path | None = None
+    preload_label: str = ""
     log_level: str = "info"
     check: bool = False
     repair: bool = False
@@ -153,6 +155,8 @@ def parse(argv: list[str]) -> Options:
         metavar="FIRST:COUNT",
         help="root in a container is user FIRST of the host, and so on",
     )
+    add("--preload", type=Path, metavar="DIR", help="archives of images to load, each once")
+    add("--preload-label", default="", metavar="LABEL", help="and from the disk with this label")
     add("--log-level", default="info", choices=LOG_LEVELS)
     found = parser.parse_args(argv)
     if found.repair and found.action != "check":
@@ -194,6 +198,8 @@ def parse(argv: list[str]) -> Options:
         defaults=said.defaults,
         labels=said.labels,
         log_level="debug" if said.debug else found.log_level,
+        preload=found.preload and found.preload.absolute(),
+        preload_label=found.preload_label,
         check=found.action == "check",
         repair=found.repair,
     )

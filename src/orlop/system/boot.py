@@ -30,6 +30,7 @@ from orlop.system import (
     emergency,
     handover,
     hostname,
+    preload,
     service_files,
     state,
     supervisor,
@@ -164,6 +165,7 @@ class Boot:
         machine.stage("engine")
         await reading
         await self._attempt("prepare the user's engine", self._prepare_user_realm())
+        await self._attempt("bring images of services", preload.bring_images(self.engine))
         await self._attempt("start the services", self._start_services())
         await cold_plug
         if not all_disks:
@@ -208,8 +210,7 @@ class Boot:
             log.debug("cold-plug again: %s", error)
 
     def _open_watchdog(self) -> None:
-        dog = watchdog.open_watchdog(self.machine.parameters.watchdog_s)
-        if dog is not None:
+        if (dog := watchdog.open_watchdog(self.machine.parameters.watchdog_s)) is not None:
             self.power.watchdog = dog
             self.tasks.start(dog.serve(), "watchdog")
 

@@ -216,7 +216,7 @@ async def _load(engine: Engine, exchange: Exchange) -> None:
                 await exchange.begin_stream("application/json")
                 loaded = await session.load(body)
             for image in loaded:
-                for message in await _name_loaded(engine, store, image, quiet=quiet):
+                for message in await name_loaded(engine, store, image, quiet=quiet):
                     await exchange.write(progress.encode(message))
     except OrlopError as error:
         # As dockerd: the answer had begun, so that is where it is told.
@@ -224,9 +224,10 @@ async def _load(engine: Engine, exchange: Exchange) -> None:
     await exchange.end()
 
 
-async def _name_loaded(
+async def name_loaded(
     engine: Engine, store: LayeredImages, image: LoadedImage, *, quiet: bool
 ) -> list[progress.Message]:
+    """Give *image* the names that its archive says; what dockerd tells of it."""
     messages = [] if quiet else list(_layer_messages(image))
     record = store.images[image.id]
     for tag in image.tags:

@@ -3,6 +3,7 @@
     load    an image archive from descriptor 0
     layer   a layer from descriptor 0, compressed or not: {"digest": ..., "diff_id": ...} or empty
     index   the index of the layer in the file open as 0: {"diff_id": ..., "index": NAME}
+    digest  of what descriptor 0 gives, as it is
     image   {"config": NAME, "manifest": NAME}: checks the two documents
 
 It loads what it needs, gives up every privilege, sees nothing but its directory, and only then
@@ -76,11 +77,20 @@ def _run(
             return ArchiveReader(spool, platform).read(reader)
         case "layer":
             return _layer(job, spool, reader)
+        case "digest":
+            return _digest(reader)
         case "index":
             return _index(job)
         case "image":
             return _image(job)
     raise InvalidArgument(f"no command {command}")
+
+
+def _digest(reader: InputReader) -> Mapping[str, object]:
+    digest = sha256()
+    while data := reader.read():
+        digest.update(data)
+    return {"digest": f"sha256:{digest.hexdigest()}"}
 
 
 def _layer(job: Mapping[str, object], spool: Spool, reader: InputReader) -> Mapping[str, object]:
