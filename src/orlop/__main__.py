@@ -27,6 +27,7 @@ WORKERS = {
     "copy": "orlop.engine.copy_worker",
     "registry": "orlop.engine.registry.worker",
     "seed": "orlop.system.seed_worker",
+    "services": "orlop.system.service_worker",
     "store": "orlop.engine.store.worker",
     "archive": "orlop.engine.archive_worker",
     "tls": "orlop.engine.tls_worker",

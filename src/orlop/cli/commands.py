@@ -206,7 +206,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "status": (_status, "the machine at a glance"),
     "ps": (_ps, "list the system's containers"),
     "logs": (_logs, "what a service, or the whole system, has to say"),
-    "service": (_service, "list, start, stop and restart services; why one is not running"),
+    "service": (_service, "services: list, add, start, stop; why one is not running"),
     "exec": (_exec, "run a program inside a container"),
     "console": (_console, "list and choose the console in which sessions begin"),
     "toolbox": (_toolbox, "a shell in a container that is thrown away"),

@@ -1,4 +1,4 @@
-"""`orlop service`: the system's services, as the supervisor sees them."""
+"""`orlop service`: the system's services, as the supervisor sees them, and those one adds."""
 
 from __future__ import annotations
 
@@ -10,67 +10,133 @@ from orlop.cli.client import Client
 from orlop.cli.commands import MANY
 from orlop.cli.json_text import encode
 from orlop.cli.text import columns, duration, printable
-from orlop.lib.errors import NotModified
+from orlop.lib.errors import NotModified, OrlopError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orlop.cli.arguments import Arguments
 
-USAGE = "service ls | inspect NAME | why NAME | start|stop|restart NAME..."
-OPTIONS = (Option("json", help="as the engine's API gives it"),)
+USAGE = "service [VERB] [NAME|SOURCE]..."
+OPTIONS = (
+    Option("json", help="as the engine's API gives it"),
+    Option("all", "a", help="for ls: what the catalogue has, too"),
+    Option("enable", help="for add: start it, now and at each boot"),
+    Option("digest", value="SHA256", help="what a URL or artifact must have"),
+    Option("catalogue", value="PLACE", help="URL or directory of another catalogue"),
+    Option("follow", "f", help="for logs: go on with what is written"),
+    Option("tail", "n", value="N", help="for logs: the last N lines"),
+    Option("signal", "s", value="NAME", help="for kill: another signal than KILL"),
+)
 WORDS = (0, MANY)
 VERBS = {
-    "ls": "services with their state, and why one does not run",
-    "why": "NAME: why it is in its state, and what it needs",
-    "inspect": "NAME: with its definition, as JSON",
+    "ls": "services with their state; --all: with what the catalogue offers",
+    "ps": "those that run",
+    "add": "SOURCE...: check and keep services, with their images",
+    "enable": "NAME|SOURCE...: start, now and at each boot",
+    "up": "NAME|SOURCE...: start, until the next boot",
+    "disable": "NAME...: stop, and do not start at the next boot either",
+    "rm": "NAME...: stop and forget, with file and images",
+    "pull": "NAME...: fetch the image anew; what runs is restarted",
     "start": "NAME...",
     "stop": "NAME...: it stays stopped until the next boot",
     "restart": "NAME...",
+    "kill": "NAME...: send a signal",
+    "logs": "NAME: what it has written",
+    "inspect": "NAME: with its definition, as JSON",
+    "why": "NAME: what it waits for or why it ended, and its last lines",
 }
+MORE = """\
+A SOURCE is a Compose file (- is stdin), https://.../FILE[@sha256:...], an
+artifact or image in a registry (HOST/NAME:TAG), or a name in the catalogue."""
 COMPLETES = "services"
 
-ACTIONS = ("start", "stop", "restart")
-HEADER = ("SERVICE", "STATE", "HEALTH", "SINCE", "RESTARTS", "WHY")
-LOG_LINES = 5
+ACTIONS = ("start", "stop", "restart", "kill")
+ADDING = ("add", "up", "enable", "disable", "rm", "pull")
+ALIASES = {"list": "ls", "delete": "rm", "remove": "rm", "down": "stop", "log": "logs"}
+INSTEAD = {
+    "build": "images are not built here: build and push elsewhere, then orlop service add FILE",
+    "create": "orlop service add FILE makes it ready, orlop service up FILE starts it too",
+    "run": "orlop service up FILE, or docker run for a container of your own",
+    "exec": "orlop exec NAME COMMAND",
+    "scale": "a service has one container",
+}
+HEADER = ("SERVICE", "STATE", "BOOT", "HEALTH", "SINCE", "RESTARTS", "WHY")
+LOG_LINES = 10
+UP = ("running", "starting")
 
 
 def run(arguments: Arguments) -> int:
     client = Client()
-    match arguments.words:
-        case [] | ["ls" | "list"]:
-            _list(client, as_json=arguments.flag("json"))
-        case [verb, *names] if verb in ACTIONS and names:
-            for name in names:
-                _act(client, name, verb)
-        case ["inspect", name]:
-            print(encode(get_object(client, f"/orlop/services/{name}")))
-        case ["why", name]:
-            answer = get_object(client, f"/orlop/services/{name}")
-            print(encode(answer) if arguments.flag("json") else explain(client, answer))
-        case [verb] if verb in (*ACTIONS, "inspect", "why"):
-            raise UsageError(f"{verb} which service?", hint="orlop service ls")
+    words = [ALIASES.get(word, word) if n == 0 else word for n, word in enumerate(arguments.words)]
+    match words:
+        case [] | ["ls"]:
+            _list(client, arguments)
+        case ["ps"]:
+            _list(client, arguments, only=UP)
+        case ["logs", name]:
+            from orlop.cli import logs
+
+            arguments.words = [name]
+            return logs.run(arguments)
+        case [verb, name] if verb in ("inspect", "why"):
+            _tell(client, name, arguments, why=verb == "why")
+        case [verb, *names] if names and verb in (*ACTIONS, *ADDING):
+            _change(client, verb, names, arguments)
         case [verb, *_]:
-            raise UsageError(f"{verb!r} is nothing that can be done with a service")
+            raise _wrong(verb)
     return 0
 
 
-def _act(client: Client, name: str, verb: str) -> None:
-    try:
-        client.post(f"/orlop/services/{name}/{verb}")
-    except NotModified:
-        pass  # it is so already: what was asked for is the case
+def _tell(client: Client, name: str, arguments: Arguments, *, why: bool) -> None:
+    answer = get_object(client, f"/orlop/services/{name}")
+    if why and not arguments.flag("json"):
+        print(explain(client, answer))
+    else:
+        print(encode({**answer, "log": last_lines(client, name)} if why else answer))
 
 
-def _list(client: Client, *, as_json: bool) -> None:
+def _change(client: Client, verb: str, names: list[str], arguments: Arguments) -> None:
+    if verb in ADDING:
+        from orlop.cli import service_add
+
+        service_add.run(client, verb, names, arguments)
+        return
+    query = f"?signal={arguments.value('signal', 'SIGKILL')}" if verb == "kill" else ""
+    for name in names:
+        try:
+            client.post(f"/orlop/services/{name}/{verb}{query}")
+        except NotModified:
+            pass  # it is so already: what was asked for is the case
+
+
+def _wrong(verb: str) -> UsageError:
+    if verb in INSTEAD:
+        return UsageError(f"there is no {verb}", hint=INSTEAD[verb])
+    if verb in (*ACTIONS, *ADDING, "inspect", "why", "logs"):
+        return UsageError(f"{verb} which service?", hint="orlop service ls")
+    text = f"{verb!r} is nothing that can be done with a service"
+    return UsageError(text, hint="orlop service --help")
+
+
+def _list(client: Client, arguments: Arguments, only: tuple[str, ...] = ()) -> None:
     services = get_objects(client, "/orlop/services")
-    print(encode(services) if as_json else columns(HEADER, map(row, services)))
+    if only:
+        services = [service for service in services if text_of(service, "state") in only]
+    if arguments.flag("all"):
+        from orlop.cli import service_add
+
+        there = {text_of(service, "name") for service in services}
+        services += service_add.offered(client, arguments.value("catalogue"), there)
+    print(encode(services) if arguments.flag("json") else columns(HEADER, map(row, services)))
 
 
 def row(service: Object) -> tuple[str, ...]:
     """A service as the cells of its line."""
+    enabled = service.get("enabled")
     return (
         text_of(service, "name"),
         text_of(service, "state"),
+        "-" if enabled is None else "yes" if enabled else "no",
         text_of(service, "health") or "-",
         since(service),
         f"{number_of(service, 'restarts'):.0f}",
@@ -89,7 +155,7 @@ def since(service: Object) -> str:
 
 
 def explain(client: Client, service: Object) -> str:
-    """Why the service is in its state: its reason, what it waits for, where its last words are."""
+    """Why the service is in its state: its reason, what it waits for, its last words."""
     name, state = text_of(service, "name"), text_of(service, "state")
     reason = text_of(service, "reason")
     lines = [f"{name} is {state}" + (f": {printable(reason)}" if reason else "")]
@@ -106,5 +172,23 @@ def explain(client: Client, service: Object) -> str:
         }
         lines += [f"  needs {other}, which is {states.get(other, 'unknown')}" for other in others]
     if state not in ("running", "skipped", "disabled"):
-        lines.append(f"  what it said last: orlop logs --tail {LOG_LINES} {name}")
+        said = last_lines(client, name)
+        lines += [f"  it said last (orlop logs {name}):"] if said else []
+        lines += [f"    {printable(line)}" for line in said]
     return "\n".join(lines)
+
+
+def last_lines(client: Client, name: str) -> list[str]:
+    """What the container of service *name* has written last; nothing if it has none."""
+    from orlop.wire.stdcopy_frames import take
+
+    query = f"stdout=1&stderr=1&tail={LOG_LINES}"
+    try:
+        response = client.request("GET", f"/containers/{name}/logs?{query}")
+        is_raw = response.headers.get("content-type") == "application/vnd.docker.raw-stream"
+        data = response.read()
+    except OrlopError:
+        return []  # it has never been started
+    if not is_raw:
+        data = b"".join(payload for _, payload in take(bytearray(data)))
+    return data.decode(errors="replace").splitlines()[-LOG_LINES:]

@@ -98,6 +98,7 @@ async def serve(options: Options) -> None:
         OrlopError: it cannot be started.
     """
     from orlop.engine.engine import Engine
+    from orlop.engine.tasks import dump_tasks
     from orlop.lib.linux import give_back_free_memory
     from orlop.lib.priority import go_first
 
@@ -206,11 +207,3 @@ async def end_all(engine: Engine, power_fails: asyncio.Event) -> None:
 
     await power_fails.wait()
     await end_containers(engine)
-
-
-def dump_tasks() -> None:
-    """What every task waits for, into the log: for the day on which something hangs."""
-    for task in asyncio.all_tasks():
-        frame = next(iter(task.get_stack(limit=1)), None)
-        place = "" if frame is None else f" at {frame.f_code.co_qualname}:{frame.f_lineno}"
-        log.warning("task %s%s", task.get_name(), place)

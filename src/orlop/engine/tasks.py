@@ -59,3 +59,11 @@ class TaskSet:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task %s failed", task.get_name(), exc_info=error)
+
+
+def dump_tasks() -> None:
+    """What every task waits for, into the log: for the day on which something hangs."""
+    for task in asyncio.all_tasks():
+        frame = next(iter(task.get_stack(limit=1)), None)
+        place = "" if frame is None else f" at {frame.f_code.co_qualname}:{frame.f_lineno}"
+        log.warning("task %s%s", task.get_name(), place)

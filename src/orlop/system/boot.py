@@ -9,6 +9,7 @@ console.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import signal
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.engine import Engine
 from orlop.engine.settings import EngineSettings
-from orlop.engine.tasks import TaskSet
+from orlop.engine.tasks import TaskSet, dump_tasks
 from orlop.lib.children import Children
 from orlop.lib.errors import Internal, OrlopError
 from orlop.lib.linux import RebootCommand, give_back_free_memory, reboot
@@ -45,16 +46,16 @@ from orlop.system.consoles import Consoles
 from orlop.system.firewall import Firewall
 from orlop.system.machine import Machine, Phase, StageTime
 from orlop.system.output_keeper import OutputKeeper
-from orlop.system.parameters import kernel_consoles
 from orlop.system.power import Power, PowerAction
 from orlop.system.power_socket import PowerSocket
+from orlop.system.service_images import ServiceImages
 from orlop.system.services import Services, ServiceState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from orlop.lib.children import Child
-    from orlop.wire.compose_model import ServiceDefinition
+    from orlop.system.service_add import AddedServices
 
 log = logging.getLogger(__name__)
 
@@ -122,11 +123,14 @@ class Boot:
             ),
             children=self.children,
         )
+        self.images = ServiceImages(self)
         self.services = Services(
             self.engine,
             may_start=self.conditions.refusal,
-            prepare=self._prepare_service,
+            prepare=lambda definition: self.config.write_service(definition.name),
             report=self._report_service,
+            provide=self.images,
+            zone=lambda: str(self.config.current.get("timezone") or ""),
         )
         self._catch_signals()
         self.tasks.start(self.power.serve(), "power")
@@ -318,6 +322,8 @@ class Boot:
             machine.phase = Phase.READY
         machine.stage("ready")
         self.tasks.start(self.config.keep_good(), "copies of the configuration")
+        if self.config.current.get("orlop.services"):
+            self.tasks.start(self.added.complete(), "services of the configuration")
         machine.channel.send(
             "ready",
             uptime_s=machine.stages[-1].uptime_s,
@@ -329,21 +335,19 @@ class Boot:
 
     # Services.
 
-    def _prepare_service(self, definition: ServiceDefinition) -> None:
-        """Make what a service needs in /run; again, should it have vanished."""
-        self.config.write_service(definition.name)
+    @functools.cached_property
+    def added(self) -> AddedServices:
+        """What changes which services there are; most boots do without its code."""
+        from orlop.system.service_add import AddedServices
 
-    def consoles(self) -> tuple[str, ...]:
-        """Terminals for the console service."""
-        asked = self.machine.parameters.consoles
-        named = kernel_consoles(self._first.command_line)
-        names = ("tty1" if name == "tty0" else name for name in named)
-        return asked or tuple(dict.fromkeys(("tty1", *names)))
+        return AddedServices(self)
 
     def _report_service(self, name: str, service_state: ServiceState) -> None:
         self.machine.channel.send("service", name=name, state=service_state.value)
         log.debug("service %s is %s", name, service_state)
         self.chosen_console.report(name, service_state)
+        if service_state is ServiceState.DONE and self.services.definition(name).reload_config:
+            self._on_reload()
 
     async def _follow_network_hostname(self) -> None:
         """Take the name that DHCP gives, unless somebody configured one."""
@@ -364,7 +368,7 @@ class Boot:
         loop.add_signal_handler(signal.SIGPWR, power, PowerAction.POWEROFF, "the power fails")
         loop.add_signal_handler(signal.SIGINT, power, PowerAction.REBOOT, "Ctrl-Alt-Del")
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
-        loop.add_signal_handler(signal.SIGUSR1, self._on_dump)
+        loop.add_signal_handler(signal.SIGUSR1, dump_tasks)
         loop.add_signal_handler(signal.SIGUSR2, self._on_reexec)
         if os.getpid() == 1:
             try:
@@ -388,13 +392,6 @@ class Boot:
             self.reexec()
 
         self.tasks.start(work(), "re-execution")
-
-    def _on_dump(self) -> None:
-        """What every task waits for, into the log: for the day on which something hangs."""
-        for task in asyncio.all_tasks():
-            frame = next(iter(task.get_stack(limit=1)), None)
-            place = "" if frame is None else f" at {frame.f_code.co_qualname}:{frame.f_lineno}"
-            log.warning("task %s%s", task.get_name(), place)
 
     async def check_code(self) -> None:
         """Try out, in a child, whether the code that there is now can be loaded.

@@ -21,7 +21,8 @@ from orlop.system.boot_channel import uptime_s
 from orlop.system.config_actions import ConfigActions
 from orlop.system.config_store import ConfigStore, Texts, boot_id
 from orlop.system.configuration import USER_DATA, Configuration
-from orlop.system.parameters import configuration_words
+from orlop.system.machine import Phase
+from orlop.system.parameters import configuration_words, consoles
 from orlop.system.services import ServiceState
 
 if TYPE_CHECKING:
@@ -54,9 +55,10 @@ class ConfigControl:
         self.store = ConfigStore(configuration.BASE)
         self._boot = boot
         self._has_words = bool(configuration_words(command_line))
+        self._command_line = command_line
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
-        self.actions = ConfigActions(boot)
+        self.actions: ConfigActions = ConfigActions(boot)
 
     def sources(self) -> list[str]:
         """What the worker has to read now."""
@@ -86,12 +88,14 @@ class ConfigControl:
         await self._use(await configuration.load(self._boot.children, self.sources()))
 
     async def _use(self, new: Configuration) -> None:
-        boot = self._boot
+        boot, before = self._boot, self.current
         self.current = boot.conditions.configuration = new
         for text in (*new.problems, *new.notices):
             boot.machine.warn(text)
         boot.set_hostname(boot.machine.parameters.hostname or new.hostname)
         await self.actions.apply(new)
+        if before.services != new.services and boot.machine.phase is not Phase.STARTING:
+            await boot.added.follow(before.services)
 
     async def reload(self) -> list[str]:
         """Read the sources again and act on what changed; names of the services affected."""
@@ -139,8 +143,9 @@ class ConfigControl:
         definition = self._boot.services.definition(name)
         if not definition.config.value or definition.config.value == "none":
             return None
+        parameters = self._boot.machine.parameters
         data = service_files.service_configuration(
-            name, of, self._boot.consoles(), recovery=self._boot.machine.parameters.recovery
+            name, of, consoles(parameters, self._command_line), recovery=parameters.recovery
         )
         return data | self._boot.cloud.settings(name)
 

@@ -28,6 +28,10 @@ PORTS = {"ssh": ("22/tcp",)}
 nothing listens, nothing answers, and who starts one later does not find it locked."""
 
 
+_LOOPBACK = ("127.0.0.1", "::1")
+"""Where what listens there is, others do not come."""
+
+
 class Firewall:
     """For the machine of *boot*."""
 
@@ -40,7 +44,11 @@ class Firewall:
 
     def ports(self) -> list[str]:
         """What the services there are listen on."""
-        return [port for name in self._boot.services.names() for port in PORTS.get(name, ())]
+        services = self._boot.services
+        found = [port for name in services.names() for port in PORTS.get(name, ())]
+        published = (port for name in services.names() for port in services.definition(name).ports)
+        found += [f"{p.number}/{p.protocol}" for p in published if p.address not in _LOOPBACK]
+        return list(dict.fromkeys(found))
 
     async def start(self) -> None:
         """Put the rules in force for the first time, when the services are known."""

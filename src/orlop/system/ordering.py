@@ -6,7 +6,7 @@ start together. `early` services come before all others that they do not themsel
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orlop.wire.compose_model import Dependency, DependencyCondition, Stage
@@ -61,7 +61,13 @@ def _dependencies(
     definition: ServiceDefinition, definitions: Mapping[str, ServiceDefinition]
 ) -> tuple[Dependency, ...]:
     """What is written, and for a normal service the early ones, which need not succeed."""
-    written = [d for d in definition.depends_on if d.service in definitions]
+    written = [_awaited(d, definitions) for d in definition.depends_on if d.service in definitions]
+    named = {d.service for d in written}
+    written += [
+        _awaited(Dependency(other.name, required=False), definitions)
+        for other in definitions.values()
+        if definition.name in other.before and other.name not in named
+    ]
     if definition.stage is Stage.EARLY:
         return tuple(written)
     named = {d.service for d in written}
@@ -74,6 +80,13 @@ def _dependencies(
     if definition.name in needed_by_early:
         return tuple(written)
     return (*written, *early)
+
+
+def _awaited(dependency: Dependency, definitions: Mapping[str, ServiceDefinition]) -> Dependency:
+    """*dependency*, which waits for the end of a service that says so of itself."""
+    if definitions[dependency.service].detach:
+        return dependency
+    return replace(dependency, condition=DependencyCondition.COMPLETED)
 
 
 def _reachable(definitions: Mapping[str, ServiceDefinition], names: Iterable[str]) -> set[str]:

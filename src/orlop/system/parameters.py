@@ -253,3 +253,9 @@ def kernel_consoles(command_line: str) -> tuple[str, ...]:
         for key, value in split_command_line(command_line)
         if key == "console" and value
     )
+
+
+def consoles(parameters: Parameters, command_line: str) -> tuple[str, ...]:
+    """Terminals for the console service."""
+    names = ("tty1" if name == "tty0" else name for name in kernel_consoles(command_line))
+    return parameters.consoles or tuple(dict.fromkeys(("tty1", *names)))

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.engine.api.router import Route
-from orlop.system import config_routes, console_routes, look_routes, status
+from orlop.system import config_routes, console_routes, look_routes, service_routes, status
 from orlop.system.power import PowerAction
-from orlop.wire.compose_model import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,14 +27,10 @@ def make_routes(boot: Boot) -> Sequence[Route]:
         *config_routes.make_routes(boot),
         *look_routes.make_routes(boot),
         *console_routes.make_routes(boot),
+        *service_routes.make_routes(boot),
         Route("GET", "/orlop/cloud", handlers.cloud),
         Route("GET", "/orlop/dmesg", handlers.dmesg),
         Route("GET", "/orlop/firewall", handlers.firewall),
-        Route("GET", "/orlop/services", handlers.services),
-        Route("GET", "/orlop/services/{name}", handlers.service),
-        Route("POST", "/orlop/services/{name}/start", handlers.start),
-        Route("POST", "/orlop/services/{name}/stop", handlers.stop),
-        Route("POST", "/orlop/services/{name}/restart", handlers.restart),
         Route("POST", "/orlop/poweroff", handlers.poweroff),
         Route("POST", "/orlop/reboot", handlers.reboot),
         Route("POST", "/orlop/halt", handlers.halt),
@@ -65,32 +60,6 @@ class _Handlers:
 
     async def firewall(self, exchange: Exchange) -> None:
         await exchange.respond_json(200, self._boot.firewall.report())
-
-    async def services(self, exchange: Exchange) -> None:
-        found = [status.service_status(item) for item in self._boot.services.statuses()]
-        await exchange.respond_json(200, [*found])
-
-    async def service(self, exchange: Exchange) -> None:
-        name = exchange.parameters["name"]
-        found = status.service_status(self._boot.services.status(name))
-        found["definition"] = to_json(self._boot.services.definition(name))
-        found["memory_events"] = status.system_cgroup(name)
-        await exchange.respond_json(200, found)
-
-    async def start(self, exchange: Exchange) -> None:
-        self._boot.power.refuse_while_stopping()
-        await self._boot.services.start(exchange.parameters["name"])
-        await exchange.respond_empty(204)
-
-    async def stop(self, exchange: Exchange) -> None:
-        self._boot.power.refuse_while_stopping()
-        await self._boot.services.stop(exchange.parameters["name"])
-        await exchange.respond_empty(204)
-
-    async def restart(self, exchange: Exchange) -> None:
-        self._boot.power.refuse_while_stopping()
-        await self._boot.services.restart(exchange.parameters["name"])
-        await exchange.respond_empty(204)
 
     async def poweroff(self, exchange: Exchange) -> None:
         await self._end(exchange, PowerAction.POWEROFF)

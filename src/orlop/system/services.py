@@ -9,75 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from orlop.engine.config import SERVICE_LABEL, ContainerConfig, from_service
+from orlop.engine.config import SERVICE_LABEL, from_service
 from orlop.engine.engine import ContainerInfo, Health, State
 from orlop.engine.tasks import TaskSet
 from orlop.lib.errors import NotFound, NotModified, OrlopError
-from orlop.system.ordering import order, stop_waits
+from orlop.system.definitions import IMAGES
+from orlop.system.ordering import order
+from orlop.system.service_end import end_in_order
 from orlop.system.service_files import extra_mounts
+from orlop.system.service_state import ServiceState, ServiceStatus, describe, in_utc
 from orlop.wire.compose_model import ConfigDelivery, DependencyCondition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from orlop.engine.events import EventHub
+    from orlop.system.service_state import ContainerEngine, Provider
     from orlop.wire.compose_model import Dependency, ServiceDefinition
 
 log = logging.getLogger(__name__)
 
+__all__ = ["ServiceState", "ServiceStatus", "Services"]
+
 START_DELAYS_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Waits between attempts while the engine cannot start a service; the last one repeats."""
-
-
-class ServiceState(StrEnum):
-    """What a person is told about a service."""
-
-    WAITING = "waiting"
-    STARTING = "starting"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    STOPPED = "stopped"
-    DISABLED = "disabled"
-    SKIPPED = "skipped"
-
-
-class ContainerEngine(Protocol):
-    """What this module needs of `engine.Engine`; tests have a second one."""
-
-    events: EventHub
-
-    def get(self, ref: str) -> ContainerInfo: ...
-    async def create(self, config: ContainerConfig, *, replace: bool = False) -> str: ...
-    async def start_container(self, ref: str) -> None: ...
-    async def stop_container(
-        self, ref: str, *, grace_s: float | None = None, signal: str | None = None
-    ) -> None: ...
-    async def kill_container(
-        self, ref: str, signal: str = "SIGKILL", *, last: bool = True
-    ) -> None: ...
-    async def wait(self, ref: str) -> int: ...
-    async def wait_started(self, ref: str, *, healthy: bool = False) -> ContainerInfo: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceStatus:
-    """A service at one moment. *started_s* is a time of day, 0 for never."""
-
-    name: str
-    state: ServiceState
-    reason: str
-    health: Health
-    pid: int
-    restarts: int
-    started_s: float
-    depends_on: tuple[str, ...]
-    source: str
 
 
 @dataclass(slots=True)
@@ -91,14 +48,20 @@ class _Service:
     """Set once its first start has succeeded or failed, or will not be tried."""
     up: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while it has been started, or is known to have done its work."""
+    started: ServiceDefinition | None = None
+    asked: bool = False
+    """Somebody wants it to run although it is not enabled."""
     task: asyncio.Task[None] | None = None
+    next_s: float = 0.0
+    """When its schedule comes next."""
 
 
 class Services:
     """All services of the machine.
 
     *may_start* tells why a service is not to be started (empty: it is); *prepare* makes its files.
-    *report* is told the name and the new state of a service whenever one changes.
+    *report* is told the name and the new state of a service whenever one changes. *provide* makes
+    the image of a service be there, or raises; None: all are. *zone* is the machine's time zone.
     """
 
     def __init__(
@@ -106,14 +69,18 @@ class Services:
         engine: ContainerEngine,
         *,
         may_start: Callable[[ServiceDefinition], tuple[ServiceState, str] | None],
-        prepare: Callable[[ServiceDefinition], None],
+        prepare: Callable[[ServiceDefinition], object],
         report: Callable[[str, ServiceState], None],
+        provide: Provider | None = None,
+        zone: Callable[[], str] = str,
         delays_s: tuple[float, ...] = START_DELAYS_S,
     ) -> None:
         self._engine = engine
+        self._provide, self._zone = provide, zone
         self._may_start, self._prepare, self._report = may_start, prepare, report
         self._delays_s = delays_s
         self._services: dict[str, _Service] = {}
+        self._refused: frozenset[str] = frozenset()
         self._tasks = TaskSet()
         self.stopping = False
 
@@ -122,10 +89,15 @@ class Services:
     ) -> list[str]:
         """Set or replace what there is to run; returns what cannot start, in words."""
         graph = order(definitions)
+        fixed = {n for n in self._refused if n not in graph.refused}
+        self._refused = frozenset(graph.refused)
         services: dict[str, _Service] = {}
         for name, definition in definitions.items():
             known = self._services.get(name)
             service = known if known is not None else _Service(definition, "")
+            if not service.up.is_set() and (service.definition != definition or name in fixed):
+                self._cancel(service)
+                self._change(service, ServiceState.WAITING)
             service.definition, service.source = definition, sources.get(name, "")
             service.waits = graph.waits.get(name, ())
             if name in graph.refused and not service.up.is_set():
@@ -141,8 +113,31 @@ class Services:
     def start_all(self) -> None:
         """Bring up every service as soon as it can be."""
         for service in self._services.values():
-            if service.state is ServiceState.WAITING:
+            at_work = service.task is not None and not service.task.done()
+            if service.state is ServiceState.WAITING and not at_work:
                 self._bring_up(service)
+
+    def bring_up(self, names: Iterable[str]) -> None:
+        """Start *names*, enabled or not, when what they depend on is there."""
+        for service in (services := [self._find(name) for name in names]):
+            service.asked = True
+            service.attempted.clear()
+            self._change(service, ServiceState.WAITING)
+        for service in services:
+            self._bring_up(service)
+
+    async def retire(self, name: str) -> None:
+        """End *name* if it is not to run, whoever has asked for it."""
+        service = self._find(name)
+        service.asked = False
+        refusal = self._may_start(service.definition)
+        if refusal is not None:
+            await self._disable(service, *refusal)
+
+    def is_outdated(self, name: str) -> bool:
+        """Whether *name* was started by another definition than it has now."""
+        service = self._find(name)
+        return service.up.is_set() and service.started not in (None, service.definition)
 
     def adopt(self) -> None:
         """Take over the containers that are there already: after a re-execution.
@@ -151,6 +146,8 @@ class Services:
         """
         for name, service in self._services.items():
             info = self._info(name)
+            if service.definition.schedule:
+                continue  # its times are followed from now on
             if info is not None and info.state is not State.CREATED:
                 self._settle(service, ServiceState.RUNNING)
                 service.up.set()
@@ -188,8 +185,11 @@ class Services:
         service = self._find(name)
         info = self._info(name)
         state, reason = service.state, service.reason
-        if info is not None and state in (ServiceState.RUNNING, ServiceState.DONE):
-            state, reason = _describe(info)
+        settled = state in (ServiceState.RUNNING, ServiceState.DONE)
+        if info is not None and (settled or (service.next_s and state is ServiceState.WAITING)):
+            state, reason = describe(info)
+        if service.next_s and state not in (ServiceState.RUNNING, ServiceState.STARTING):
+            reason = f"{reason}; next run {in_utc(service.next_s)}".removeprefix("; ")
         return ServiceStatus(
             name=name,
             state=state,
@@ -200,6 +200,7 @@ class Services:
             started_s=0.0 if info is None else info.started_ns / 1e9,
             depends_on=tuple(d.service for d in service.definition.depends_on),
             source=service.source,
+            next_s=service.next_s,
         )
 
     def statuses(self) -> list[ServiceStatus]:
@@ -216,7 +217,25 @@ class Services:
         if info is not None and info.state is State.RUNNING:
             raise NotModified(f"service {name} runs already")
         self._cancel(service)
-        await self._start_once(service)
+        service.asked = True
+        await self._start_now(service)
+
+    async def remove(self, name: str) -> None:
+        """End *name*, and forget it with its container.
+
+        Raises:
+            NotFound: there is no such service. OrlopError: its container does not go.
+        """
+        self._cancel(self._find(name))
+        try:
+            await self._engine.stop_container(name)
+        except (NotFound, NotModified):
+            pass
+        try:
+            await self._engine.remove_container(name, force=True, volumes=True)
+        except NotFound:
+            pass
+        self._services.pop(name, None)
 
     async def stop(self, name: str) -> None:
         """Stop *name* and leave it stopped until it is started again or the machine boots.
@@ -239,7 +258,7 @@ class Services:
             await self.stop(name)
         except NotModified:
             pass
-        await self._start_once(self._find(name))
+        await self._start_now(self._find(name))
 
     async def signal(self, name: str, signal: str) -> bool:
         """Send *signal* to service *name*; False if it does not run or does not exist.
@@ -275,6 +294,7 @@ class Services:
                 service.state is ServiceState.RUNNING
                 and refusal is not None
                 and refusal[0] is ServiceState.DISABLED
+                and not service.asked
             ):
                 self._tasks.start(self._disable(service, *refusal), f"disable {name}")
 
@@ -286,25 +306,8 @@ class Services:
         self.stopping = True
         for service in self._services.values():
             self._cancel(service)
-        waits = stop_waits({name: s.definition for name, s in self._services.items()})
-        stopped = {name: asyncio.Event() for name in self._services}
-
-        async def stop_one(name: str) -> None:
-            try:
-                await asyncio.gather(*(stopped[other].wait() for other in waits[name]))
-                await self._engine.stop_container(name)
-            except (NotFound, NotModified):
-                pass
-            except OrlopError as error:
-                log.warning("cannot stop service %s: %s", name, error)
-            finally:
-                stopped[name].set()
-
-        everything = asyncio.gather(*map(stop_one, self._services), return_exceptions=True)
-        forced = asyncio.ensure_future(force.wait())
-        await asyncio.wait((everything, forced), return_when=asyncio.FIRST_COMPLETED)
-        for future in (everything, forced):
-            future.cancel()
+        definitions = {name: service.definition for name, service in self._services.items()}
+        await end_in_order(self._engine, definitions, force)
 
     async def close(self) -> None:
         """Stop watching; containers go on."""
@@ -320,7 +323,7 @@ class Services:
     def _cancel(self, service: _Service) -> None:
         if service.task is not None and service.task is not asyncio.current_task():
             service.task.cancel()
-        service.task = None
+        service.task, service.next_s = None, 0.0
 
     async def _bring_up_task(self, service: _Service) -> None:
         """Whatever goes wrong here, other services do not wait for it, and `status` shows it."""
@@ -333,7 +336,7 @@ class Services:
     async def _start_when_possible(self, service: _Service) -> None:
         name = service.definition.name
         refusal = self._may_start(service.definition)
-        if refusal is not None:
+        if refusal is not None and not (service.asked and refusal[0] is ServiceState.DISABLED):
             self._settle(service, *refusal)
             return
         for dependency in service.waits:
@@ -341,10 +344,18 @@ class Services:
             if reason and dependency.required:
                 self._settle(service, ServiceState.FAILED, reason)
                 return
+        if service.definition.create_only:
+            self._settle(service, ServiceState.SKIPPED, "is only created, as it says")
+            return
         attempt = 0
         while not self.stopping:
             try:
-                await self._start_once(service)
+                await self._have_image(service)
+                if service.definition.schedule:
+                    self._settle(service, ServiceState.WAITING)
+                    await self._follow_schedule(service)
+                else:
+                    await self._start_once(service)
                 return
             except (OrlopError, OSError) as error:
                 log.warning("cannot start service %s: %s", name, error)
@@ -352,6 +363,37 @@ class Services:
                 log.exception("a fault of Orlop's own keeps service %s from starting", name)
             await asyncio.sleep(self._delays_s[min(attempt, len(self._delays_s) - 1)])
             attempt += 1
+
+    async def _have_image(self, service: _Service) -> None:
+        """Fetch the image of *service* if it is missing; nobody waits for the service meanwhile.
+
+        Raises:
+            OrlopError: it cannot be had.
+        """
+        image = service.definition.image
+        is_own = service.source.startswith(f"{IMAGES}/")
+        if self._provide is None or is_own or self._provide.is_there(image):
+            return
+        self._settle(service, ServiceState.WAITING, f"fetches its image {image}")
+        try:
+            await self._provide.provide(image)
+        except OrlopError as error:
+            self._settle(service, ServiceState.FAILED, f"image {image}: {error}")
+            raise
+
+    async def _follow_schedule(self, service: _Service) -> None:
+        """Start *service* at its times, never twice at once."""
+        from orlop.system.service_schedule import follow
+
+        await follow(service, self._zone(), self._info, self._start_once)
+        self._change(service, ServiceState.FAILED, "its schedule cannot be followed")
+
+    async def _start_now(self, service: _Service) -> None:
+        """As `start`; a schedule is followed on from here."""
+        await self._have_image(service)
+        await self._start_once(service)
+        if service.definition.schedule:
+            self._bring_up(service)
 
     async def _start_once(self, service: _Service) -> None:
         """Create and start the container of *service*.
@@ -364,6 +406,9 @@ class Services:
         try:
             self._prepare(definition)
             config = from_service(definition, extra_mounts=extra_mounts(definition))
+            if self._provide is not None and not self._provide.is_built_in(definition.image):
+                # Its image knows nothing of this system: it gets the names as in any engine.
+                config = replace(config, manage_etc=True)
             await self._engine.create(config, replace=True)
             try:
                 await self._engine.start_container(definition.name)
@@ -373,6 +418,7 @@ class Services:
             self._settle(service, ServiceState.FAILED, str(error) or repr(error))
             raise
         self._settle(service, ServiceState.RUNNING)
+        service.started = definition
         service.up.set()
 
     async def _wait_for(self, service: _Service, dependency: Dependency) -> str:
@@ -452,20 +498,3 @@ class Services:
             return self._engine.get(name)
         except OrlopError:
             return None
-
-
-def _describe(info: ContainerInfo) -> tuple[ServiceState, str]:
-    """What the engine says about a started service, in the words of this module."""
-    match info.state:
-        case State.RUNNING | State.PAUSED:
-            reason = "does not pass its health check" if info.health is Health.UNHEALTHY else ""
-            return ServiceState.RUNNING, "paused" if info.state is State.PAUSED else reason
-        case State.RESTARTING:
-            return ServiceState.STARTING, f"ended with status {info.exit_code}, will be restarted"
-        case State.EXITED | State.DEAD | State.REMOVING if info.exit_code == 0:
-            return ServiceState.DONE, ""
-        case State.EXITED | State.DEAD | State.REMOVING:
-            ago_s = max(0.0, time.time() - info.finished_ns / 1e9)
-            return ServiceState.FAILED, f"ended with status {info.exit_code} {ago_s:.0f} s ago"
-        case State.CREATED:
-            return ServiceState.STARTING, info.error

@@ -73,6 +73,7 @@ def service_status(status: ServiceStatus) -> dict[str, Json]:
         "reason": status.reason,
         "depends_on": list(status.depends_on),
         "source": status.source,
+        "next_run_at": status.next_s or None,
     }
 
 

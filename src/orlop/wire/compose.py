@@ -35,6 +35,8 @@ from orlop.wire.compose_model import (
     Ulimit,
     to_json,
 )
+from orlop.wire.compose_mounts import absolute, parse_mounts
+from orlop.wire.compose_ports import parse_ports, schedule_text
 from orlop.wire.compose_values import Fields, Locate, nearest
 
 __all__ = [
@@ -109,7 +111,7 @@ def parse_service(
         entrypoint=_command(fields, "entrypoint"),
         user=_matching(fields, "user", "0:0", _USER, "a user such as 100:101 or syslog"),
         group_add=fields.strings("group_add"),
-        working_dir=_absolute(fields, "working_dir", fields.string("working_dir", "/")),
+        working_dir=_working_dir(fields),
         environment=fields.pairs("environment"),
         network_mode=_one_of(fields, "network_mode", ("none", "host")),
         pid_mode=_one_of(fields, "pid", ("private", "host")),
@@ -120,7 +122,7 @@ def parse_service(
         read_only=fields.boolean("read_only"),
         cap_add=_capabilities(fields),
         no_new_privileges=_no_new_privileges(fields),
-        mounts=_mounts(fields),
+        mounts=parse_mounts(fields),
         devices=_devices(fields),
         ulimits=(*_ulimits(fields, "ulimits"), *_ulimits(extension, "rlimits")),
         memory_limit_bytes=fields.size_bytes("mem_limit"),
@@ -152,6 +154,12 @@ def parse_service(
         config=_config_delivery(extension),
         cgroup_writable=extension.boolean("cgroup_writable"),
         seccomp=extension.choice("seccomp", Seccomp.DEFAULT),
+        ports=parse_ports(fields),
+        schedule=schedule_text(extension),
+        before=extension.strings("before"),
+        detach=extension.boolean("detach", True),
+        create_only=extension.boolean("create_only"),
+        reload_config=extension.boolean("reload_config"),
     )
     fields.finish()
     extension.finish()
@@ -205,10 +213,10 @@ def _matching(fields: Fields, key: str, default: str, pattern: re.Pattern[str], 
     return value
 
 
-def _absolute(fields: Fields, key: str, path: str) -> str:
-    if not path.startswith("/") or ".." in path.split("/"):
-        fields.fail(key, f"must be an absolute path without .., not {path!r}")
-    return path
+def _working_dir(fields: Fields) -> str:
+    """An empty one is the image's."""
+    value = fields.string("working_dir", "/")
+    return absolute(fields, "working_dir", value) if value else ""
 
 
 def _command(fields: Fields, key: str) -> tuple[str, ...] | None:
@@ -255,98 +263,6 @@ def _no_new_privileges(fields: Fields) -> bool:
     return value
 
 
-def _mounts(fields: Fields) -> tuple[Mount, ...]:
-    found: list[Mount] = []
-    value = fields.take("volumes")
-    if value is not None and not isinstance(value, list | tuple):
-        fields.fail("volumes", "must be a list")
-    for index, item in enumerate(value or ()):
-        key = f"volumes[{index}]"
-        found.append(
-            _short_volume(fields, key, item)
-            if isinstance(item, str)
-            else _long_volume(fields.inner(key, item))
-        )
-    found += [_short_tmpfs(fields, item) for item in fields.strings("tmpfs")]
-    targets = [mount.target.rstrip("/") for mount in found]
-    for target in targets:
-        if targets.count(target) > 1:
-            fields.fail("volumes", f"{target} is mounted on twice")
-    return tuple(found)
-
-
-def _short_volume(fields: Fields, key: str, text: str) -> Mount:
-    """`SOURCE:TARGET[:OPTIONS]`; options are ro, rw and a propagation."""
-    source, _, rest = text.partition(":")
-    target, _, options = rest.partition(":")
-    read_only, propagation = False, Propagation.PRIVATE
-    for option in filter(None, options.split(",")):
-        match option:
-            case "ro":
-                read_only = True
-            case "rw":
-                read_only = False
-            case _:
-                propagation = fields.check_choice(key, option, Propagation)
-    return Mount(
-        kind=MountKind.BIND,
-        source=_absolute(fields, key, source),
-        target=_absolute(fields, key, target),
-        read_only=read_only,
-        create_host_path=True,  # the short syntax makes a missing directory, as Compose's does
-        propagation=propagation,
-    )
-
-
-def _long_volume(fields: Fields) -> Mount:
-    kind = fields.check_choice("type", fields.take("type"), MountKind)
-    if kind is MountKind.VOLUME:
-        fields.fail("type", "must be one of bind, tmpfs, not 'volume'")
-    target = _absolute(fields, "target", fields.string("target"))
-    read_only = fields.boolean("read_only")
-    mount = Mount(kind=kind, target=target, read_only=read_only)
-    if kind is MountKind.BIND:
-        source = _absolute(fields, "source", fields.string("source"))
-        bind = fields.nested("bind") or Fields(fields.what, {})
-        mount = Mount(
-            kind=kind,
-            target=target,
-            source=source,
-            read_only=read_only,
-            create_host_path=bind.boolean("create_host_path"),
-            propagation=bind.choice("propagation", Propagation.PRIVATE),
-        )
-        bind.finish()
-    elif (tmpfs := fields.nested("tmpfs")) is not None:
-        size_bytes, mode = tmpfs.size_bytes("size"), tmpfs.integer("mode", 0, 0o7777)
-        mount = Mount(
-            kind=kind, target=target, read_only=read_only, size_bytes=size_bytes, mode=mode
-        )
-        tmpfs.finish()
-    fields.finish()
-    return mount
-
-
-def _short_tmpfs(fields: Fields, text: str) -> Mount:
-    """`TARGET[:size=64m,mode=1777]`."""
-    target, _, options = text.partition(":")
-    values = dict(option.partition("=")[::2] for option in filter(None, options.split(",")))
-    mode = values.pop("mode", None)
-    inner = fields.inner("tmpfs", values)
-    size_bytes = inner.size_bytes("size")
-    inner.finish()
-    try:
-        number = None if mode is None else int(mode, 8)
-    except ValueError:
-        fields.fail("tmpfs", f"mode must be octal, not {mode!r}")
-    return Mount(
-        kind=MountKind.TMPFS,
-        target=_absolute(fields, "tmpfs", target),
-        size_bytes=size_bytes,
-        mode=number,
-    )
-
-
 def _devices(fields: Fields) -> tuple[Device, ...]:
     found: list[Device] = []
     for text in fields.strings("devices"):
@@ -354,8 +270,8 @@ def _devices(fields: Fields) -> tuple[Device, ...]:
         target, _, permissions = rest.partition(":")
         if _PERMISSIONS.fullmatch(permissions) is None:
             fields.fail("devices", f"permissions are of r, w, m in that order, not {permissions!r}")
-        target = _absolute(fields, "devices", target or source)
-        found.append(Device(_absolute(fields, "devices", source), target, permissions or "rwm"))
+        target = absolute(fields, "devices", target or source)
+        found.append(Device(absolute(fields, "devices", source), target, permissions or "rwm"))
     return tuple(found)
 
 
@@ -411,6 +327,8 @@ def _restart(fields: Fields) -> RestartPolicy:
 
 def _signal(fields: Fields) -> str:
     value = fields.string("stop_signal", "SIGTERM").upper()
+    if not value:
+        return ""  # the image's
     if value.isdecimal():
         if not 0 < int(value) < signal.NSIG:
             fields.fail("stop_signal", f"there is no signal {value}")

@@ -22,7 +22,7 @@ class MountKind(StrEnum):
     BIND = "bind"
     TMPFS = "tmpfs"
     VOLUME = "volume"
-    """Never in a service definition; *source* is the volume's name."""
+    """*source* is the volume's name."""
 
 
 class Propagation(StrEnum):
@@ -125,6 +125,8 @@ class Mount:
                 "create_host_path": self.create_host_path,
                 "propagation": self.propagation.value,
             }
+        elif self.kind is MountKind.VOLUME:
+            data["source"] = self.source
         else:
             tmpfs: dict[str, Json] = {}
             if self.size_bytes is not None:
@@ -215,6 +217,28 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Port:
+    """A port of the machine that a service listens on; *protocol* is `tcp` or `udp`.
+
+    *address* is empty for all of the machine's.
+    """
+
+    number: int
+    protocol: str = "tcp"
+    address: str = ""
+
+    def __str__(self) -> str:
+        place = f"[{self.address}]" if ":" in self.address else self.address
+        before = f"{place}:{self.number}:" if place else ""
+        return f"{before}{self.number}/{self.protocol}"
+
+    def clashes_with(self, other: Port) -> bool:
+        """Whether one machine cannot have both."""
+        same = self.number == other.number and self.protocol == other.protocol
+        return same and (self.address == other.address or not self.address or not other.address)
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceDefinition:
     """One system service. Every field is checked; lists keep the order of the file."""
 
@@ -267,6 +291,17 @@ class ServiceDefinition:
     config: ConfigDelivery = ConfigDelivery.NONE
     cgroup_writable: bool = False
     seccomp: Seccomp = Seccomp.DEFAULT
+    ports: tuple[Port, ...] = ()
+    schedule: str = ""
+    """When it is started, as `wire.schedule` reads it; empty: at the boot."""
+    before: tuple[str, ...] = ()
+    """Services that wait for this one, if they are there."""
+    detach: bool = True
+    """False: whatever depends on it waits for its end."""
+    create_only: bool = False
+    """It is never started."""
+    reload_config: bool = False
+    """The configuration is read again when it has ended well."""
 
 
 def to_json(service: ServiceDefinition) -> dict[str, Json]:
@@ -312,6 +347,7 @@ def to_json(service: ServiceDefinition) -> dict[str, Json]:
         ("group_add", list(service.group_add)),
         ("cap_add", list(service.cap_add)),
         ("volumes", [mount.to_json() for mount in service.mounts]),
+        ("ports", [str(port) for port in service.ports]),
         ("devices", [f"{d.source}:{d.target}:{d.permissions}" for d in service.devices]),
     )
     data.update((key, items) for key, items in lists if items)
@@ -363,4 +399,14 @@ def _extension_to_json(service: ServiceDefinition) -> dict[str, Json]:
     }
     if conditions:
         data["condition"] = conditions
+    if service.schedule:
+        data["schedule"] = service.schedule
+    if service.before:
+        data["before"] = list(service.before)
+    flags = (
+        ("detach", service.detach, True),
+        ("create_only", service.create_only, False),
+        ("reload_config", service.reload_config, False),
+    )
+    data.update((key, value) for key, value, default in flags if value is not default)
     return data

@@ -54,6 +54,10 @@ class Fields:
                 self.fail("", f"has a key that is not a string: {key!r}")
         self._data: dict[str, object] = dict(data)
 
+    def place(self, path: tuple[str, ...]) -> str:
+        """Where *path* in this mapping is, as a prefix for errors."""
+        return "" if self._locate is None else self._locate((*self.path, *path))
+
     def fail(self, key: str, problem: str, hint: str | None = None) -> NoReturn:
         """Raise InvalidArgument about *key* (empty: the mapping itself)."""
         path = (*self.path, key) if key else self.path

@@ -67,9 +67,9 @@ def test_service_ls(
     monkeypatch.setattr("time.clock_gettime", lambda _: 1e6)
     assert main(["service", "ls"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "SERVICE   STATE     HEALTH    SINCE        RESTARTS   WHY",
-        "syslog    running   healthy   61 seconds   0",
-        "ssh       skipped   -         -            0          no key is configured",
+        "SERVICE   STATE     BOOT   HEALTH    SINCE        RESTARTS   WHY",
+        "syslog    running   -      healthy   61 seconds   0",
+        "ssh       skipped   -      -         -            0          no key is configured",
     ]
 
 

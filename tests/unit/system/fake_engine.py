@@ -92,3 +92,10 @@ class FakeEngine:
 
     async def wait_started(self, ref: str, *, healthy: bool = False) -> ContainerInfo:
         return self.get(ref)
+
+    async def remove_container(
+        self, ref: str, *, force: bool = False, volumes: bool = False
+    ) -> None:
+        self.get(ref)
+        self.calls.append(f"remove {ref}")
+        del self.infos[ref]

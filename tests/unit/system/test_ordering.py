@@ -77,3 +77,21 @@ def test_stopping_is_the_reverse() -> None:
 def test_stopping_with_a_cycle_still_names_everybody() -> None:
     found = stop_waits(services(a=needs("b"), b=needs("a"), c={}))
     assert found == {"a": (), "b": (), "c": ()}
+
+
+def test_before_and_whoever_waits_for_the_end() -> None:
+    definitions = {
+        "first": parse_service(
+            "first", {"x-orlop": {"before": ["second", "nobody"], "detach": False}}
+        ),
+        "second": parse_service("second", {"depends_on": ["third"]}),
+        "third": parse_service("third", {"depends_on": ["first"]}),
+    }
+    found = order(definitions)
+    done = DependencyCondition.COMPLETED
+    assert found.waits == {
+        "first": (),
+        "second": (Dependency("third"), Dependency("first", done, required=False)),
+        "third": (Dependency("first", done),),
+    }
+    assert stop_waits(definitions)["first"] == ("second", "third")

@@ -62,6 +62,7 @@ def test_a_service_in_json() -> None:
         "reason": "",
         "depends_on": ["db"],
         "source": "web.yml",
+        "next_run_at": None,
     }
 
 

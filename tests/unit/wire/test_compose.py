@@ -1,5 +1,6 @@
 """Service definitions: what is read, what is refused and with which words."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -165,6 +166,39 @@ def test_normal_form_reads_back_equal(data: dict[str, Any]) -> None:
     assert parse_service("time", to_json(service)) == service
 
 
+def test_ports() -> None:
+    ports = [
+        "80",
+        "443:443/tcp",
+        "127.0.0.1:53:53/udp",
+        "[::1]:9100:9100",
+        "0.0.0.0:8000-8001:8000-8001",
+    ]
+    found = parse_service("web", {"ports": [*ports, {"target": 5000, "host_ip": "::1"}]}).ports
+    assert [str(port) for port in found] == [
+        "80/tcp",
+        "443/tcp",
+        "127.0.0.1:53:53/udp",
+        "[::1]:9100:9100/tcp",
+        "8000/tcp",
+        "8001/tcp",
+        "[::1]:5000:5000/tcp",
+    ]
+    assert found[0].clashes_with(replace(found[0], address="127.0.0.1"))
+    assert not found[0].clashes_with(replace(found[0], protocol="udp"))
+    assert not found[2].clashes_with(replace(found[2], address="127.0.0.2"))
+
+
+def test_volumes_by_name() -> None:
+    both = [
+        "data:/data:ro",
+        {"type": "volume", "source": "data", "target": "/data", "read_only": True},
+    ]
+    for item in both:
+        (mount,) = parse_service("web", {"volumes": [item]}).mounts
+        assert mount == Mount(MountKind.VOLUME, "/data", "data", read_only=True)
+
+
 def test_least_privilege_is_the_default() -> None:
     service = parse_service("web", {})
     assert service.image == "web"
@@ -190,9 +224,9 @@ def test_least_privilege_is_the_default() -> None:
         ({"privileged": True}, "privileged", "cap_add"),
         ({"tty": "yes"}, "tty", None),
         ({"network_mode": "bridge"}, "network_mode", None),
-        ({"volumes": ["data:/data"]}, "volumes[0]", None),
+        ({"volumes": ["./data:/data"]}, "volumes[0]", None),
         ({"volumes": ["/a/../b:/data"]}, "volumes[0]", None),
-        ({"volumes": [{"type": "volume", "target": "/x"}]}, "volumes[0].type", None),
+        ({"volumes": [{"type": "volume", "target": "/x"}]}, "volumes[0].source", None),
         ({"volumes": ["/a:/x", "/b:/x/"]}, "volumes", None),
         ({"volumes": "no"}, "volumes", None),
         ({"tmpfs": "/x:mode=999"}, "tmpfs", None),
@@ -221,6 +255,11 @@ def test_least_privilege_is_the_default() -> None:
         ({"x-orlop": {"condition": {"paths": "/x"}}}, "x-orlop.condition.paths", "path"),
         ({"x-orlop": {"config": "hup"}}, "x-orlop.config", None),
         ({"devices": ["/dev/x:/dev/x:wr"]}, "devices", None),
+        ({"ports": ["8080:80"]}, "ports[0]", "80:80"),
+        ({"ports": [70000]}, "ports[0]", None),
+        ({"ports": ["80/sctp"]}, "ports[0]", None),
+        ({"ports": [{"published": 80}]}, "ports[0].target", None),
+        ({"x-orlop": {"schedule": "0 25 * * *"}}, "x-orlop.schedule", None),
     ],
 )
 def test_refused_with_service_and_key(data: dict[str, Any], key: str, hint: str | None) -> None:

@@ -17,10 +17,10 @@ from orlop.wire.registry.reference import Reference
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """*action* is `pull`, `push`, `login`, `distribution` or `search`.
+    """*action* is `pull`, `push`, `login`, `distribution`, `search`, `artifact` or `fetch`.
 
     *staging* is an empty directory to put downloads into. *sources* are what a push may send, see
-    `pushing.py`.
+    `pushing.py`. *term* is what is searched for, or the URL of what is fetched.
     """
 
     action: str

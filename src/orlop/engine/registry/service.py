@@ -12,6 +12,7 @@ import os
 import platform
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from orlop.engine.registry import job as jobs
 from orlop.engine.registry.job import Job
@@ -134,17 +135,43 @@ class RegistryService:
         result = await self._ask(task)
         return list(result["results"])
 
+    async def fetch(
+        self, url: str, digest: str, max_bytes: int, directory: Path, show: Show | None = None
+    ) -> dict[str, Any]:
+        """Download *url* into *directory*; `name` of the file there, `digest` and `size`.
+
+        Raises:
+            OrlopError: it cannot be had, is longer, or has another digest than *digest*, if given.
+        """
+        domain = urlsplit(url).netloc
+        task = Job(
+            action="fetch",
+            reference=Reference(domain, "", "", digest),
+            term=url,
+            max_layer_bytes=max_bytes,
+        )
+        return await self._run(task, directory, _shower(show), TRANSFER_TIMEOUT_S)
+
+    async def artifact(
+        self, reference: Reference, max_bytes: int, directory: Path
+    ) -> dict[str, Any]:
+        """What *reference* holds if it is an artifact of one file, as `fetch`; `image` is whether
+        it is an image instead, and `manifest` the digest of its manifest.
+
+        Raises:
+            OrlopError: in dockerd's words.
+        """
+        task = Job(action="artifact", reference=reference, max_layer_bytes=max_bytes)
+        return await self._run(task, directory, _shower(None), QUESTION_TIMEOUT_S)
+
     @property
     def search_domain(self) -> str:
         """The registry that is searched when a term names none."""
         return self._registries.search
 
     async def _ask(self, task: Job) -> dict[str, Any]:
-        async def handle(message: dict[str, Any]) -> None:
-            return None
-
         async with self._store.ingest() as ingest, ingest.staging() as directory:
-            return await self._run(task, directory, handle, QUESTION_TIMEOUT_S)
+            return await self._run(task, directory, _shower(None), QUESTION_TIMEOUT_S)
 
     async def _run(
         self,
@@ -174,6 +201,16 @@ class RegistryService:
                 if answer is not None:
                     await write_all(writing, _line(answer))
         raise Internal("a registry worker ended without a result")
+
+
+def _shower(show: Show | None) -> Callable[[dict[str, Any]], Awaitable[None]]:
+    """Handles the messages of a worker that asks nothing."""
+
+    async def handle(message: dict[str, Any]) -> None:
+        if show is not None and "progress" in message:
+            await show(message["progress"])
+
+    return handle
 
 
 class _Taking:

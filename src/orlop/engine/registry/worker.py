@@ -16,7 +16,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from orlop.engine.registry import asking
+from orlop.engine.registry import asking, files
 from orlop.engine.registry.channel import Channel
 from orlop.engine.registry.http import Pool
 from orlop.engine.registry.job import Job, parse_job
@@ -110,6 +110,11 @@ class _Worker:
                 return self._try([], asking.login, with_mirrors=False)
             case "distribution":
                 return self._try(["pull"], lambda session: asking.inspect(session, job), True)
+            case "artifact":
+                return self._try(["pull"], lambda session: files.artifact(session, job), True)
+            case "fetch":
+                insecure = _is_insecure(job.reference.domain, self._insecure)
+                return files.fetch(Pool(self._contexts, insecure=insecure), job)
             case "search" if job.reference.domain:
                 return self._try([], lambda session: asking.search_registry(session, job), False)
             case "search":

@@ -7,11 +7,14 @@ whole, if a copy of that is given, else for nothing. Pure; input may be hostile.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import OrlopError
-from orlop.wire.compose import parse_services, to_json
+from orlop.wire.compose_file import parse_file
+from orlop.wire.compose_model import to_json
 from orlop.wire.config.document import APPEND, check_document, merge, settle
+from orlop.wire.config.kinds_services import FLAT, read_definition
 from orlop.wire.config.table import AT_BOOT, SECRETS
 from orlop.wire.located_yaml import LocatedYaml, parse_yaml
 
@@ -98,20 +101,42 @@ class Evaluation:
 
     def _add_services(self, source: Source) -> None:
         """The definitions in one file, all or none; JSON is YAML, so one reader serves both."""
-        document = read(source.path, source.content)
-        if not isinstance(document.data, dict):
-            raise OrlopError(f"{document.locate(())}must be a map with `services:`")
-        found: dict[str, Json] = {
-            service.name: {"file": source.path, "definition": to_json(service)}
-            for service in parse_services(document.data, document.locate)
-        }
-        self.services.update(found)
+        found = parse_file(read(source.path, source.content))
+        self.services.update(
+            {
+                service.name: {"file": source.path, "definition": to_json(service)}
+                for service in found.services
+            }
+        )
+
+    def _add_described(self, config: dict[str, Json]) -> None:
+        """The services that the configuration itself describes; one in a file counts more."""
+        orlop = config.get("orlop")
+        entries = orlop.get("services") if isinstance(orlop, dict) else None
+        for name, entry in (entries if isinstance(entries, dict) else {}).items():
+            for key, flat in FLAT.items():
+                value = entry.get(key) if isinstance(entry, dict) else None
+                if value is None or name in self.services:
+                    continue
+                place = self._place_of(("orlop", "services", name, key))
+                self._attempt(place, partial(self._describe, name, value, place, flat))
+
+    def _describe(self, name: str, value: Json, place: str, flat: bool) -> None:
+        found = read_definition(name, value, lambda _: f"{place}: ", flat=flat)
+        self.services[name] = {"file": place, "definition": to_json(found)}
+
+    def _place_of(self, path: Path) -> str:
+        """The file and line of the first value at *path* or below it."""
+        found = (place for leaf, place in self.origins.items() if leaf[: len(path)] == path)
+        return next(found, ".".join(path))
 
     def answer(self) -> dict[str, Json]:
         """What PID 1 takes over."""
+        config = settle(self.config)
+        self._add_described(config)
         origins: dict[str, Json] = {".".join(leaf): place for leaf, place in self.origins.items()}
         return {
-            "config": settle(self.config),
+            "config": config,
             "origins": origins,
             "services": self.services,
             "problems": [*self.problems],

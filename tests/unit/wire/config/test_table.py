@@ -46,10 +46,11 @@ def test_a_key(key: Key) -> None:
     checked = check_document(document("example", path, value))
     assert [leaf[: len(path)] for leaf in leaves(checked.data)] == [path], key.example
     for alias in key.aliases:
-        words = tuple("eth0" if word == NAME else word for word in alias.split("."))
+        name = path[key.segments.index(NAME)] if NAME in key.segments else ""
+        words = tuple(name if word == NAME else word for word in alias.split("."))
         translated = check_document(document("old", words, value))
         assert translated.data == checked.data
-        assert f"{alias.replace(NAME, 'eth0')}: is called" in translated.notices[0].text
+        assert f"{alias.replace(NAME, name)}: is called" in translated.notices[0].text
         assert not translated.notices[0].ignored
 
 

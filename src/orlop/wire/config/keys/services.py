@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orlop.wire.config import kinds
+from orlop.wire.config import kinds, kinds_services
 from orlop.wire.config.row import Applies, Key
 
 KEYS: tuple[Key, ...] = (
@@ -44,8 +44,31 @@ KEYS: tuple[Key, ...] = (
     Key(
         "orlop.services.NAME.enabled",
         kinds.BOOLEAN,
-        "Whether a system service is started.",
+        "Whether a system service is started. One that is not there is fetched from the catalogue.",
         "false",
         default="true",
+        aliases=("rancher.services_include.NAME",),
+    ),
+    Key(
+        "orlop.services.NAME.definition",
+        kinds_services.DEFINITION,
+        "A service, in the words of a Compose file.",
+        "{image: 'registry.example/web:1'}",
+        default="none",
+    ),
+    Key(
+        "orlop.services.NAME.rancher",
+        kinds_services.RANCHER,
+        "A service as RancherOS describes it, with what it had there.",
+        "{image: 'registry.example/web:1'}",
+        default="none",
+        aliases=("rancher.services.NAME",),
+    ),
+    Key(
+        "orlop.catalogue",
+        kinds_services.CATALOGUE,
+        "Where services, consoles and engines are offered: the directory of an index.json.",
+        "https://catalogue.example/orlop",
+        default="none",
     ),
 )
