@@ -3,10 +3,11 @@
  *
  * A terminal shows the greeting and waits. The first line typed there starts a shell (what was typed
  * is its first command); when that ends, the terminal waits again. So an idle machine spends one
- * small process on all its consoles. The terminals are those of the kernel parameter
- * `orlop.console=tty1,ttyS0`, or else those the kernel itself uses; `orlop.console=none` offers no
- * shell at all. There is no password: whoever sits at the console owns the machine anyway
- * (docs/services.md says what that means for serial lines).
+ * small process on all its consoles. A terminal that the configuration has a status board for shows
+ * that instead, and any key starts the shell; if the board does not come, it is one like the others.
+ * The terminals are those of the kernel parameter `orlop.console=tty1,ttyS0`, or else those the kernel
+ * itself uses; `orlop.console=none` offers no shell at all. There is no password: whoever sits at the
+ * console owns the machine anyway (docs/services.md says what that means for serial lines).
  *
  * usage: console GREETING-PROGRAM
  */
@@ -27,6 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "board.h"
+
 enum {
 	MAX_TERMINALS = 8,
 	MAX_NAME = 32,
@@ -37,6 +40,10 @@ enum {
 	WRITE_MS = 1000,       /* a terminal that takes no output for so long loses it */
 	SIGNALS = MAX_TERMINALS,      /* slots of the poll set after the terminals */
 	GREETING = MAX_TERMINALS + 1,
+	BOARD = MAX_TERMINALS + 2,
+	SLOTS = MAX_TERMINALS + 3,
+	BOARD_ANSWER_MS = 10000, /* for PID 1 to draw, when the machine is busy */
+	BOARD_FAILURES = 3,      /* in a row, until a terminal goes without its board */
 };
 
 struct terminal {
@@ -44,11 +51,14 @@ struct terminal {
 	int descriptor;       /* -1: cannot be opened now */
 	pid_t shell;          /* 0: waiting for somebody */
 	struct termios sane;  /* as it was opened, put back after each shell */
+	struct board board;
+	int shows_board;
 };
 
 static struct terminal terminals[MAX_TERMINALS];
 static int terminal_count;
-static struct pollfd slots[MAX_TERMINALS + 2];
+static struct pollfd slots[SLOTS];
+static long long asked_ms;
 static char greeting[MAX_GREETING];
 static size_t greeting_size;
 static pid_t greeter;
@@ -144,12 +154,53 @@ static void greet(const struct terminal *terminal)
 {
 	static const char hint[] = "\nPress Enter for a shell.\n";
 
+	if (terminal->shows_board)
+		return;
 	put(terminal->descriptor, greeting, greeting_size);
 	put(terminal->descriptor, hint, sizeof hint - 1);
 }
 
+/* Each key by itself and unseen while there is a board; lines otherwise. */
+static void set_mode(struct terminal *terminal, int shows_board)
+{
+	struct termios mode = terminal->sane;
+
+	terminal->shows_board = shows_board;
+	if (shows_board) {
+		mode.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG);
+		mode.c_cc[VMIN] = 1;
+		mode.c_cc[VTIME] = 0;
+	}
+	tcsetattr(terminal->descriptor, TCSANOW, &mode);
+}
+
+static void show_board(struct terminal *terminal, const char *text, size_t size)
+{
+	static const char clear[] = "\033[H\033[2J";
+
+	if (!terminal->shows_board) {
+		set_mode(terminal, 1);
+		put(terminal->descriptor, clear, sizeof clear - 1);
+	}
+	put(terminal->descriptor, text, size);
+}
+
+/* Clear the screen, show the cursor. */
+static void leave_board(struct terminal *terminal)
+{
+	static const char clear[] = "\033[0m\033[H\033[2J\033[?25h";
+
+	if (!terminal->shows_board)
+		return;
+	set_mode(terminal, 0);
+	put(terminal->descriptor, clear, sizeof clear - 1);
+}
+
 static void close_terminal(struct terminal *terminal)
 {
+	if (board_asking() == &terminal->board)
+		board_give_up();
+	terminal->shows_board = 0;
 	close(terminal->descriptor);
 	terminal->descriptor = -1;
 }
@@ -173,7 +224,8 @@ static void open_terminal(struct terminal *terminal)
 	terminal->sane.c_cflag |= CREAD | CLOCAL | HUPCL;
 	terminal->sane.c_lflag |= ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | ISIG | IEXTEN;
 	terminal->sane.c_cc[VEOF] = 4;
-	tcsetattr(terminal->descriptor, TCSANOW, &terminal->sane);
+	set_mode(terminal, 0);
+	terminal->board = (struct board){BOARD_UNKNOWN, 0, 0};
 	if (greeting_size)
 		greet(terminal);
 }
@@ -273,6 +325,13 @@ static void wake(struct terminal *terminal)
 	if (size == 0) { /* Ctrl-D, or a hangup, which the next poll tells apart */
 		greet(terminal);
 		return;
+	}
+	if (terminal->shows_board) {
+		static const char hint[] = "exit, or Ctrl-D, leads back to the board.\n";
+
+		leave_board(terminal);
+		put(terminal->descriptor, hint, sizeof hint - 1);
+		size = 0; /* a key is no command */
 	}
 	while (size && isspace((unsigned char)line[size - 1]))
 		size--;
@@ -376,16 +435,75 @@ static void take_signals(void)
 			break;
 		case SIGHUP: /* something that the greeting tells has changed */
 			start_greeter();
+			for (int i = 0; i < terminal_count; i++)
+				terminals[i].board.due_ms = 0;
 			break;
 		default:
 			stop();
 		}
 }
 
+/* Ask for the board that is due, if there is one; how long nothing is, in ms, -1 for ever. */
+static int ask_boards(void)
+{
+	long long now = board_now_ms(), next = -1;
+
+	if (board_asking() && now - asked_ms > BOARD_ANSWER_MS)
+		board_give_up();
+	for (int i = 0; i < terminal_count; i++) {
+		struct terminal *terminal = &terminals[i];
+
+		if (terminal->descriptor < 0 || terminal->shell)
+			continue;
+		if (terminal->shows_board && terminal->board.failures >= BOARD_FAILURES) {
+			leave_board(terminal);
+			start_greeter();
+			greet(terminal);
+		}
+		if (!board_asking() && terminal->board.due_ms <= now) {
+			asked_ms = now;
+			slots[BOARD].fd = board_ask(&terminal->board, terminal->name, terminal->descriptor);
+		}
+		if (next < 0 || terminal->board.due_ms < next)
+			next = terminal->board.due_ms;
+	}
+	if (board_asking())
+		return BOARD_ANSWER_MS;
+	return next < 0 ? -1 : next < now ? 0 : (int)(next - now);
+}
+
+static void read_board(void)
+{
+	struct board *board = board_asking();
+	const char *text = NULL;
+	size_t size = 0;
+
+	if (!board || !board_read(&text, &size))
+		return;
+	slots[BOARD].fd = -1;
+	for (int i = 0; i < terminal_count; i++) {
+		struct terminal *terminal = &terminals[i];
+
+		if (&terminal->board != board || terminal->descriptor < 0 || terminal->shell)
+			continue;
+		if (size) {
+			show_board(terminal, text, size);
+		} else if (terminal->shows_board && board->state == BOARD_OFF) {
+			leave_board(terminal);
+			greet(terminal);
+		}
+	}
+}
+
+static int sooner(int one_ms, int other_ms)
+{
+	return one_ms < 0 ? other_ms : other_ms < 0 || one_ms < other_ms ? one_ms : other_ms;
+}
+
 static void serve(void)
 {
 	for (int events = 0;;) {
-		int missing = 0;
+		int missing = 0, board_ms;
 
 		for (int i = 0; i < terminal_count; i++) {
 			struct terminal *terminal = &terminals[i];
@@ -398,7 +516,10 @@ static void serve(void)
 			slots[i].fd = terminal->shell ? -1 : terminal->descriptor;
 			slots[i].events = POLLIN;
 		}
-		events = poll(slots, MAX_TERMINALS + 2, missing ? REOPEN_MS : -1);
+		board_ms = ask_boards();
+		if (!board_asking())
+			slots[BOARD].fd = -1;
+		events = poll(slots, SLOTS, sooner(board_ms, missing ? REOPEN_MS : -1));
 		if (events <= 0)
 			continue;
 		for (int i = 0; i < terminal_count; i++) {
@@ -411,6 +532,8 @@ static void serve(void)
 		}
 		if (slots[GREETING].fd >= 0 && slots[GREETING].revents)
 			read_greeting();
+		if (slots[BOARD].fd >= 0 && slots[BOARD].revents)
+			read_board();
 		if (slots[SIGNALS].revents)
 			take_signals();
 	}
@@ -431,7 +554,7 @@ int main(int argc, char **argv)
 	sigaddset(&handled, SIGINT);
 	sigaddset(&handled, SIGTERM);
 	sigprocmask(SIG_BLOCK, &handled, NULL);
-	for (int i = 0; i < MAX_TERMINALS + 2; i++)
+	for (int i = 0; i < SLOTS; i++)
 		slots[i] = (struct pollfd){.fd = -1, .events = POLLIN};
 	slots[SIGNALS].fd = signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (slots[SIGNALS].fd < 0) {

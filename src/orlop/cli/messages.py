@@ -9,9 +9,10 @@ import os
 import time
 
 from orlop.cli.json_text import compact
-from orlop.cli.log_lines import parse_line, readable
+from orlop.cli.log_lines import readable
 from orlop.cli.relay import write_all
 from orlop.lib.errors import NotFound
+from orlop.wire.syslog_line import parse_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

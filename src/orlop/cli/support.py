@@ -62,7 +62,7 @@ API = (
 PROC = (
     *("cmdline", "cpuinfo", "meminfo", "modules", "mounts", "loadavg", "interrupts", "softirqs"),
     *("vmstat", "swaps", "partitions", "diskstats", "uptime", "version", "pressure/cpu"),
-    *("pressure/memory", "pressure/io", "net/dev", "net/route", "net/sockstat", "net/nf_conntrack"),
+    *("pressure/memory", "pressure/io", "net/dev", "net/route", "net/sockstat"),
 )
 
 

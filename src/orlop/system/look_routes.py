@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from orlop.engine.api.exchange import Exchange
+    from orlop.system.board_facts import Board
     from orlop.system.boot import Boot
 
 LIMIT_S = 20.0
+COLUMNS, ROWS = 80, 24
 
 
 def make_routes(boot: Boot) -> Sequence[Route]:
@@ -37,7 +39,24 @@ def make_routes(boot: Boot) -> Sequence[Route]:
 
         await exchange.respond_json(200, {"listeners": await _look(read_listeners)})
 
+    boards: list[Board] = []  # one, once somebody has asked for it
+
+    async def board(exchange: Exchange) -> None:
+        from orlop.system import board_facts
+        from orlop.system.board import screen
+
+        terminal = exchange.text("terminal")
+        if terminal and terminal not in board_facts.terminals(boot.config.current):
+            await exchange.respond_empty(204)
+            return
+        if not boards:
+            boards.append(board_facts.Board(boot.machine, boot.services))
+        facts = await boards[0].facts()
+        size = exchange.integer("columns") or COLUMNS, exchange.integer("rows") or ROWS
+        await exchange.respond_bytes(200, screen(facts, *size), "text/plain; charset=us-ascii")
+
     return (
+        Route("GET", "/orlop/board", board),
         Route("GET", "/orlop/disks", disks),
         Route("GET", "/orlop/listeners", listeners),
     )

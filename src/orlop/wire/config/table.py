@@ -11,7 +11,16 @@ import re
 from typing import TYPE_CHECKING
 
 from orlop.wire.config import files, kinds, kinds_firewall
-from orlop.wire.config.keys import consoles, engine, firewall, machine, network, people, services
+from orlop.wire.config.keys import (
+    board,
+    consoles,
+    engine,
+    firewall,
+    machine,
+    network,
+    people,
+    services,
+)
 from orlop.wire.config.row import EACH, NAME, Applies, Key, Path
 
 if TYPE_CHECKING:
@@ -28,6 +37,7 @@ KEYS: tuple[Key, ...] = (
     *network.KEYS,
     *firewall.KEYS,
     *services.KEYS,
+    *board.KEYS,
     *engine.KEYS,
     *consoles.KEYS,
 )
