@@ -76,6 +76,12 @@ def _console() -> Command:
     return console
 
 
+def _engine() -> Command:
+    from orlop.cli import engine_command
+
+    return engine_command
+
+
 def _toolbox() -> Command:
     from orlop.cli import toolbox
 
@@ -209,6 +215,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "service": (_service, "services: list, add, start, stop; why one is not running"),
     "exec": (_exec, "run a program inside a container"),
     "console": (_console, "list and choose the console in which sessions begin"),
+    "engine": (_engine, "list and choose the engine of the user's containers"),
     "toolbox": (_toolbox, "a shell in a container that is thrown away"),
     "inspect": (_inspect, "everything about a container, as JSON"),
     "stats": (_stats, "processor and memory of each container"),

@@ -41,7 +41,7 @@ def run(arguments: Arguments) -> int:
         case ["switch" | "enable" as verb, *names]:
             _choose(verb, names, arguments)
         case ["rm", image]:
-            _remove(image)
+            remove("console", image, own=(DEFAULT, OWN))
         case ["enter"]:
             return enter(arguments.program)
         case [verb, *_]:
@@ -54,13 +54,14 @@ def _list(*, as_json: bool) -> None:
     print(encode(answer) if as_json else columns(("CONSOLE", "STATE", "WHY"), rows(answer)))
 
 
-def rows(answer: Object) -> list[tuple[str, str, str]]:
-    """A line for each console that there is, or that is chosen although it is not there."""
+def rows(answer: Object, own: str = DEFAULT) -> list[tuple[str, str, str]]:
+    """A line for each console that there is, or that is chosen although it is not there.
+
+    The same for engines; *own* is what the system itself has.
+    """
     current, enabled = text_of(answer, "name"), text_of(answer, "enabled")
     found = []
-    for name in dict.fromkeys(
-        map(shown, (DEFAULT, *strings_of(answer, "images"), current, enabled))
-    ):
+    for name in dict.fromkeys(map(shown, (own, *strings_of(answer, "images"), current, enabled))):
         state, why = "available", ""
         if name == shown(current):
             state, why = "current", text_of(answer, "reason")
@@ -88,22 +89,39 @@ def references(name: str) -> list[str]:
 
 
 def _choose(verb: str, names: list[str], arguments: Arguments) -> None:
+    name = choose("console", verb, names, arguments, own=(DEFAULT, OWN))
+    when = "from the next boot on" if verb == "enable" else "from now on"
+    print(f"sessions begin in {shown(name)} {when}")
+    warn_volatile()
+
+
+def choose(
+    what: str, verb: str, names: list[str], arguments: Arguments, *, own: tuple[str, ...]
+) -> str:
+    """Bring the image that is named, and switch to it or *enable* it; its name.
+
+    Raises:
+        OrlopError: it cannot be.
+    """
     file = arguments.value("file")
     if not names and not file:
-        raise UsageError(f"{verb} to which console?", hint="orlop console ls")
+        raise UsageError(f"{verb} to which {what}?", hint=f"orlop {what} ls")
     name = names[0] if names else ""
     if file:
         name = _load(file, name)
-    elif name not in (DEFAULT, OWN):
+    elif name not in own:
         name = _find(name, may_pull=not arguments.flag("no-pull"))
     body = {"name": name, "only_enable": verb == "enable"}
-    Client().post("/orlop/console/switch", body)
-    when = "from the next boot on" if verb == "enable" else "from now on"
-    print(f"sessions begin in {shown(name)} {when}")
+    Client().post(f"/orlop/{what}/switch", body)
+    return name
+
+
+def warn_volatile() -> None:
+    """Say that the choice is not kept, where it is not."""
     storage = get_object(Client(), "/orlop/status").get("storage")
     if not isinstance(storage, dict) or text_of(storage, "kind") != "disk":
-        print("orlop: there is no state partition: the next boot knows nothing of it, ",
-              "and has the default console", sep="", file=sys.stderr)  # fmt: skip
+        print("orlop: there is no state partition: the next boot knows nothing of it",
+              file=sys.stderr)  # fmt: skip
 
 
 def _load(file: str, name: str) -> str:
@@ -117,7 +135,7 @@ def _load(file: str, name: str) -> str:
     if len(found) != 1:
         raise InvalidArgument(
             f"{file} has {len(found)} images, not one",
-            hint=f"orlop console switch --file {file} {found[0] if found else 'NAME'}",
+            hint=f"switch --file {file} {found[0] if found else 'NAME'}",
         )
     return found[0]
 
@@ -133,14 +151,19 @@ def _find(name: str, *, may_pull: bool) -> str:
     return images.bring_to_system(name)
 
 
-def _remove(image: str) -> None:
+def remove(what: str, image: str, *, own: tuple[str, ...]) -> None:
+    """Delete *image* from the system's store.
+
+    Raises:
+        Conflict: it is the present one, or that of the next boot.
+    """
     from orlop.cli import images
     from orlop.cli.docker.session import quote
 
-    answer = get_object(Client(), "/orlop/console")
+    answer = get_object(Client(), f"/orlop/{what}")
     for key, when in (("name", "in use"), ("enabled", "enabled")):
-        if image in (DEFAULT, OWN) or shown(text_of(answer, key)) == shown(image):
-            raise Conflict(f"{image} is {when}", hint=f"orlop console switch {DEFAULT}")
+        if image in own or shown(text_of(answer, key)) == shown(image):
+            raise Conflict(f"{image} is {when}", hint=f"orlop {what} switch {own[0]}")
     known = [name for name in references(image) if images.has(images.SYSTEM_SOCKET, name)]
     Client().request("DELETE", f"/images/{quote((known or [image])[0])}").close()
 

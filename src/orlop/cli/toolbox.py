@@ -106,14 +106,15 @@ def joining(target: Object) -> tuple[str, ...]:
 
 def choose_image(socket: str, image: str) -> str:
     """The image to use on the engine at *socket*, which has it then."""
-    if socket == images.SYSTEM_SOCKET:
-        return images.bring_to_system(image) if image else SYSTEM_IMAGE
+    is_system = socket == images.SYSTEM_SOCKET
+    if image and is_system:
+        return images.bring_to_system(image)
     if image:
         images.bring_to_user(image)
         return image
     if images.has(socket, PREFERRED_IMAGE):
         return PREFERRED_IMAGE
-    return images.import_console(SYSTEM_IMAGE)
+    return SYSTEM_IMAGE if is_system else images.import_console(SYSTEM_IMAGE)
 
 
 def docker_argv(

@@ -43,6 +43,7 @@ from orlop.system.cloud_control import CloudControl
 from orlop.system.conditions import Conditions
 from orlop.system.config_control import ConfigControl
 from orlop.system.consoles import Consoles
+from orlop.system.engines import Engines
 from orlop.system.firewall import Firewall
 from orlop.system.machine import Machine, Phase, StageTime
 from orlop.system.output_keeper import OutputKeeper
@@ -88,7 +89,7 @@ class Boot:
         )
         self.config = ConfigControl(self, first.command_line)
         self.cloud = CloudControl(self, first.command_line)
-        self.chosen_console = Consoles(self)
+        self.chosen_console, self.chosen_engine = Consoles(self), Engines(self)
         self.firewall = Firewall(self)
         self.conditions = Conditions(
             first.command_line,
@@ -278,9 +279,8 @@ class Boot:
         """Let there be the services of the image and of the configuration."""
         found = definitions.collect(self.config.current)
         self.chosen_console.add_to(found)
-        for problem in found.problems:
-            self.machine.warn(problem)
-        for problem in self.services.define(found.services, found.sources):
+        self.chosen_engine.add_to(found)
+        for problem in (*found.problems, *self.services.define(found.services, found.sources)):
             self.machine.warn(problem)
         return found
 
@@ -301,6 +301,7 @@ class Boot:
         self.services.start_all()
         self.tasks.start(self._follow_network_hostname(), "host name")
         self.tasks.start(self.config.actions.follow_commands(), "runcmd")
+        self.tasks.start(self.chosen_engine.look_after(), "user's engine")
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await self.services.settled()

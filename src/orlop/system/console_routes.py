@@ -1,4 +1,4 @@
-"""The `/orlop/console...` part of the API: docs/system-api.md describes it."""
+"""`/orlop/console...` and `/orlop/engine...` of the API: docs/system-api.md describes them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from orlop.engine.api.exchange import Exchange
     from orlop.system.boot import Boot
+    from orlop.system.consoles import Consoles
+    from orlop.system.engines import Engines
 
 MAX_REASON = 300
 
@@ -23,6 +25,8 @@ def make_routes(boot: Boot) -> Sequence[Route]:
         Route("GET", "/orlop/console", handlers.show),
         Route("POST", "/orlop/console/switch", handlers.switch),
         Route("POST", "/orlop/console/failed", handlers.failed),
+        Route("GET", "/orlop/engine", handlers.show_engine),
+        Route("POST", "/orlop/engine/switch", handlers.switch_engine),
     )
 
 
@@ -36,11 +40,19 @@ class _Handlers:
         await exchange.respond_json(200, self._boot.chosen_console.state())
 
     async def switch(self, exchange: Exchange) -> None:
+        await self._switch(exchange, self._boot.chosen_console)
+
+    async def show_engine(self, exchange: Exchange) -> None:
+        await exchange.respond_json(200, self._boot.chosen_engine.state())
+
+    async def switch_engine(self, exchange: Exchange) -> None:
+        await self._switch(exchange, self._boot.chosen_engine)
+
+    async def _switch(self, exchange: Exchange, chosen: Consoles | Engines) -> None:
         self._boot.power.refuse_while_stopping()
         body = await exchange.json()
         name = check_reference(str(body.get("name") or ""))
-        only_enable = body.get("only_enable") is True
-        await self._boot.chosen_console.switch(name, only_enable=only_enable)
+        await chosen.switch(name, only_enable=body.get("only_enable") is True)
         await exchange.respond_empty(204)
 
     async def failed(self, exchange: Exchange) -> None:

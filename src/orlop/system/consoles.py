@@ -70,6 +70,24 @@ def define(image: str, console: ServiceDefinition, name: str = SHELL) -> Service
     )
 
 
+def image_of(boot: Boot, name: str) -> str:
+    """The image of console or engine *name*; *name* itself if there is none yet."""
+    for reference in (name, f"{CATALOGUE}/{name}:latest"):
+        with suppress(OrlopError):
+            boot.engine.images.get(reference)
+            return reference
+    return name
+
+
+def brought(boot: Boot, *, engines: bool) -> list[Json]:
+    """The names of images that people have brought: those with an engine in them, or the others."""
+    from orlop.system.engines import is_engine
+
+    store = boot.engine.layered
+    found = [] if store is None else [i for i in store.all() if is_engine(i) is engines]
+    return [tag for image in found for tag in image.tags or (image.id,)]
+
+
 class Consoles:
     """Of the machine of *boot*."""
 
@@ -90,7 +108,7 @@ class Consoles:
         if self.chosen == DEFAULT or console is None or self._boot.machine.parameters.recovery:
             self._mark(b"")
             return
-        found.services[SHELL] = define(self._image(self.chosen), console)
+        found.services[SHELL] = define(image_of(self._boot, self.chosen), console)
         found.sources[SHELL] = str(self._boot.config.current.origins.get(KEY, KEY))
         self._mark(f"{SHELL}\n".encode())
 
@@ -101,14 +119,6 @@ class Consoles:
         with suppress(OrlopError):
             return self._boot.engine.find(SHELL).config.image
         return DEFAULT
-
-    def _image(self, name: str) -> str:
-        """The image of console *name*; *name* itself if there is none yet."""
-        for reference in (name, f"{CATALOGUE}/{name}:latest"):
-            with suppress(OrlopError):
-                self._boot.engine.images.get(reference)
-                return reference
-        return name
 
     def _mark(self, content: bytes) -> None:
         try:
@@ -147,14 +157,11 @@ class Consoles:
             "enabled": self.configured(),
             "state": "running",
             "reason": "",
-            "images": [],
+            "images": brought(self._boot, engines=False),
         }
         if self.chosen != DEFAULT and SHELL in self._boot.services.names():
             status = self._boot.services.status(SHELL)
             found |= {"state": status.state.value, "reason": status.reason}
-        store = self._boot.engine.layered
-        if store is not None:
-            found["images"] = [tag for image in store.all() for tag in image.tags or (image.id,)]
         return found
 
     async def switch(self, name: str, *, only_enable: bool = False) -> None:
@@ -193,7 +200,7 @@ class Consoles:
 
     async def _try(self, name: str) -> None:
         """See that *name* has what a console needs."""
-        engine, image = self._boot.engine, self._image(name)
+        engine, image = self._boot.engine, image_of(self._boot, name)
         engine.images.get(image)
         console = self._boot.services.definition(OWN)
         definition = define(image, console, TRIAL)

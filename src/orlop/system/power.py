@@ -86,6 +86,8 @@ class Power:
         self._containers_until_s = 0.0
         """Loop time by which all containers should have ended."""
         self.services: Services | None = None
+        self.user_signal = "SIGPWR"
+        """What has the user's engine end its containers."""
         self.watchdog: Watchdog | None = None
         self.requested: PowerAction | None = None
         self.request_made = asyncio.Event()
@@ -139,6 +141,11 @@ class Power:
             self.watchdog.disarm()
         self._end(_COMMANDS[action])
 
+    async def end_user_containers(self, limit_s: float) -> None:
+        """End them in order, within *limit_s* and some seconds, while the machine goes on."""
+        self._containers_until_s = asyncio.get_running_loop().time() + limit_s
+        await self._stop_user()
+
     async def _stop_user(self) -> None:
         """The user's containers first: their logs and networks are still there."""
         if self._force.is_set():
@@ -160,7 +167,7 @@ class Power:
             return False
         try:
             async with asyncio.timeout(TELL_TIMEOUT_S):
-                return await self.services.signal(USER_ENGINE, "SIGPWR")
+                return await self.services.signal(USER_ENGINE, self.user_signal)
         except TimeoutError:
             return False  # PID 1's engine is about to start it, and this takes its time
 

@@ -64,6 +64,8 @@ def service_configuration(
     """The part of the configuration that service *name* is told; pure."""
     part = configuration.get(f"orlop.{name}")
     data: dict[str, Json] = dict(part) if isinstance(part, dict) else {}
+    if name == "engine":
+        data.pop("name", None)  # which engine it is, nobody has to tell it
     if name == "ssh":
         data["ssh_authorized_keys"] = configuration.get("ssh_authorized_keys") or []
     elif name == "network" and configuration.hostname is not None:

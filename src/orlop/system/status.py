@@ -34,7 +34,7 @@ def machine_status(machine: Machine, services: Services) -> dict[str, Json]:
     ready_s = next((stage.uptime_s for stage in machine.stages if stage.name == "ready"), None)
     return {
         "version": machine.release.get("version", ""),
-        "build_id": machine.release.get("build_id", ""),
+        "build_id": machine.release.get("build_id") or machine.release.get("build", ""),
         "hostname": machine.hostname,
         "kernel": kernel.release,
         "architecture": kernel.machine,

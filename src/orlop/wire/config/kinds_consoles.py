@@ -23,3 +23,12 @@ def _console(fields: Fields, key: str) -> Json:
 
 
 CONSOLE = Kind("`default`, or the name of an image", {"type": "string"}, _console)
+
+
+def _engine(fields: Fields, key: str) -> Json:
+    """RancherOS's engines are called `docker-19.03.11` and the like."""
+    text = str(_console(fields, key))
+    return "docker" if text.startswith("docker-") else text
+
+
+ENGINE = Kind("`orlop`, or the name of an image", {"type": "string"}, _engine)

@@ -55,7 +55,6 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.docker.bridge": "the default bridge is orlop0",
     "rancher.docker.config_file": "settings of daemon.json are keys of orlop.engine",
     "rancher.docker.containerd": _ENGINE,
-    "rancher.docker.engine": _ENGINE,
     "rancher.docker.environment": "proxies are orlop.engine.http_proxy and https_proxy",
     "rancher.docker.exec": _ENGINE,
     "rancher.docker.exec_root": _ENGINE,

@@ -1,4 +1,4 @@
-"""Keys of the consoles."""
+"""Keys of consoles and engines."""
 
 from __future__ import annotations
 
@@ -14,5 +14,14 @@ KEYS: tuple[Key, ...] = (
         default="default",
         applies=Applies.BOOT,
         aliases=("rancher.console",),
+    ),
+    Key(
+        "orlop.engine.name",
+        kinds_consoles.ENGINE,
+        "Which engine the user's containers have; see also `orlop engine switch`.",
+        "docker",
+        default="orlop",
+        applies=Applies.BOOT,
+        aliases=("rancher.docker.engine",),
     ),
 )
