@@ -10,21 +10,22 @@ Every entry has a lock of its own, so nothing that one needs builds another anew
 import functools
 import hashlib
 import json
+import posixpath
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from orlop import __version__
 from orlop.image import debian, lockfile, whole_debian
-from orlop.image.assemble import Sources, assemble
+from orlop.image.assemble import Sources, assemble, entry_node
 from orlop.image.blobs import BlobSet, BlobStore
 from orlop.image.catalogue_entry import SECTIONS, CatalogueEntry
 from orlop.image.check_root import check_root
 from orlop.image.elf import ElfCache, index_libraries
 from orlop.image.oci_archive import write_oci_archive
-from orlop.image.packages import read_packages, unpack_packages
+from orlop.image.packages import Package, read_packages, unpack_packages
 from orlop.image.step import Inputs, Step, StepContext
-from orlop.image.tree import Tree, write_tar
+from orlop.image.tree import File, Symlink, Tree, write_tar
 
 INDEX_FILE = "index.json"
 AUTHORITIES = "/usr/share/ca-certificates/mozilla/*.crt"
@@ -87,6 +88,7 @@ def build_root(context: StepContext, *, entry: CatalogueEntry) -> None:
     sources = Sources(packages, libraries, {}, blobs, store, ElfCache())
     tree = assemble(entry.contents, entry.folder / "rootfs", {}, sources)
     add_certificates(tree, sources)
+    add_licences(tree, packages)
     check_root(tree, blobs, sources.elf, forbidden={})
     layer = context.scratch / "layer.tar"
     with layer.open("wb") as stream:
@@ -103,6 +105,22 @@ def add_certificates(tree: Tree, sources: Sources) -> None:
     if found:
         text = b"".join(sources.blobs.read(node.digest) for node in found)
         tree.add(CERTIFICATES, sources.file(text, "ca-certificates"))
+
+
+def add_licences(tree: Tree, packages: Mapping[str, Package]) -> None:
+    """The terms of every package that something in the root is from."""
+    origins = {node.origin for node in tree.nodes.values() if isinstance(node, (File, Symlink))}
+    names = sorted(origins & packages.keys())
+    for name in names:
+        terms = f"/usr/share/doc/{name}/copyright"
+        entries = {entry.path: entry for entry in packages[name].entries}
+        found = entries.get(terms) or entries.get(posixpath.dirname(terms))
+        if found is None:
+            continue
+        tree.add(found.path, entry_node(found, name))
+        # The whole folder may be a link to that of another package of the same source.
+        if found.kind == "link" and found.target in packages and found.target not in names:
+            names.append(found.target)
 
 
 def build_debian(context: StepContext, *, entry: CatalogueEntry) -> None:

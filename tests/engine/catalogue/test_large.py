@@ -34,15 +34,35 @@ def test_dockerd_runs_containers_and_a_swarm(catalogue: CatalogueEngine) -> None
     archive = catalogue.machine / "run/orlop/docker/busybox.tar"
     archive.parent.mkdir(parents=True, exist_ok=True)
     archive.write_bytes(docker_archive([busybox_layer()], ["busybox:latest"]))
-    # What `x-orlop` gives it on a machine, and Docker's API has no single word for.
-    catalogue.serve("docker", Privileged=True, CgroupnsMode="host", CapDrop=[], CapAdd=[])
+    reference = catalogue.add("docker")
+    var, socket = catalogue.machine / "var/lib/orlop", "/run/orlop/docker/docker.sock"
+    (var / "docker").mkdir(parents=True)
+    # As the machine runs it in place of its own engine, but for what gives it the machine itself.
+    catalogue.run(
+        "docker",
+        [
+            *("/usr/sbin/dockerd", f"--host=unix://{socket}", "--data-root=/var/lib/orlop/docker"),
+            *("--exec-root=/run/orlop/dockerd", "--pidfile=/run/orlop/dockerd/docker.pid"),
+            *("--exec-opt=native.cgroupdriver=cgroupfs", "--cgroup-parent=/user", "--group=root"),
+        ],
+        Image=reference,
+        Env=["DOCKER_RAMDISK=true", f"DOCKER_HOST=unix://{socket}"],
+        HostConfig={
+            "Binds": [f"{archive.parent}:/run/orlop/docker", f"{var}:/var/lib/orlop"],
+            "Tmpfs": {"/run/orlop/dockerd": "mode=711", "/etc/docker": "", "/tmp": ""},
+            "ReadonlyRootfs": True,
+            "Privileged": True,
+            "NetworkMode": "host",
+            "CgroupnsMode": "host",
+        },
+    )
 
     def docker(*words: str) -> str:
         code, output = catalogue.execute("docker", ["docker", *words])
         assert code == 0, output + catalogue.logs("docker")
         return output.decode()
 
-    catalogue.wait_for_log("docker", "API listen on /run/orlop/docker/docker.sock")
+    catalogue.wait_for_log("docker", f"API listen on {socket}")
     docker("load", "--input", "/run/orlop/docker/busybox.tar")
     assert docker("run", "--rm", "busybox", "echo", "from a container") == "from a container\n"
     docker("swarm", "init", "--advertise-addr", "127.0.0.1")

@@ -4,14 +4,18 @@ import hashlib
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orlop.image import lockfile
-from orlop.image.catalogue import index_row, merge_index, step_name, steps
+from orlop.image.blobs import Digest
+from orlop.image.catalogue import add_licences, index_row, merge_index, step_name, steps
 from orlop.image.catalogue_entry import SECTIONS, read_entries, read_entry
 from orlop.image.oci_archive import write_oci_archive
+from orlop.image.packages import Entry, Package
+from orlop.image.tree import File, Tree
 from orlop.image.whole_debian import mmdebstrap_command
 from orlop.lib.errors import InvalidArgument, NotFound
 
@@ -162,3 +166,25 @@ def test_a_whole_debian_is_installed_from_the_locked_files_alone() -> None:
     assert "--include=a,b" in command
     assert command[-1] == "deb [trusted=yes] copy:/a trixie main"
     assert step_name(read_entries(ROOT, ["debian"])[0]) == "catalogue-debian"
+
+
+def test_the_terms_of_every_package_are_in_the_image() -> None:
+    def package(name: str, *entries: Entry) -> Package:
+        return Package(name, "1", name, "1", entries)
+
+    folder = "/usr/share/doc"
+    file = Entry(f"{folder}/x/copyright", "file", 0o644, 1, Digest("ab"))
+    packages = {
+        "x": package("x", file),
+        "y": package("y", Entry(f"{folder}/y", "link", target="z")),
+        "z": package("z", replace(file, path=f"{folder}/z/copyright")),
+        "unused": package("unused", replace(file, path=f"{folder}/unused/copyright")),
+    }
+    tree = Tree()
+    for name in ("x", "y"):
+        tree.add(f"/usr/bin/{name}", File(Digest("cd"), 1, 0o755, name))
+    add_licences(tree, packages)
+    found = {path for path in tree.nodes if path.startswith(f"{folder}/")}
+    assert found >= {f"{folder}/x/copyright", f"{folder}/y", f"{folder}/z/copyright"}
+    assert f"{folder}/unused" not in found
+    assert isinstance(tree.get(f"{folder}/y/copyright"), File)
