@@ -6,8 +6,9 @@
  * small process on all its consoles. A terminal that the configuration has a status board for shows
  * that instead, and any key starts the shell; if the board does not come, it is one like the others.
  * The terminals are those of the kernel parameter `orlop.console=tty1,ttyS0`, or else those the kernel
- * itself uses; `orlop.console=none` offers no shell at all. There is no password: whoever sits at the
- * console owns the machine anyway (docs/services.md says what that means for serial lines).
+ * itself uses; `orlop.console=none` offers no shell at all. Without anybody who has a password none is
+ * asked for: whoever sits at the console owns the machine anyway (docs/services.md says what that means
+ * for serial lines). With one, what is started is a login. `sudo` of those who logged in asks here, too.
  *
  * usage: console GREETING-PROGRAM
  */
@@ -29,6 +30,9 @@
 #include <unistd.h>
 
 #include "board.h"
+#include "elevate.h"
+
+#define PASSWORDS "/run/orlop/people/passwords" /* there if somebody has one */
 
 enum {
 	MAX_TERMINALS = 8,
@@ -41,7 +45,8 @@ enum {
 	SIGNALS = MAX_TERMINALS,      /* slots of the poll set after the terminals */
 	GREETING = MAX_TERMINALS + 1,
 	BOARD = MAX_TERMINALS + 2,
-	SLOTS = MAX_TERMINALS + 3,
+	ELEVATE = MAX_TERMINALS + 3,
+	SLOTS = MAX_TERMINALS + 4,
 	BOARD_ANSWER_MS = 10000, /* for PID 1 to draw, when the machine is busy */
 	BOARD_FAILURES = 3,      /* in a row, until a terminal goes without its board */
 };
@@ -285,14 +290,16 @@ static void exec_shell(const struct terminal *terminal, const char *first_comman
 	char *environment[] = {path, term, tty, "HOME=/root", "USER=root", "LOGNAME=root",
 			       "SHELL=/bin/sh", NULL, NULL};
 	char *arguments[] = {"-sh", NULL};
-	int descriptor;
+	char *login[] = {"python3.13", "-I", "-S", "-OO", "/usr/lib/orlop/python", "service", "login",
+			 (char *)first_command, NULL};
+	int asks = access(PASSWORDS, F_OK) == 0, descriptor;
 
 	reset_signals();
 	setsid();
 	device_path(terminal, device, sizeof device);
 	snprintf(tty, sizeof tty, "TTY=%s", device);
 	snprintf(term, sizeof term, "TERM=%s", is_virtual(terminal) ? "linux" : "vt220");
-	if (*first_command) {
+	if (*first_command && !asks) {
 		snprintf(first, sizeof first, "ORLOP_FIRST_COMMAND=%s", first_command);
 		environment[sizeof environment / sizeof *environment - 2] = first;
 	}
@@ -305,6 +312,8 @@ static void exec_shell(const struct terminal *terminal, const char *first_comman
 		close(descriptor);
 	if (chdir("/root") < 0 && chdir("/") < 0)
 		_exit(126);
+	if (asks)
+		execve("/usr/bin/python3.13", login, environment);
 	execve("/usr/lib/orlop/login", arguments, environment);
 	execve("/bin/sh", arguments, environment);
 	_exit(127);
@@ -402,6 +411,7 @@ static void reap(void)
 	while ((child = waitpid(-1, NULL, WNOHANG)) > 0) {
 		if (child == greeter)
 			greeter = 0;
+		elevate_reap(child);
 		for (int i = 0; i < terminal_count; i++) {
 			struct terminal *terminal = &terminals[i];
 
@@ -534,6 +544,8 @@ static void serve(void)
 			read_greeting();
 		if (slots[BOARD].fd >= 0 && slots[BOARD].revents)
 			read_board();
+		if (slots[ELEVATE].fd >= 0 && slots[ELEVATE].revents)
+			elevate_accept(slots[ELEVATE].fd);
 		if (slots[SIGNALS].revents)
 			take_signals();
 	}
@@ -561,6 +573,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "console: signalfd: %s\n", strerror(errno));
 		return 1;
 	}
+	slots[ELEVATE].fd = elevate_listen();
 	if (find_terminals())
 		start_greeter();
 	serve();

@@ -25,6 +25,7 @@ WORKERS = {
     "build": "orlop.engine.build.worker",
     "config": "orlop.system.config_worker",
     "copy": "orlop.engine.copy_worker",
+    "password": "orlop.lib.password_worker",
     "registry": "orlop.engine.registry.worker",
     "seed": "orlop.system.seed_worker",
     "services": "orlop.system.service_worker",

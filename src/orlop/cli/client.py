@@ -60,8 +60,10 @@ def connect(path: str) -> _socket.socket:
         connection.close()
         raise Unreachable(
             f"cannot reach the engine at {path}: {error.strerror or error}",
-            hint="this works as root on a machine that runs Orlop",
-            is_forbidden=isinstance(error, PermissionError),
+            hint="sudo orlop ..."
+            if (is_forbidden := isinstance(error, PermissionError))
+            else "this works as root on a machine that runs Orlop",
+            is_forbidden=is_forbidden,
         ) from None
     return connection
 

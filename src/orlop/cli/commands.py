@@ -160,6 +160,18 @@ def _support() -> Command:
     return support
 
 
+def _sudo() -> Command:
+    from orlop.cli import sudo
+
+    return sudo
+
+
+def _passwd() -> Command:
+    from orlop.cli import passwd
+
+    return passwd
+
+
 def _poweroff() -> Command:
     from orlop.cli import poweroff
 
@@ -230,6 +242,8 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "firewall": (_firewall, "what is let in to the machine"),
     "cloud": (_cloud, "the data source that has configured the machine"),
     "support": (_support, "a file with all that is needed to look for a fault; no secrets"),
+    "sudo": (_sudo, "a command as root, for users who may"),
+    "passwd": (_passwd, "the hash of a password, for the configuration"),
     "poweroff": (_poweroff, "stop everything and switch off"),
     "reboot": (_reboot, "stop everything and start again"),
     "halt": (_halt, "stop everything and stay"),
@@ -241,7 +255,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
 }
 """In the order of the help."""
 
-LEADING_WORDS = frozenset({"exec"})
+LEADING_WORDS = frozenset({"exec", "sudo"})
 """Commands whose options end at the first word: what follows has options of its own."""
 
 PROGRAMS = frozenset({"console", "toolbox"})

@@ -91,8 +91,9 @@ def _add_skeleton(tree: Tree, contents: ImageContents, sources: Sources, *, base
     tree.add("/tmp", Directory(0o1777))
     for path, spec in contents.directories.items():
         tree.add(path, Directory(spec.mode, contents.users.get(spec.owner, 0)))
-    tree.add("/etc/passwd", sources.file(passwd(contents.users), OWN))
-    tree.add("/etc/group", sources.file(group(contents.users), OWN))
+    for path, text in (("/etc/passwd", passwd), ("/etc/group", group)):
+        if path not in contents.links:
+            tree.add(path, sources.file(text(contents.users), OWN))
     tree.add("/etc/nsswitch.conf", sources.file(_NSSWITCH, OWN))
     for path in _COVERED_FILES:
         if base:

@@ -27,7 +27,9 @@ _LINK_FLAGS = ("-Wl,-z,relro", "-Wl,-z,now", "-Wl,--build-id=none", "-Wl,--as-ne
 _SYSTEM_HEADERS = (  # musl comes without the kernel's
     *("-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu"),
 )
-_KEYS = {"source", "build_packages", "commands", "sources", "kind", "soname", "version_script"}
+_KEYS = {
+    *("source", "build_packages", "commands", "sources", "kind", "soname", "version_script", "link")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Build:
     kind: str = ""
     soname: str = ""
     version_script: str = ""
+    link: tuple[str, ...] = ()
+    """More words for the linker, of a shared library."""
     text: str = field(default="", compare=False)
 
     @property
@@ -86,6 +90,7 @@ def parse_build(text: str, path: Path) -> Build:
         _string(data, "kind", path),
         _string(data, "soname", path),
         _string(data, "version_script", path),
+        _strings(data.get("link", []), "link", path),
         text,
     )
     if bool(build.source) == bool(build.sources):
@@ -183,4 +188,4 @@ def compile_commands(build: Build, checkout: Path, tree: Path) -> Sequence[Seque
     if build.version_script:
         link.append(f"-Wl,--version-script={checkout / build.version_script}")
     del tree
-    return [["gcc", *flags, "-o", output, *sources, *link]]
+    return [["gcc", *flags, "-o", output, *sources, *link, *build.link]]

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 LOG_PATH = "/var/log/orlop/messages"
 LOG_BYTES = 12 << 10
 """Of its end: some more than a large screen shows."""
-HOST_KEY = "/var/lib/orlop/ssh/host_key_ed25519"
-KEY_TYPE = b"ssh-ed25519"
-PUBLIC_BYTES = 32
+HOST_KEY = "/var/lib/orlop/ssh/ssh_host_ed25519_key.pub"
 FIRST = "tty1"
 READ_LIMIT_S = 2.0
 WARNING = 4
@@ -91,18 +89,14 @@ def _message(line: str) -> tuple[str, bool]:
 
 
 def fingerprint(path: str = HOST_KEY) -> str:
-    """Of the machine's host key, as ssh shows it; empty until there is one.
-
-    The file is dropbear's: the type, then both halves of the key, each with its length before it.
-    """
+    """Of the machine's host key, as ssh shows it; empty until there is one."""
     try:
         with open(path, "rb") as stream:
-            data = stream.read(4096)
-    except OSError:
+            kind, blob, *_ = stream.read(4096).split()
+        key = binascii.a2b_base64(blob, strict_mode=True)
+    except (OSError, ValueError):
         return ""
-    head = len(KEY_TYPE).to_bytes(4) + KEY_TYPE
-    if not data.startswith(head) or len(data) < len(head) + 4 + 2 * PUBLIC_BYTES:
+    if not key.startswith(len(kind).to_bytes(4) + kind):
         return ""
-    public = data[len(head) + 4 + PUBLIC_BYTES : len(head) + 4 + 2 * PUBLIC_BYTES]
-    digest = sha256(head + PUBLIC_BYTES.to_bytes(4) + public).digest()
+    digest = sha256(key).digest()
     return "SHA256:" + binascii.b2a_base64(digest, newline=False).decode().rstrip("=")

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import InvalidArgument, OrlopError
-from orlop.system import commands, config_files, kernel_settings, mounts, swap, time_zone
+from orlop.system import (
+    commands,
+    config_files,
+    kernel_settings,
+    mounts,
+    people_control,
+    swap,
+    time_zone,
+)
 from orlop.system.config_store import boot_id
 from orlop.system.configuration import as_list, as_map
 from orlop.system.machine import Phase
@@ -38,7 +46,13 @@ class ConfigActions:
 
     async def apply(self, new: Configuration) -> None:
         """Make the machine as *new* says; what cannot be is a warning, and the rest goes on."""
-        steps = (self._load_modules, self._set_sysctls, self._set_time_zone, self._mount)
+        steps = (
+            self._people,
+            self._load_modules,
+            self._set_sysctls,
+            self._set_time_zone,
+            self._mount,
+        )
         for step in (*steps, self._swap, self._write_files):
             try:
                 await step(new)
@@ -47,6 +61,9 @@ class ConfigActions:
         if self._boot.machine.phase is Phase.STARTING:
             self._boot.conditions.has_run = self._has_run(new)
         await self._boot.firewall.follow()
+
+    async def _people(self, new: Configuration) -> None:
+        await people_control.apply(self._boot, new)
 
     async def _load_modules(self, new: Configuration) -> None:
         modules = [str(name) for name in as_list(new.get("orlop.modules"))]

@@ -108,8 +108,8 @@ class ConfigControl:
     async def _tell_services(self) -> list[str]:
         services = self._boot.services
         changed = [name for name in services.names() if self.write_service(name)]
-        later = [name for name in changed if name in LAST]
-        await services.configuration_changed([name for name in changed if name not in LAST])
+        later: list[str] = []
+        await services.configuration_changed(changed)
         others = {*services.names()} - {*changed, *commands.NAMES}
         remounted = sorted(self.actions.take_remounted() & others)
         for name in remounted:

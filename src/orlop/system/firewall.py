@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 
-PORTS = {"ssh": ("22/tcp",)}
-"""What services of the image listen on. It is let in whether they run at the moment or not: where
-nothing listens, nothing answers, and who starts one later does not find it locked."""
+SSH_PORT = 22
+"""What services of the image listen on, unless the configuration says another port. It is let in
+whether they run at the moment or not: where nothing listens, nothing answers, and who starts one
+later does not find it locked."""
 
 
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -45,7 +46,8 @@ class Firewall:
     def ports(self) -> list[str]:
         """What the services there are listen on."""
         services = self._boot.services
-        found = [port for name in services.names() for port in PORTS.get(name, ())]
+        ssh = self._boot.config.current.get("orlop.ssh.port") or SSH_PORT
+        found = [f"{ssh}/tcp"] if "ssh" in services.names() else []
         published = (port for name in services.names() for port in services.definition(name).ports)
         found += [f"{p.number}/{p.protocol}" for p in published if p.address not in _LOOPBACK]
         return list(dict.fromkeys(found))

@@ -67,7 +67,7 @@ def service_configuration(
     if name == "engine":
         data.pop("name", None)  # which engine it is, nobody has to tell it
     if name == "ssh":
-        data["ssh_authorized_keys"] = configuration.get("ssh_authorized_keys") or []
+        data["disable_root"] = configuration.get("disable_root") is True
     elif name == "network" and configuration.hostname is not None:
         data["hostname"] = configuration.hostname
     elif name == "console":

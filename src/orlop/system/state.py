@@ -53,6 +53,7 @@ DIRECTORIES = (
     Directory("/var/lib/orlop/services", 0o700),
     Directory("/var/lib/orlop/engine", 0o700),
     Directory("/var/lib/orlop/root", 0o700),
+    Directory("/var/lib/orlop/home"),
     Directory("/var/lib/orlop/user", 0o711),
     Directory("/var/log"),
     Directory("/var/tmp", 0o1777),

@@ -23,7 +23,7 @@ def with_canaries() -> dict[str, object]:
     for number, key in enumerate(key for key in KEYS if key.secret):
         *path, last = key.segments
         inner: object = data
-        for segment, following in zip(path, [*path[1:], last], strict=True):
+        for segment, following in zip(path, [*path, last][1:], strict=True):
             name = "one.example" if segment == NAME else segment
             if segment == EACH:
                 assert isinstance(inner, list)

@@ -25,13 +25,13 @@ CAPABILITIES = {
     ),
     "network": "NET_ADMIN NET_BIND_SERVICE NET_RAW",
     "power": "",
-    "ssh": SHELL + " NET_BIND_SERVICE",
+    "ssh": SHELL + " NET_BIND_SERVICE SYS_CHROOT",
     "syslog": "SYSLOG",
     "time": "SYS_TIME",
 }
 """Each capability here is one that the service uses; docs/services.md says for what."""
 
-SYSTEM_WORKERS = frozenset({"config", "seed", "services"})
+SYSTEM_WORKERS = frozenset({"config", "password", "seed", "services"})
 ONE_SHOT = frozenset({"cloud"})
 """They do their work and end."""
 

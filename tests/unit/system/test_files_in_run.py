@@ -55,7 +55,7 @@ def test_each_service_is_told_its_own_part() -> None:
 
     assert part("time") == {"servers": ["a"]}
     assert part("network") == {"search": ["b"], "hostname": "ship"}
-    assert part("ssh") == {"ssh_authorized_keys": ["key"]}
+    assert part("ssh") == {"disable_root": False}
     assert part("console") == {"consoles": ["tty1"], "recovery": False}
     assert part("syslog") == {}
 

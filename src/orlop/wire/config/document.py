@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from orlop.wire.compose_values import MAX_ITEMS, Fields, nearest
 from orlop.wire.config.rancher import translate
-from orlop.wire.config.table import EACH, KEYS, NAME, NAMES, RULES, split_key
+from orlop.wire.config.table import EACH, KEYS, NAME, NAMES, RULES, SHORT_FORMS, split_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +82,7 @@ def _check_items(
     found: dict[str, Json],
 ) -> None:
     """A list of maps, each with *rows*."""
-    rule = RULES.get((*place, EACH))
+    rule, expand = RULES.get((*place, EACH)), SHORT_FORMS.get((*place, EACH))
     for spelled in (name, name + APPEND):
         value = fields.take(spelled)
         if value is None:
@@ -95,7 +95,7 @@ def _check_items(
             fields.fail(spelled, f"has more than {MAX_ITEMS} items")
         items: list[Json] = []
         for index, item in enumerate(value):
-            inner = fields.inner(f"{spelled}[{index}]", item)
+            inner = fields.inner(f"{spelled}[{index}]", expand(item) if expand else item)
             checked = _check(inner, rows, place)
             items.append(checked if rule is None else rule(inner, checked))
         found[spelled] = items

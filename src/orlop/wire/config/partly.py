@@ -11,6 +11,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orlop.wire.config.kinds_people import without_meaning
 from orlop.wire.config.mounts import LATER, PLACE
 
 if TYPE_CHECKING:
@@ -112,12 +113,23 @@ def trim(document: LocatedYaml, tell: Tell) -> LocatedYaml:
         for key in swap.keys() - kept.keys():
             tell(("swap", key), _judge_swap(key, swap[key]))
         document = replace(document, data={**data, "swap": kept})
+    for spelled in ("users", "users+"):
+        people = data.get(spelled)
+        if isinstance(people, list):
+            kept_people = [_trim_user(n, user, spelled, tell) for n, user in enumerate(people)]
+            data = {**data, spelled: kept_people}
+            document = replace(document, data=data)
     for key, judge in _JUDGES.items():
         for spelled in (key, f"{key}+"):
             entries = data.get(spelled)
             if isinstance(entries, list):
                 document = _trim_list(document, spelled, entries, judge, tell)
     return document
+
+
+def _trim_user(index: int, user: object, key: str, tell: Tell) -> object:
+    place = f"{key}[{index}]"
+    return without_meaning(user, lambda name, reason: tell((place, name), reason))
 
 
 def _trim_list(

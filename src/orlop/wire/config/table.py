@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from orlop.wire.config import files, kinds, kinds_firewall
+from orlop.wire.config import files, kinds, kinds_firewall, kinds_people
 from orlop.wire.config.keys import (
     board,
     consoles,
@@ -57,8 +57,12 @@ NAMES: Mapping[Path, tuple[re.Pattern[str], str]] = {
 RULES: Mapping[Path, Callable[[Fields, dict[str, Json]], dict[str, Json]]] = {
     ("write_files", EACH): files.finish,
     ("orlop", "firewall", "rules", EACH): kinds_firewall.finish_rule,
+    ("users", EACH): kinds_people.finish,
 }
 """What the rows below a list cannot say alone: the check of a whole item, in normal form."""
+
+SHORT_FORMS: Mapping[Path, Callable[[object], object]] = {("users", EACH): kinds_people.expand}
+"""Lists whose items may be written in another way than as a map, and what makes a map of them."""
 
 
 def find(path: Path) -> Key | None:

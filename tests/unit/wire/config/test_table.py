@@ -39,7 +39,8 @@ def test_a_key(key: Key) -> None:
     assert EACH in path or split_key(".".join(path)) == path
     value = yaml.safe_load(key.example)
     if EACH in path:
-        item = {**({"path": "/x"} if path[0] == "write_files" else {}), path[-1]: value}
+        needed = {"write_files": {"path": "/x"}, "users": {"name": "x"}}
+        item = {**needed.get(path[0], {}), path[-1]: value}
         checked = check_document(document("example", path[:-2], [item]))
         assert leaves(checked.data) == [path[:-2]]
         return
