@@ -303,7 +303,8 @@ def image_of(machine: NativeMachine, name: str) -> str:
 
 def test_from_a_url_with_an_image_of_a_registry(machine: NativeMachine, servers: Servers) -> None:
     layers = [busybox_layer()]
-    inside(machine, lambda: servers.registry.put_image("shop/web", "1", layers))
+    wants = {"config": {"Env": ["PATH=/bin"], "Volumes": {"/var/own": {}}}}
+    inside(machine, lambda: servers.registry.put_image("shop/web", "1", layers, config=wants))
     image = f"{servers.registry.host}/shop/web:1"
     text = f"""\
 services:
@@ -328,11 +329,19 @@ services:
     running = service(machine.wait_for(state_of("web", "running")), "web")
     assert machine.path(f"/proc/{running['pid']}/root/data").is_dir()
     assert "localhost" in machine.path(f"/proc/{running['pid']}/root/etc/hosts").read_text()
+    root = machine.path(f"/proc/{running['pid']}/root")
+    (root / "var/own/note").write_text("kept")
+    machine.path("/run/orlop/etc/resolv.conf").write_text("nameserver 192.0.2.53\n")
+    deadline_s = time.monotonic() + 60
+    while (root / "etc/resolv.conf").read_text() != "nameserver 192.0.2.53\n":
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
     # Everything it needs is here now.
     servers.registry.stop()
     reexecute(machine)
     assert machine.request("POST", "/orlop/services/web/restart")[0] == 204
-    machine.wait_for(state_of("web", "running"))
+    again = service(machine.wait_for(state_of("web", "running")), "web")
+    assert machine.path(f"/proc/{again['pid']}/root/var/own/note").read_text() == "kept"
     assert machine.request("POST", "/orlop/services/remove", {"names": ["web"]})[0] == 200
     images = machine.request("GET", "/images/json")[1]
     assert [found["RepoTags"] for found in images] == [["base:latest"]]

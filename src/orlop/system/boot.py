@@ -31,6 +31,7 @@ from orlop.system import (
     emergency,
     handover,
     hostname,
+    name_servers,
     preload,
     service_files,
     state,
@@ -300,6 +301,7 @@ class Boot:
             self.services.mark_stopped(self._resumed.stopped)
         self.services.start_all()
         self.tasks.start(self._follow_network_hostname(), "host name")
+        self.tasks.start(name_servers.follow(self.engine), "name servers")
         self.tasks.start(self.config.actions.follow_commands(), "runcmd")
         self.tasks.start(self.chosen_engine.look_after(), "user's engine")
         try:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +21,12 @@ from orlop.engine.images import DirectoryImages
 from orlop.lib.errors import InvalidArgument, NotFound, OrlopError, Unavailable
 from orlop.system import config_files, definitions
 from orlop.system.configuration import as_map
+from orlop.wire.compose_model import Mount, MountKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from orlop.engine.config import ContainerConfig
     from orlop.engine.registry.service import RegistryService
     from orlop.engine.registry.settings import Registries
     from orlop.engine.store.layered import LayeredImages
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from orlop.wire.registry.reference import Reference
 
 log = logging.getLogger(__name__)
+
+_UNFIT = re.compile(r"[^a-zA-Z0-9_.-]+")
+"""What the name of a volume has not."""
 
 MAX_FILE_BYTES = 1 << 20
 """Of a definition or an index: as long as a document may be."""
@@ -80,6 +86,23 @@ class ServiceImages:
             return self._boot.engine.images.get(image).id
         except OrlopError:
             return ""
+
+    def adapt(self, config: ContainerConfig) -> ContainerConfig:
+        """*config* for an image that knows nothing of this system, if it is made of such a one.
+
+        It gets the machine's names as in any engine, and for each volume that its image wants one
+        that is the service's own, and is there again at the next boot.
+        """
+        if self.is_built_in(config.image):
+            return config
+        taken = {mount.target for mount in config.mounts}
+        wanted = self._boot.engine.images.get(config.image).volumes
+        volumes = (
+            Mount(MountKind.VOLUME, path, _UNFIT.sub("-", f"{config.name}{path}").rstrip("-"))
+            for path in wanted
+            if path not in taken
+        )
+        return replace(config, manage_etc=True, mounts=(*config.mounts, *volumes))
 
     async def provide(self, image: str) -> None:
         """Fetch *image* unless it is there.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orlop.engine.config import SERVICE_LABEL, from_service
@@ -406,9 +406,8 @@ class Services:
         try:
             self._prepare(definition)
             config = from_service(definition, extra_mounts=extra_mounts(definition))
-            if self._provide is not None and not self._provide.is_built_in(definition.image):
-                # Its image knows nothing of this system: it gets the names as in any engine.
-                config = replace(config, manage_etc=True)
+            if self._provide is not None:
+                config = self._provide.adapt(config)
             await self._engine.create(config, replace=True)
             try:
                 await self._engine.start_container(definition.name)
