@@ -68,7 +68,7 @@ def test_images_are_there_and_a_broken_archive_is_reported(machine: Machine) -> 
     machine.wait_until(lambda: names(machine) == wanted, "the images are there", timeout_s=180)
     said = machine.succeed("docker run --rm --network none web:1 cat /note")
     assert said == "web"
-    log = machine.succeed("orlop logs engine")
+    log = machine.succeed("orlop logs engine 2>&1")
     assert "preload: web-broken.tar is left out" in log
 
 

@@ -33,8 +33,8 @@ STAGES = (LINT, "unit", "engine", "vm", "conformance")
 NEEDS_IMAGE = frozenset({"vm"})
 CATALOGUE = "tests/engine/catalogue"
 CATALOGUE_ENTRIES = (
-    *("cron", "iscsi", "metrics", "nfs-client", "open-vm-tools", "qemu-guest-agent"),
-    *("registry-mirror", "toolbox"),
+    *("container-metrics", "cron", "iscsi", "metrics", "nfs-client", "open-vm-tools"),
+    *("qemu-guest-agent", "registry-mirror", "toolbox"),
 )
 """Those that are built in some seconds; `--long` builds the others as well."""
 

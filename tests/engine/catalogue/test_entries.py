@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.engine.catalogue.conftest import definition
 from tests.engine.registry.registry_host import OCI_MANIFEST, Registry, digest_of
 
 if TYPE_CHECKING:
@@ -71,6 +73,35 @@ def test_metrics_are_what_prometheus_reads(served: CatalogueEngine) -> None:
         *("node_network_receive_bytes_total", "node_boot_time_seconds", "node_uname_info"),
     } <= names
     assert "backup_age_seconds 42" in lines
+
+
+def test_containers_are_among_the_metrics(served: CatalogueEngine) -> None:
+    own = served.machine / "var/lib/orlop/metrics"
+    reference = served.add("container-metrics")
+    served.run("busy", ["/bin/sleep", "1000"], Image=reference)
+    root = served.cgroup_root
+    served.run(
+        "watch",
+        list(definition("container-metrics").command),
+        Image=reference,
+        Env=[f"CGROUPS={root.relative_to('/sys/fs/cgroup')}", "DOCKER_SOCKET=/run/engine/sock"],
+        HostConfig={
+            "Binds": [f"{own}:/var/lib/orlop/metrics", f"{served.directory}:/run/engine"],
+            "CgroupnsMode": "host",
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+        },
+    )
+    written = own / "containers.prom"
+    served.wait_until(written.exists)
+    found = re.findall(
+        r'^(\w+)\{id="([^"]+)",name="([^"]+)"\} ([0-9.e+]+)$', written.read_text(), re.MULTILINE
+    )
+    measured = {(metric, name): float(value) for metric, _, name, value in found}
+    assert measured["container_cpu_usage_seconds_total", "busy"] > 0
+    assert {name for _, _, name, _ in found} == {"busy", "watch"}
+    served.request("POST", "/containers/watch/stop?t=60")
+    assert not written.exists()
 
 
 def test_every_tool_of_the_toolbox_starts(served: CatalogueEngine) -> None:
@@ -187,6 +218,7 @@ def test_iscsi_keeps_its_name_and_says_what_is_missing(served: CatalogueEngine) 
     name = (served.machine / "var/lib/orlop/iscsi/initiatorname.iscsi").read_text().strip()
     assert name.startswith("InitiatorName=iqn.")
     assert name in said
+    assert (served.machine / "var/lib/orlop/iscsi/iscsid.conf").exists()
     served.remove("iscsi")
     served.serve("iscsi")
     assert name in served.wait_for_log("iscsi", "this kernel has no iSCSI")
