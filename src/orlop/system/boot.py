@@ -245,7 +245,7 @@ class Boot:
             if wanted != self.machine.hostname:
                 early.set_hostname(wanted)
                 self.machine.hostname = wanted
-            service_files.write_names(wanted)
+            service_files.write_names(wanted, fqdn=self.config.current.fqdn)
         except OSError as error:
             self.machine.warn(f"cannot set the host name {wanted}: {error.strerror}")
 

@@ -30,6 +30,9 @@ RAN = "/var/lib/orlop/config/ran.json"
 ENGINE_WAIT_S = 60
 
 _CHECK = """\
+for file in /etc/profile.d/*.sh; do
+	[ -r "$file" ] && . "$file"
+done
 failed=0
 check() {
 	[ "$2" = 0 ] && return

@@ -6,7 +6,9 @@ A machine that is told nothing of these does not pay for a thread.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from orlop.system import (
     kernel_settings,
     mounts,
     people_control,
+    proxy_files,
     swap,
     time_zone,
 )
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from orlop.system.configuration import Configuration
 
 
+SHUTDOWN_PARAMETER = "orlop.shutdown.timeout"
 SWAP_TIMEOUT_S = 60.0
 """What is in the file has to be read back when it goes."""
 
@@ -46,6 +50,9 @@ class ConfigActions:
 
     async def apply(self, new: Configuration) -> None:
         """Make the machine as *new* says; what cannot be is a warning, and the rest goes on."""
+        self._set_shutdown_timeout(new)
+        debug = self._boot.machine.parameters.debug or new.get("orlop.debug") is True
+        logging.getLogger("orlop").setLevel(logging.DEBUG if debug else logging.INFO)
         steps = (
             self._people,
             self._load_modules,
@@ -64,6 +71,14 @@ class ConfigActions:
 
     async def _people(self, new: Configuration) -> None:
         await people_control.apply(self._boot, new)
+
+    def _set_shutdown_timeout(self, new: Configuration) -> None:
+        """What is configured, unless the kernel parameter says it."""
+        parameters = self._boot.machine.parameters
+        if all(name != SHUTDOWN_PARAMETER for name, _ in parameters.values):
+            wanted = new.get("orlop.shutdown_timeout")
+            seconds = wanted if isinstance(wanted, int) else type(parameters)().shutdown_s
+            self._boot.machine.parameters = replace(parameters, shutdown_s=seconds)
 
     async def _load_modules(self, new: Configuration) -> None:
         modules = [str(name) for name in as_list(new.get("orlop.modules"))]
@@ -152,6 +167,21 @@ class ConfigActions:
         except (OrlopError, OSError) as error:
             boot.machine.warn(f"it cannot be noted that runcmd has run: {error}")
 
+    def begin_ready(self) -> None:
+        """The machine is ready: what is to be said or done then, if anything."""
+        current = self._boot.config.current
+        if current.is_configured("final_message"):
+            from orlop.system import last_words
+
+            last_words.say(self._boot.machine, current)
+        self._follow_power_state()
+
+    def _follow_power_state(self) -> None:
+        if self._boot.config.current.is_configured("power_state"):
+            from orlop.system import last_words
+
+            self._boot.tasks.start(last_words.end_machine(self._boot), "power_state")
+
     async def follow_answer(self, before: Configuration) -> None:
         """A data source has answered when services were running: its commands come now.
 
@@ -160,6 +190,8 @@ class ConfigActions:
         """
         boot = self._boot
         new, there = boot.config.current, boot.services.names()
+        if boot.machine.phase is not Phase.STARTING and not before.is_configured("power_state"):
+            self._follow_power_state()
         if all(name in there or not new.is_configured(name) for name in commands.NAMES):
             had_run = commands.has_run("instance", self.instance(before))
             if commands.RUNCMD in there and had_run:
@@ -178,5 +210,6 @@ def planned_files(of: Configuration) -> tuple[list[config_files.File], list[str]
     trusted = [str(text) for text in as_list(of.get("ca_certs.trusted"))]
     if trusted:
         files += config_files.authorities(trusted)
+    files += proxy_files.files(of)
     scripts = {name: commands.script(name, of.get(name)) for name in commands.NAMES}
     return files + commands.files(scripts), problems

@@ -169,7 +169,8 @@ class ConfigControl:
         )
 
     async def keep_good(self) -> None:
-        """Copy the sources with which the machine has come up."""
+        """Copy the sources with which the machine has come up, and do what is due then."""
+        self.actions.begin_ready()
         async with self._lock:
             await self._keep_good()
 

@@ -39,7 +39,7 @@ from orlop.wire.cloud import documents
 from orlop.wire.cloud.answer import MAX_ANSWER_BYTES
 from orlop.wire.cloud.candidates import wanted_names
 from orlop.wire.cloud.user_data import NAME as USER_DATA
-from orlop.wire.config.evaluate import Evaluation, Source
+from orlop.wire.config.evaluate import Evaluation, Source, in_order
 from orlop.wire.config.words import kernel_document
 from orlop.wire.located_yaml import MAX_LENGTH
 
@@ -178,7 +178,7 @@ def evaluate_bounded(sources: Sequence[Source]) -> Evaluation:
     """Put *sources* together; each has a limited time."""
     signal.signal(signal.SIGPROF, _out_of_time)
     found = Evaluation()
-    for source in sources:
+    for source in in_order(sources):
         signal.setitimer(signal.ITIMER_PROF, SOURCE_CPU_S)
         if source.kind == "cmdline":
             _add_command_line(found, source.content)

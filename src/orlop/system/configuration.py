@@ -75,8 +75,16 @@ class Configuration:
 
     @property
     def hostname(self) -> str | None:
-        value = self.get("hostname")
+        value, full = self.get("hostname"), self.fqdn
+        if full and (value is None or self.get("prefer_fqdn_over_hostname") is True):
+            prefer = self.get("prefer_fqdn_over_hostname") is True
+            return full if prefer else full.partition(".")[0]
         return value if isinstance(value, str) else None
+
+    @property
+    def fqdn(self) -> str:
+        """The full name; empty if none is configured."""
+        return str(self.get("fqdn") or "")
 
     def is_enabled(self, service: str) -> bool:
         """Whether the configuration lets *service* start."""

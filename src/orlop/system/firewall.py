@@ -19,6 +19,7 @@ from orlop.system.firewall_rules import plan
 
 if TYPE_CHECKING:
     from orlop.system.boot import Boot
+    from orlop.system.configuration import Configuration
     from orlop.wire.compose_model import Json
 
 TIMEOUT_S = 30.0
@@ -31,6 +32,16 @@ later does not find it locked."""
 
 _LOOPBACK = ("127.0.0.1", "::1")
 """Where what listens there is, others do not come."""
+
+
+def tunnel_ports(of: Configuration) -> list[str]:
+    """Where WireGuard listens: it is the kernel that does, so no socket has an owner."""
+    found = []
+    for interface in as_map(of.get("orlop.network.interfaces")).values():
+        port = as_map(as_map(interface).get("wireguard")).get("listen_port")
+        if isinstance(port, int):
+            found.append(f"{port}/udp")
+    return found
 
 
 class Firewall:
@@ -63,7 +74,7 @@ class Firewall:
             if not self._begun:
                 return
             for settings in (self._settings(),) if self.text else (self._settings(), {}):
-                text = plan(settings, self.ports())
+                text = plan(settings, [*self.ports(), *tunnel_ports(self._boot.config.current)])
                 try:
                     await self._write(text)
                 except (OrlopError, OSError) as error:
@@ -84,7 +95,7 @@ class Firewall:
             "in_force": bool(self.text),
             "policy": settings.get("policy") or "drop",
             "log": settings.get("log") is not False,
-            "ports": [*self.ports()],
+            "ports": [*self.ports(), *tunnel_ports(self._boot.config.current)],
             "rules": rules if isinstance(rules, list) else [],
             "ruleset": self.text,
         }

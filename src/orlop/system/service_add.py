@@ -152,6 +152,7 @@ class AddedServices:
             "files": dict(current.service_files),
             "enabled": [name for name in known if current.is_enabled(name)],
             "enabling": enabling,
+            "environment": current.get("orlop.environment"),
         }
         answer = await self._ask(request)
         found = as_map(answer.get("services"))

@@ -95,10 +95,13 @@ def write_configuration(name: str, data: dict[str, Json], directory: str = f"{RU
     return True
 
 
-def write_names(hostname: str, directory: str = ETC) -> None:
-    """Write hostname and hosts; make an empty resolv.conf, which then is the network service's."""
-    short = hostname.partition(".")[0]
-    names = hostname if short == hostname else f"{hostname} {short}"
+def write_names(hostname: str, directory: str = ETC, *, fqdn: str = "") -> None:
+    """Write hostname, and hosts with *fqdn* as the first name.
+
+    Makes an empty resolv.conf, which then is the network service's.
+    """
+    wanted = (fqdn, hostname, hostname.partition(".")[0])
+    names = " ".join(dict.fromkeys(filter(None, wanted)))
     hosts = (
         "127.0.0.1 localhost\n"
         "::1 localhost ip6-localhost ip6-loopback\n"

@@ -1,7 +1,7 @@
 """The worker that reads service files: `worker services`, the request as JSON on descriptor 0.
 
     {"name": NAME, "text": TEXT, "services": {NAME: DEFINITION}, "files": {NAME: FILE},
-     "enabled": [NAME], "enabling": BOOL}
+     "enabled": [NAME], "enabling": BOOL, "environment": {NAME: VALUE}}
 
 It gives up every privilege before it looks at the text. The answer is one JSON object on stdout:
 `services` (each with its `definition` and the `place` of its image), `notices`, `profiles` and
@@ -21,6 +21,7 @@ from orlop.system.service_check import Present, check
 from orlop.wire.compose import parse_service
 from orlop.wire.compose_file import parse_file
 from orlop.wire.compose_model import to_json
+from orlop.wire.config.environment import fill, plain
 from orlop.wire.located_yaml import parse_yaml
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ def read(request: dict[str, Json]) -> dict[str, Json]:
     name, text = str(request["name"]), str(request["text"])
     if "\0" in text:
         raise InvalidArgument(f"{name}:1: not a text")
-    found = parse_file(parse_yaml(name, text.removeprefix("\ufeff")))
+    given = request.get("environment")
+    environment = given if isinstance(given, dict) else {}
+    document = fill(parse_yaml(name, text.removeprefix("\ufeff")), environment)
+    found = parse_file(document, plain(environment))
     services, files = request.get("services"), request.get("files")
     enabled = request.get("enabled")
     present = Present(

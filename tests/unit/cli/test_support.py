@@ -37,7 +37,9 @@ def with_canaries() -> dict[str, object]:
             inner.append(f"{CANARY}-{number}")
         else:
             assert isinstance(inner, dict)
-            inner["one.example" if last == NAME else last] = f"{CANARY}-{number}"
+            canary = f"{CANARY}-{number}"
+            value = {"TOKEN": canary} if key.kind.is_map else canary
+            inner["one.example" if last == NAME else last] = value
     return data
 
 

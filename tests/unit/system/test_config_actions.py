@@ -22,7 +22,7 @@ class Boot:
     def __init__(self, current: Configuration, *services: str) -> None:
         self.config = SimpleNamespace(current=current)
         self.conditions = SimpleNamespace(has_run="")
-        self.machine = SimpleNamespace(state=SimpleNamespace(uuid=UUID))
+        self.machine = SimpleNamespace(state=SimpleNamespace(uuid=UUID), phase="ready")
         self.services = SimpleNamespace(names=lambda: [*services], start_all=self._start)
         self.tasks = SimpleNamespace(start=lambda step, name: step.close())
         self.done: list[str] = []

@@ -24,7 +24,7 @@ def test_kernel_parameters() -> None:
     line = (
         b"quiet orlop.debug orlop.debugg orlop.network.nameservers=[192.0.2.1,192.0.2.2] "
         b"orlop.network.interfaces.eth0.100.mtu=9000 orlop.services.ssh.enabled=maybe "
-        b"cc.hostname=123 rancher.network.dns.search=[a,b] rancher.debug "
+        b"cc.hostname=123 rancher.network.dns.search=[a,b] rancher.log "
         b'ssh_authorized_keys=x orlop.syslog.remote="udp://192.0.2.9:514" '
         b"orlop.time.keys=[secret]"
     )
@@ -48,7 +48,7 @@ def test_kernel_parameters() -> None:
     assert "orlop.services.ssh.enabled: must be true or false" in found.problems[1]
     assert "orlop.time.keys[0]: must be ID TYPE SECRET" in found.problems[2]
     assert not any("secret" in problem for problem in found.problems)
-    assert any("rancher.debug: is a kernel parameter here" in notice for notice in found.notices)
+    assert any("rancher.log: is a kernel parameter here" in notice for notice in found.notices)
 
 
 def test_the_process(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from orlop.system import configuration, definitions, handover, hostname, service_files
 from orlop.system.configuration import Configuration, parse_answer
 from orlop.wire.compose import parse_service
-from orlop.wire.compose_model import Mount, MountKind
+from orlop.wire.compose_model import Json, Mount, MountKind
 
 
 def targets(data: dict[str, Any]) -> dict[str, Mount]:
@@ -78,6 +78,17 @@ def test_names(tmp_path: Path) -> None:
     assert (tmp_path / "hostname").read_text() == "ship.example\n"
     assert "127.0.1.1 ship.example ship\n" in (tmp_path / "hosts").read_text()
     assert (tmp_path / "resolv.conf").read_text() == "nameserver 192.0.2.1\n"
+    service_files.write_names("ship", str(tmp_path), fqdn="ship.fleet.example")
+    assert "127.0.1.1 ship.fleet.example ship\n" in (tmp_path / "hosts").read_text()
+
+
+def test_host_names() -> None:
+    full = "ship.fleet.example"
+    assert Configuration({"fqdn": full}).hostname == "ship"
+    assert Configuration({"fqdn": full, "hostname": "boat"}).hostname == "boat"
+    both: dict[str, Json] = {"fqdn": full, "hostname": "boat", "prefer_fqdn_over_hostname": True}
+    assert Configuration(both).hostname == full
+    assert Configuration({"prefer_fqdn_over_hostname": True}).hostname is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from orlop.system.configuration import Configuration
+from orlop.system.firewall import tunnel_ports
 from orlop.system.firewall_rules import REMOVAL, plan
 
 
@@ -63,3 +65,10 @@ def test_rules_come_before_what_is_open() -> None:
     assert chain(text, "containers") == [
         'iifname { "eth0" } meta l4proto 6 ct original proto-dst { 80 } drop'
     ]
+
+
+def test_ports_of_tunnels() -> None:
+    interfaces: dict[str, Any] = {"wg0": {"wireguard": {"listen_port": 51820}}, "eth0": {}}
+    found = Configuration({"orlop": {"network": {"interfaces": interfaces}}})
+    assert tunnel_ports(found) == ["51820/udp"]
+    assert tunnel_ports(Configuration()) == []

@@ -14,6 +14,7 @@ from orlop.lib.errors import OrlopError
 from orlop.wire.compose_file import parse_file
 from orlop.wire.compose_model import to_json
 from orlop.wire.config.document import APPEND, check_document, merge, settle
+from orlop.wire.config.environment import fill, plain
 from orlop.wire.config.kinds_services import FLAT, read_definition
 from orlop.wire.config.table import AT_BOOT, SECRETS
 from orlop.wire.located_yaml import LocatedYaml, parse_yaml
@@ -99,9 +100,17 @@ class Evaluation:
             return True
         return False
 
+    def _environment(self) -> dict[str, Json]:
+        """`orlop.environment` of the documents up to now."""
+        orlop = settle(self.config).get("orlop")
+        found = orlop.get("environment") if isinstance(orlop, dict) else None
+        return found if isinstance(found, dict) else {}
+
     def _add_services(self, source: Source) -> None:
         """The definitions in one file, all or none; JSON is YAML, so one reader serves both."""
-        found = parse_file(read(source.path, source.content))
+        environment = self._environment()
+        document = fill(read(source.path, source.content), environment)
+        found = parse_file(document, plain(environment))
         self.services.update(
             {
                 service.name: {"file": source.path, "definition": to_json(service)}
@@ -122,7 +131,8 @@ class Evaluation:
                 self._attempt(place, partial(self._describe, name, value, place, flat))
 
     def _describe(self, name: str, value: Json, place: str, flat: bool) -> None:
-        found = read_definition(name, value, lambda _: f"{place}: ", flat=flat)
+        environment = self._environment()
+        found = read_definition(name, value, lambda _: f"{place}: ", environment, flat=flat)
         self.services[name] = {"file": place, "definition": to_json(found)}
 
     def _place_of(self, path: Path) -> str:
@@ -151,9 +161,14 @@ class Evaluation:
 def evaluate(sources: Sequence[Source]) -> Evaluation:
     """Put *sources* together, in rising order of precedence."""
     found = Evaluation()
-    for source in sources:
+    for source in in_order(sources):
         found.add(source)
     return found
+
+
+def in_order(sources: Sequence[Source]) -> list[Source]:
+    """*sources* as they are put together: services get values from all of the configuration."""
+    return sorted(sources, key=lambda source: source.kind == "services")
 
 
 def read(path: str, content: Content) -> LocatedYaml:

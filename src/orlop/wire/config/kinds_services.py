@@ -6,9 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 from orlop.wire.compose_file import ServicesFile, add_service
+from orlop.wire.config.environment import fill_service, plain
 from orlop.wire.config.kinds import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orlop.wire.compose_model import Json, ServiceDefinition
     from orlop.wire.compose_values import Fields, Locate
     from orlop.wire.config.kinds import Check
@@ -16,14 +19,22 @@ if TYPE_CHECKING:
 _PLACE = r"https?://[^\s/@?#]+(/[^\s?#]*)?|/[^\s]*"
 
 
-def read_definition(name: str, value: object, locate: Locate, *, flat: bool) -> ServiceDefinition:
-    """The service that *value* describes.
+def read_definition(
+    name: str,
+    value: object,
+    locate: Locate,
+    environment: Mapping[str, Json] | None = None,
+    *,
+    flat: bool,
+) -> ServiceDefinition:
+    """The service that *value* describes, with what *environment* has for its variables.
 
     Raises:
         InvalidArgument: it is none; says where.
     """
     found = ServicesFile()
-    add_service(found, name, value, locate, flat=flat)
+    value = fill_service(name, value, environment or {})
+    add_service(found, name, value, locate, plain(environment or {}), flat=flat)
     return found.services[0]
 
 

@@ -106,19 +106,22 @@ def _without_meaning(entry: dict[str, object]) -> dict[str, object]:
 def trim(document: LocatedYaml, tell: Tell) -> LocatedYaml:
     """*document*, whose data is a map, without the entries that mean nothing here."""
     assert isinstance(document.data, dict)
-    data = document.data
+    data = dict(document.data)
     swap = data.get("swap")
     if isinstance(swap, dict):
         kept = {key: value for key, value in swap.items() if not _judge_swap(key, value)}
         for key in swap.keys() - kept.keys():
             tell(("swap", key), _judge_swap(key, swap[key]))
-        document = replace(document, data={**data, "swap": kept})
+        data["swap"] = kept
     for spelled in ("users", "users+"):
         people = data.get(spelled)
         if isinstance(people, list):
-            kept_people = [_trim_user(n, user, spelled, tell) for n, user in enumerate(people)]
-            data = {**data, spelled: kept_people}
-            document = replace(document, data=data)
+            data[spelled] = [_trim_user(n, user, spelled, tell) for n, user in enumerate(people)]
+    power = data.get("power_state")
+    if isinstance(power, dict) and not isinstance(power.get("condition", True), bool):
+        tell(("power_state",), "a condition that has to be run is not supported; end with runcmd")
+        del data["power_state"]
+    document = replace(document, data=data)
     for key, judge in _JUDGES.items():
         for spelled in (key, f"{key}+"):
             entries = data.get(spelled)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.compose_values import Fields, nearest
+from orlop.wire.config.as_is import is_so
 from orlop.wire.config.partly import copy_lines, registry_account, trim
 from orlop.wire.config.table import KEYS, NAME, NAMES, find, fits
 
@@ -49,7 +50,6 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.bootstrap": _SERVICES,
     "rancher.bootstrap_docker": _ENGINE,
     "rancher.cloud_init_services": _SERVICES,
-    "rancher.debug": f"{_PARAMETER}orlop.debug",
     "rancher.defaults": "defaults are the image's",
     "rancher.disable": "who has no password needs none disabled",
     "rancher.docker.bridge": "the default bridge is orlop0",
@@ -70,7 +70,6 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.docker.storage_driver": "layers are mounted as they are, with overlayfs",
     "rancher.docker.userland_proxy": "ports are published by the kernel",
     **{f"rancher.docker.{name}": _ENGINE for name in _TLS},
-    "rancher.environment": "is not supported yet",
     "rancher.force_console_rebuild": "the console is made anew at each boot",
     "rancher.http_load_retries": "nothing is loaded over HTTP at boot",
     "rancher.hypervisor_service": "is not supported yet",
@@ -97,11 +96,10 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.resize_device": "is not supported yet",
     "rancher.restart_services": "services are restarted when their configuration changes",
     "rancher.rm_usr": "the system is read-only and never copied",
-    "rancher.shutdown_timeout": f"{_PARAMETER}orlop.shutdown.timeout",
     "rancher.ssh.keys": "host keys are made by the machine and kept on the state partition",
     "rancher.state": f"{_PARAMETER}orlop.state, and the label ORLOP_STATE",
     "rancher.system_docker": _ENGINE,
-    "rancher.upgrade": "is not supported yet",
+    "rancher.upgrade": "a new release is a new boot file, for the time being",
     "allow_public_ssh_keys": "see ssh_authorized_keys",
     "ansible": _NO_SHELL,
     "apk_repos": _NO_PACKAGES,
@@ -124,8 +122,6 @@ LEFT_OUT: Mapping[str, str] = {
     "disk_setup": "disks are not partitioned by the configuration",
     "expire": "passwords do not expire",
     "fan": _NO_SHELL,
-    "final_message": "`orlop status` says when the machine is ready",
-    "fqdn": "is not supported; see hostname",
     "fs_setup": "disks are not formatted by the configuration",
     "growpart": "is not supported yet",
     "grub_dpkg": _NO_PACKAGES,
@@ -146,14 +142,14 @@ LEFT_OUT: Mapping[str, str] = {
     "package_update": _NO_PACKAGES,
     "package_upgrade": _NO_PACKAGES,
     "packages": _NO_PACKAGES,
-    "phone_home": "is not supported",
-    "power_state": "is not supported yet",
-    "prefer_fqdn_over_hostname": "the host name is what `hostname` says",
+    "phone_home": "let a command of runcmd do it: wget --post-data",
     "preserve_hostname": "the host name is what `hostname` says",
     "puppet": _NO_SHELL,
     "random_seed": "the kernel has its own",
     "resize_rootfs": "the system is read-only",
-    "resolv_conf": "see orlop.network.nameservers and orlop.network.search",
+    "resolv_conf.domain": "see orlop.network.search",
+    "resolv_conf.options": "programs have the resolver's own defaults",
+    "resolv_conf.sortlist": "programs have the resolver's own defaults",
     "rh_subscription": _NO_PACKAGES,
     "rsyslog": "see orlop.syslog.remote",
     "salt_minion": _NO_SHELL,
@@ -171,7 +167,7 @@ LEFT_OUT: Mapping[str, str] = {
     "system_info": "the system is what it is",
     "ubuntu_advantage": _NO_PACKAGES,
     "ubuntu_pro": _NO_PACKAGES,
-    "updates": "is not supported yet",
+    "updates": "devices that come later get what is configured",
     "user": "see users",
     "vendor_data": "is not supported",
     "wireguard": "is not supported yet",
@@ -224,6 +220,9 @@ class _Translation:
 
     def take(self, path: Path, value: object) -> None:
         """Note what becomes of *value* at *path*, and of what is in it."""
+        if is_so(path, value):
+            self._tell(path, "is so on this system", ignored=False)
+            return
         if path in _SWITCHES:
             self._move(path, _SWITCHES[path], value)
             return
@@ -344,4 +343,6 @@ def _siblings(path: Path) -> list[Path]:
 def _is_list_alias(path: Path) -> bool:
     """Whether several keys of RancherOS make one list of ours, as `address` and `addresses` do."""
     key = next((key for pattern, key in _ALIASES.items() if fits(pattern, path)), None)
-    return key is not None and key.kind.is_list and len(key.aliases) > 1
+    if key is None or not key.kind.is_list:
+        return False
+    return sum(alias.startswith(f"{path[0]}.") for alias in key.aliases) > 1

@@ -106,7 +106,9 @@ def _match(pattern: Path, words: list[str]) -> Path | None:
     return found if end > before and fits(pattern, found) else None
 
 
-SECRETS: tuple[Path, ...] = tuple(key.segments for key in KEYS if key.secret)
+SECRETS: tuple[Path, ...] = tuple(
+    (*key.segments, NAME) if key.kind.is_map else key.segments for key in KEYS if key.secret
+)
 """The paths of values that nobody is shown: patterns of `secrets`."""
 
 AT_BOOT: tuple[str, ...] = tuple(key.path for key in KEYS if key.applies is Applies.BOOT)

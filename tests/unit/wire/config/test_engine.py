@@ -63,8 +63,8 @@ rancher:
     registry_mirror: https://mirror.example
     insecure_registry: [registry.example:5000]
     debug: true
-    storage_driver: overlay2
-    live_restore: true
+    storage_driver: devicemapper
+    live_restore: false
   registry_auths:
     https://index.docker.io/v1/: {auth: bWU6c2VjcmV0}
     registry.example:5000: {username: ann, password: geheim, email: a@b.example}

@@ -65,8 +65,8 @@ def test_services() -> None:
     )
     assert list(found.services) == ["web"]
     assert [problem.split(": ")[0] for problem in found.problems] == [
+        "gone.yml",
         "s.yml:3",
         "t.yml:1",
-        "gone.yml",
     ]
-    assert "service web: imagee: unknown key (did you mean image?)" in found.problems[0]
+    assert "service web: imagee: unknown key (did you mean image?)" in found.problems[1]

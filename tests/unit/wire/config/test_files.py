@@ -107,10 +107,10 @@ def test_commands() -> None:
 
 
 def test_commands_of_rancheros_run_at_each_boot() -> None:
-    found = check_document(parse_yaml("c.yml", "runcmd: [a]\nrancher: {debug: true}\n"))
+    found = check_document(parse_yaml("c.yml", "runcmd: [a]\nrancher: {log: true}\n"))
     assert found.data["orlop"] == {"runcmd": "boot"}
     assert any("run at each boot" in notice.text for notice in found.notices)
-    own = check("runcmd: [a]\nrancher: {debug: true}\norlop: {runcmd: once}\n")
+    own = check("runcmd: [a]\nrancher: {log: true}\norlop: {runcmd: once}\n")
     assert own["orlop"] == {"runcmd": "once"}
 
 

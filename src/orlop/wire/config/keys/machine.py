@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orlop.wire.config import kinds
+from orlop.wire.config import kinds, kinds_machine
 from orlop.wire.config.row import Applies, Key
 
 KEYS: tuple[Key, ...] = (
@@ -12,6 +12,86 @@ KEYS: tuple[Key, ...] = (
         "Name of the machine.",
         "ship-1.example",
         default="by DHCP, else orlop",
+    ),
+    Key(
+        "fqdn",
+        kinds.HOSTNAME,
+        "The machine's full name, for /etc/hosts; without `hostname` the first part of it is the "
+        "host name.",
+        "ship-1.example",
+        default="the host name",
+    ),
+    Key(
+        "prefer_fqdn_over_hostname",
+        kinds.BOOLEAN,
+        "Whether the full name is the host name.",
+        "true",
+        default="false",
+    ),
+    Key(
+        "final_message",
+        kinds_machine.MESSAGE,
+        "What is written to the console and the log when the machine is ready; $UPTIME, "
+        "$TIMESTAMP, $VERSION and $DATASOURCE stand for what they say.",
+        "The system is up after $UPTIME seconds",
+        default="nothing",
+        applies=Applies.BOOT,
+    ),
+    Key(
+        "power_state.mode",
+        kinds.choice("poweroff", "reboot", "halt"),
+        "How the machine ends once its commands have run for the first time on an instance.",
+        "poweroff",
+        default="it stays up",
+        applies=Applies.BOOT,
+    ),
+    Key(
+        "power_state.delay",
+        kinds_machine.DELAY,
+        "How many minutes after that.",
+        "now",
+        default="now",
+        applies=Applies.BOOT,
+    ),
+    Key(
+        "power_state.message",
+        kinds.TEXT,
+        "What is logged then.",
+        "installed, good bye",
+        default="the mode",
+        applies=Applies.BOOT,
+    ),
+    Key(
+        "power_state.timeout",
+        kinds.number(0, 86400),
+        "How many seconds the commands may take; then the machine ends without waiting for them.",
+        "600",
+        default="as long as they take",
+        applies=Applies.BOOT,
+    ),
+    Key(
+        "power_state.condition",
+        kinds.BOOLEAN,
+        "Whether it ends at all.",
+        "true",
+        default="true",
+        applies=Applies.BOOT,
+    ),
+    Key(
+        "orlop.debug",
+        kinds.BOOLEAN,
+        "Whether PID 1 logs every step, as the kernel parameter has it from the first moment on.",
+        "true",
+        default="false",
+        aliases=("rancher.debug",),
+    ),
+    Key(
+        "orlop.shutdown_timeout",
+        kinds.number(5, 3600),
+        "How many seconds containers may take to stop, all together, when the machine ends.",
+        "60",
+        default="90",
+        aliases=("rancher.shutdown_timeout",),
     ),
     Key(
         "write_files[].path",

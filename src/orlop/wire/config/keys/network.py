@@ -61,7 +61,7 @@ KEYS: tuple[Key, ...] = (
         "[192.0.2.53]",
         default="by DHCP",
         applies=Applies.SERVICE,
-        aliases=("rancher.network.dns.nameservers",),
+        aliases=("rancher.network.dns.nameservers", "resolv_conf.nameservers"),
     ),
     Key(
         "orlop.network.search",
@@ -70,6 +70,6 @@ KEYS: tuple[Key, ...] = (
         "[example]",
         default="by DHCP",
         applies=Applies.SERVICE,
-        aliases=("rancher.network.dns.search",),
+        aliases=("rancher.network.dns.search", "resolv_conf.searchdomains"),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orlop.wire.config import kinds, kinds_services
+from orlop.wire.config import environment, kinds, kinds_services
 from orlop.wire.config.row import Applies, Key
 
 KEYS: tuple[Key, ...] = (
@@ -70,5 +70,15 @@ KEYS: tuple[Key, ...] = (
         "Where services, consoles and engines are offered: the directory of an index.json.",
         "https://catalogue.example/orlop",
         default="none",
+    ),
+    Key(
+        "orlop.environment",
+        environment.ENVIRONMENT,
+        "Values of variables that services name in `environment` without one; for one service as "
+        "SERVICE/NAME.",
+        "{TOKEN: a1b2}",
+        default="none",
+        aliases=("rancher.environment",),
+        secret=True,  # that is what they are there for
     ),
 )
