@@ -43,7 +43,7 @@ SOCKET = f"{service_files.USER_API_DIRECTORY}/docker.sock"
 
 COMMAND = (
     *(f"/usr/sbin/{DOCKERD}", f"--config-file={SETTINGS}", f"--host=unix://{SOCKET}"),
-    *(f"--data-root={DATA}", f"--exec-root={RUN}", f"--pidfile={RUN}/docker.pid", "--group=root"),
+    *(f"--data-root={DATA}", f"--exec-root={RUN}", f"--pidfile={RUN}/docker.pid", "--group=990"),
     # Its containers are where the limits of the user's are, beside those of the system.
     *("--exec-opt=native.cgroupdriver=cgroupfs", "--cgroup-parent=/user"),
 )
