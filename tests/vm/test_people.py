@@ -23,21 +23,22 @@ class Place:
     machine: Machine
     directory: Path
 
-    def ssh(
-        self, user: str, key: str, *command: str, text: str | None = None
-    ) -> "subprocess.CompletedProcess[str]":
+    def ssh(self, user: str, key: str, *command: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [
-                *("ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=120"),
-                *("-o", "StrictHostKeyChecking=no", "-o", "IdentitiesOnly=yes"),
-                *("-o", f"UserKnownHostsFile={self.directory}/known", "-i", self.directory / key),
-                *("-p", str(self.machine.ssh_port()), f"{user}@127.0.0.1", *command),
-            ],
+            [*self.client(user, key), *command],
             capture_output=True,
             text=True,
             check=False,
-            input=text,
         )
+
+    def client(self, user: str, key: str) -> list[str]:
+        """The command line of a client that logs in as *user* with *key*."""
+        return [
+            *("ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=120"),
+            *("-o", "StrictHostKeyChecking=no", "-o", "IdentitiesOnly=yes"),
+            *("-o", f"UserKnownHostsFile={self.directory}/known", "-i", str(self.directory / key)),
+            *("-p", str(self.machine.ssh_port()), f"{user}@127.0.0.1"),
+        ]
 
     def log(self) -> str:
         return self.machine.succeed("orlop logs --tail 400")
@@ -146,6 +147,23 @@ def test_a_password_on_the_console(place: Place) -> None:
     log = place.log()
     assert "failed login as alice at ttyS0" in log
     assert "login of alice at ttyS0" in log
+
+
+def test_a_change_counts_and_ends_no_session(place: Place) -> None:
+    argv = [*place.client("alice", "alice"), "cat"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as session:
+        assert session.stdin is not None
+        assert session.stdout is not None
+        session.stdin.write(b"before\n")
+        session.stdin.flush()
+        assert session.stdout.readline() == b"before\n"
+        place.machine.succeed("orlop config set disable_root true")
+        place.machine.wait_until(
+            lambda: place.ssh("root", "carol", "true").returncode == 255, "root is kept out"
+        )
+        session.stdin.write(b"after\n")
+        session.stdin.close()
+        assert session.stdout.readline() == b"after\n"
 
 
 def test_a_bad_document_shuts_nobody_out_and_numbers_stay(place: Place) -> None:
