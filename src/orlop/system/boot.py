@@ -133,6 +133,7 @@ class Boot:
             report=self._report_service,
             provide=self.images,
             zone=lambda: str(self.config.current.get("timezone") or ""),
+            online=self.conditions.wait_online,
         )
         self._catch_signals()
         self.tasks.start(self.power.serve(), "power")
@@ -140,8 +141,6 @@ class Boot:
             await self._boot()
         else:
             await self._resume(self._resumed)
-
-    # The boot.
 
     async def _boot(self) -> None:
         machine = self.machine

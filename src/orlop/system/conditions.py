@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from orlop.system import online
 from orlop.system.boot_channel import find_port
 from orlop.system.commands import RUNCMD
 from orlop.system.configuration import Configuration
@@ -48,6 +49,10 @@ class Conditions:
             wanted = " or ".join(f"{c.kind.value} {c.value}" for c in conditions)
             return ServiceState.SKIPPED, f"needs {wanted}"
         return None
+
+    async def wait_online(self) -> bool:
+        """Wait for the network, as long as the configuration says; whether it is there."""
+        return await online.wait(online.limit_s(self.configuration))
 
     def holds(self, condition: Condition) -> bool:
         match condition.kind:

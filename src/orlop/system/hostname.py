@@ -40,8 +40,10 @@ def from_network(directory: str = DIRECTORY) -> str | None:
     return name if is_hostname(name) else None
 
 
-async def changes(directory: str = DIRECTORY, file: str = FILE) -> AsyncIterator[None]:
-    """One item for each time *file* in *directory* may have changed."""
+async def changes(
+    directory: str = DIRECTORY, file: str = FILE, *, at_once: bool = False
+) -> AsyncIterator[None]:
+    """One item for each time *file* in *directory* may have changed; *at_once* one before."""
     os.makedirs(directory, mode=0o755, exist_ok=True)
     loop = asyncio.get_running_loop()
     descriptor = inotify.open_inotify()
@@ -50,6 +52,8 @@ async def changes(directory: str = DIRECTORY, file: str = FILE) -> AsyncIterator
         mask = inotify.InotifyMask.CLOSE_WRITE | inotify.InotifyMask.MOVED_TO
         inotify.add_watch(descriptor, directory, mask)
         loop.add_reader(descriptor, happened.set)
+        if at_once:
+            yield
         while True:
             await happened.wait()
             happened.clear()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orlop.engine.config import SERVICE_LABEL, from_service
@@ -21,12 +22,14 @@ from orlop.system.ordering import order
 from orlop.system.service_end import end_in_order
 from orlop.system.service_files import extra_mounts
 from orlop.system.service_state import ServiceState, ServiceStatus, describe, in_utc
-from orlop.wire.compose_model import ConfigDelivery, DependencyCondition
+from orlop.system.service_waits import until_met
+from orlop.wire.compose_model import ConfigDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from orlop.system.service_state import ContainerEngine, Provider
+    from orlop.system.service_waits import Online
     from orlop.wire.compose_model import Dependency, ServiceDefinition
 
 log = logging.getLogger(__name__)
@@ -71,11 +74,12 @@ class Services:
         may_start: Callable[[ServiceDefinition], tuple[ServiceState, str] | None],
         prepare: Callable[[ServiceDefinition], object],
         report: Callable[[str, ServiceState], None],
+        online: Online | None = None,
         provide: Provider | None = None,
         zone: Callable[[], str] = str,
         delays_s: tuple[float, ...] = START_DELAYS_S,
     ) -> None:
-        self._engine = engine
+        self._engine, self._online = engine, online
         self._provide, self._zone = provide, zone
         self._may_start, self._prepare, self._report = may_start, prepare, report
         self._delays_s = delays_s
@@ -433,19 +437,9 @@ class Services:
             # It may come up at a later attempt. Nobody has to wait for this service until then.
             self._settle(service, ServiceState.WAITING, f"waits for {name}, which has failed")
             await other.up.wait()
-        match dependency.condition:
-            case DependencyCondition.STARTED:
-                return ""
-            case DependencyCondition.HEALTHY:
-                self._change(service, ServiceState.WAITING, f"waits for {name} to be healthy")
-                info = await self._engine.wait_started(name, healthy=True)
-                if info.health in (Health.HEALTHY, Health.NONE) and info.state is State.RUNNING:
-                    return ""
-                return f"depends on {name}, which is not healthy"
-            case DependencyCondition.COMPLETED:
-                self._change(service, ServiceState.WAITING, f"waits for {name} to complete")
-                code = await self._engine.wait(name)
-                return "" if code == 0 else f"depends on {name}, which ended with status {code}"
+        change = partial(self._change, service, ServiceState.WAITING)
+        settle = partial(self._settle, service, ServiceState.WAITING)
+        return await until_met(self._engine, dependency, self._online, change, settle)
 
     async def _disable(self, service: _Service, state: ServiceState, reason: str) -> None:
         try:

@@ -194,7 +194,8 @@ def _nic(index: int, nic: Nic) -> list[str]:
                 f"dgram,id={name},local.type=unix,local.path={_file(local)}"
                 f",remote.type=unix,remote.path={_file(remote)}"
             )
-            return [*("-netdev", options), *_card(name, mac)]
+            # Of a known speed: partners by LACP ask for it.
+            return [*("-netdev", options), *_card(name, f"{mac},speed=1000,duplex=full")]
 
 
 def _card(netdev: str, mac: str) -> list[str]:

@@ -1,13 +1,13 @@
 """Real leases: our configuration and hook with dhcpcd, against dnsmasq in another namespace."""
 
+import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from orlop.services.network.main import write_plan
-from orlop.services.network.plan import HOOK_PATH, plan
 from tests.engine.services.namespaces import (
     NetworkNamespace,
     cable,
@@ -18,6 +18,7 @@ from tests.engine.services.namespaces import (
 
 pytestmark = [pytest.mark.engine, pytest.mark.root]
 
+PROGRAM = Path(__file__).with_name("network_program.py")
 HOOK = Path(__file__).parents[3] / "os/services/network/rootfs/usr/lib/orlop/network-hook"
 
 # What the service's definition grants, and nothing else.
@@ -50,22 +51,28 @@ class Network:
 
     def dhcpcd(self, settings: dict[str, object]) -> list[str]:
         """The service's own configuration and hook; paths are those of the test."""
-        write_plan(plan(settings), str(self.own))
+        configuration = self.root / "settings.json"
+        configuration.write_text(json.dumps(settings))
+        directories = (configuration, self.own, self.shared / "network")
+        program = " ".join(map(str, (sys.executable, PROGRAM, *directories)))
         hook = self.root / "hook"
         text = HOOK.read_text()
         text = text.replace(":-/run/dhcpcd}", f":-{self.own}}}")
+        text = text.replace(":-/usr/bin/python3.13", f":-{program}}}").replace(
+            "} -I -S -OO /usr/lib/orlop/python service network}", "}"
+        )
         hook.write_text(text.replace(":-/run/orlop}", f":-{self.shared}}}"))
         hook.chmod(0o755)
+        self.client.run("sh", "-c", f"{program} apply || test $? = 3")
         path = self.own / "dhcpcd.conf"
-        lines = path.read_text().replace(HOOK_PATH, str(hook)).replace(" veth*", "")
-        path.write_text(lines)
         dhcpcd = shutil.which("dhcpcd", path="/usr/sbin:/usr/bin")
         assert dhcpcd is not None
         return self.client.command(
             *("unshare", "--mount", "--propagation", "unchanged", "sh", "-c"),
             # Without its user Debian's build gives up separating privileges; ours never does.
             "mount --bind /dev/null /etc/passwd && mount -t tmpfs none /run"
-            ' && mkdir -p "$1" && mount -t tmpfs none "$1" && shift && exec "$@"',
+            ' && mount -t sysfs none /sys && mkdir -p "$1"'
+            ' && mount -t tmpfs none "$1" && shift && exec "$@"',
             *("sh", "/var/lib/dhcpcd"),
             *("setpriv", "--no-new-privs", "--bounding-set", CAPABILITIES),
             *(dhcpcd, "--nodev", "--nobackground", "--config", str(path)),
@@ -124,7 +131,21 @@ def test_static_addresses_come_and_servers_are_ours(network: Network, tmp_path: 
         },
         "nameservers": ["192.0.2.53"],
     }
-    network.client.run("ip", "addr", "add", "10.99.0.1/24", "dev", "eth0")  # of a former life
+    network.client.run("ip", "addr", "add", "10.99.0.1/24", "dev", "eth0")  # somebody's
+    network.client.run(
+        *(
+            "ip",
+            "addr",
+            "add",
+            "10.77.0.77/24",
+            "dev",
+            "eth0",
+            "valid_lft",
+            "900",
+            "preferred_lft",
+            "900",
+        )
+    )  # a lease of a former life
     with (
         running(network.dhcp_server(), tmp_path / "dnsmasq.log"),
         running(network.dhcpcd(settings), tmp_path / "dhcpcd.log"),
@@ -132,8 +153,8 @@ def test_static_addresses_come_and_servers_are_ours(network: Network, tmp_path: 
         wait_until(lambda: "default via fd77::1" in network.routes(), "routes")
         assert "10.77.0.5/24" in network.addresses()
         assert "fd77::5/64" in network.addresses()
-        assert "10.99.0.1" not in network.addresses()
-        assert "10.77.0.5 dev" not in network.routes()
+        assert "10.99.0.1" in network.addresses()
+        assert "10.77.0.77" not in network.addresses()
         assert "default via 10.77.0.1" in network.routes()
         assert "mtu 1400" in network.client.run("ip", "link", "show", "eth0")
         wait_until(lambda: network.resolv_conf == ["nameserver 192.0.2.53"], "resolv.conf")
@@ -160,3 +181,57 @@ def test_cable_comes_later(network: Network, tmp_path: Path) -> None:
         wait_until(lambda: "waiting for carrier" in (tmp_path / "dhcpcd.log").read_text())
         network.server.run("ip", "link", "set", "s0", "up")
         wait_until(lambda: "10.77.0." in network.addresses(), "lease after the carrier")
+
+
+def test_an_interface_that_comes_later_is_known_by_its_address(
+    network: Network, tmp_path: Path
+) -> None:
+    settings: dict[str, object] = {
+        "interfaces": {
+            "eth0": {"addresses": ["10.77.0.5/24"]},
+            "spare": {"match": "mac=02:00:00:00:00:99", "addresses": ["10.78.0.5/24"], "ra": False},
+        }
+    }
+    with running(network.dhcpcd(settings), tmp_path / "dhcpcd.log"):
+        wait_until((network.own / "ready/eth0").exists, "the first interface")
+        add = "ip link add eth7 address 02:00:00:00:00:99 type veth peer name p7"
+        network.client.run("sh", "-c", f"{add} && ip link set p7 up")
+        show = ("ip", "-o", "addr", "show", "dev", "eth7")
+        wait_until(lambda: "10.78.0.5/24" in network.client.run(*show), "its address")
+        wait_until((network.own / "ready/eth7").exists, "it being ready")
+        assert "interface eth7\nnoipv4\n" in (network.own / "dhcpcd.conf").read_text()
+
+
+def test_a_bridge_asks_and_its_member_does_not(network: Network, tmp_path: Path) -> None:
+    settings: dict[str, object] = {
+        "interfaces": {
+            "br0": {"bridge": True, "metric": 77},
+            "eth0": {"bridge": "br0"},
+            "spare": {"match": "mac=02:00:00:00:00:99", "bridge": "br0"},
+        }
+    }
+
+    def of(name: str) -> str:
+        return network.client.run("ip", "-o", "addr", "show", "dev", name, "scope", "global")
+
+    with (
+        running(network.dhcp_server(), tmp_path / "dnsmasq.log"),
+        running(network.dhcpcd(settings), tmp_path / "dhcpcd.log"),
+    ):
+        wait_until(lambda: "10.77.0." in of("br0"), "a lease of the bridge")
+        wait_until((network.shared / "network/online").exists, "the machine being online")
+        assert of("eth0") == ""
+        assert "metric 77" in network.routes()
+        add = "ip link add eth7 address 02:00:00:00:00:99 type veth peer name p7"
+        network.client.run("sh", "-c", f"{add} && ip link set p7 up")
+        show = ("ip", "link", "show", "dev", "eth7")
+        wait_until(lambda: "master br0" in network.client.run(*show), "the new member")
+
+
+def test_a_link_local_address_where_nobody_answers(network: Network, tmp_path: Path) -> None:
+    network.server.run("ip", "addr", "flush", "dev", "s0")
+    settings: dict[str, object] = {"interfaces": {"eth0": {"dhcp": False, "ipv4ll": True}}}
+    with running(network.dhcpcd(settings), tmp_path / "dhcpcd.log"):
+        show = ("ip", "-o", "-4", "addr", "show", "dev", "eth0")
+        wait_until(lambda: " 169.254." in network.client.run(*show), "the address")
+        wait_until((network.shared / "network/online").exists, "the machine being online")

@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 
 from orlop.services.network.main import dhcpcd_arguments, write_plan
-from orlop.services.network.plan import plan
+from orlop.services.network.plan import Plan
+from orlop.services.network.plan import plan as make_plan
+from orlop.services.network.wanted import interpret
 
 HOOK = Path("os/services/network/rootfs/usr/lib/orlop/network-hook")
+
+
+def plan(settings: dict[str, object]) -> Plan:
+    """On a machine of which nothing is known yet."""
+    return make_plan(settings, interpret(settings, []))
 
 
 def configuration(settings: dict[str, object]) -> list[str]:
@@ -22,7 +29,10 @@ def test_without_configuration_everything_is_automatic() -> None:
     assert not [line for line in lines if line.startswith("interface ")]
     assert "nodelay" in lines
     assert "persistent" in lines
-    assert set(plan({}).files) == {"dhcpcd.conf", "configured-dns"}
+    assert {"noarp", "noipv4ll"} <= set(lines)
+    assert make_plan({}) == plan({})
+    assert plan({}).files["awaited"] == ""
+    assert set(plan({}).files) == {"dhcpcd.conf", "configured-dns", "awaited"}
 
 
 def test_containers_ends_are_left_alone() -> None:
@@ -42,14 +52,8 @@ def test_static_interface() -> None:
         }
     }
     assert configuration(settings)[-4:] == ["interface eth0", "noipv4", "noipv6rs", "nodhcp6"]
-    assert plan(settings).files["static/eth0"].splitlines() == [
-        "only",
-        "mtu 9000",
-        "address 192.0.2.7/24",
-        "address 2001:db8::7/64",
-        "gateway 192.0.2.1",
-        "gateway fe80::1",
-    ]
+    assert plan(settings).files["static/eth0"] == ""
+    assert plan(settings).files["awaited"] == "eth0\n"
 
 
 def test_dhcp_with_an_address_besides() -> None:
@@ -59,8 +63,9 @@ def test_dhcp_with_an_address_besides() -> None:
             "eth1": {"dhcp": False},
         }
     }
-    assert plan(settings).files["static/eth0"] == "address 192.0.2.7/24\n"
-    assert plan(settings).files["static/eth1"] == "only\n"
+    assert "static/eth0" in plan(settings).files
+    assert "static/eth1" not in plan(settings).files
+    assert plan(settings).files["awaited"] == "eth0\n"
     assert configuration(settings)[-5:] == [
         *("interface eth0", "interface eth1"),
         *("noipv4", "noipv6rs", "nodhcp6"),
@@ -71,14 +76,14 @@ def test_what_is_no_setting_makes_no_line() -> None:
     settings: dict[str, object] = {
         "interfaces": {
             "eth0\nscript /tmp/x": {},
-            "eth1": {"addresses": ["1.2.3.4/24; reboot", 7], "gateway": "$(reboot)", "mtu": True},
+            "eth1": {"addresses": ["1.2.3.4/24; reboot", 7], "mtu": True},
             "eth2": "yes",
         },
         "nameservers": ["192.0.2.53\nx"],
         "search": [".", "ok.example"],
     }
     files = plan(settings).files
-    assert files["static/eth1"] == "only\n"
+    assert not any(name.startswith("static/") for name in files)
     assert "reboot" not in "".join(files.values())
     assert files["dhcpcd.conf"].count("script ") == 1
     assert files["configured-dns"] == "search ok.example\n"
@@ -114,8 +119,6 @@ class Hook:
             tool = shutil.which(name)
             assert tool is not None
             (root / "bin" / name).symlink_to(tool)
-        (root / "bin/ip").write_text(f'#!/bin/sh\necho "$*" >>{root}/ip-calls\n')
-        (root / "bin/ip").chmod(0o755)
         self.script = root / "hook"
         text = HOOK.read_text().replace("PATH=/usr/sbin:/usr/bin:/sbin:/bin", f"PATH={root}/bin")
         self.script.write_text(text)
@@ -128,10 +131,6 @@ class Hook:
     @property
     def resolv_conf(self) -> list[str]:
         return (self.shared / "etc/resolv.conf").read_text().splitlines()
-
-    @property
-    def ip_calls(self) -> list[str]:
-        return (self.root / "ip-calls").read_text().splitlines()
 
 
 @pytest.fixture
@@ -191,19 +190,73 @@ def test_host_name_of_a_lease(hook: Hook) -> None:
     assert (hook.shared / "network/hostname").read_text() == "web7\n"
 
 
-def test_static_addresses(hook: Hook) -> None:
-    lines = ["only", "mtu 1400", "address 192.0.2.7/24", "address fd00::7/64"]
-    lines += ["gateway 192.0.2.1", "gateway fd00::1", ""]
-    (hook.own / "static/eth0").write_text("\n".join(lines))
-    hook("CARRIER")
-    assert hook.ip_calls == [
-        "link set dev eth0 mtu 1400",
-        "-o addr show dev eth0 scope global",
-        "addr replace 192.0.2.7/24 dev eth0",
-        "addr replace fd00::7/64 dev eth0",
-        "-4 route replace default via 192.0.2.1 dev eth0",
-        "-6 route replace default via fd00::1 dev eth0",
+def test_interfaces_that_were_not_there_are_seen_to(hook: Hook, tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    program = tmp_path / "program"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{calls}\n')
+    program.chmod(0o755)
+    index = Path("/sys/class/net/lo/ifindex").read_text()
+
+    def call(reason: str) -> None:
+        hook(reason, "lo", ORLOP_NETWORK_PROGRAM=str(program))
+
+    call("PREINIT")
+    assert not calls.exists()  # nothing is configured
+    (hook.own / "configured").write_text("")
+    call("PREINIT")
+    assert calls.read_text() == "apply\n"
+    (hook.own / "seen").mkdir()
+    (hook.own / "seen/lo").write_text(index)
+    call("PREINIT")
+    call("CARRIER")
+    assert calls.read_text() == "apply\n"
+    call("NOCARRIER")
+    call("CARRIER")
+    assert calls.read_text() == "apply\napply\n"
+
+
+def test_the_machine_is_online_when_all_that_counts_is_there(hook: Hook) -> None:
+    (hook.own / "awaited").write_text("eth0\neth1\n")
+    (hook.own / "static/eth1").write_text("")
+    online = hook.shared / "network/online"
+    hook("BOUND", new_ip_address="192.0.2.9", new_subnet_cidr="24")
+    hook("CARRIER", "eth2")
+    assert not online.exists()
+    hook("CARRIER", "eth1")
+    assert online.exists()
+    assert (hook.shared / "network/lease-eth0").read_text() == "192.0.2.9/24\n"
+
+
+def test_an_address_of_any_interface_will_do_if_none_is_named(hook: Hook) -> None:
+    (hook.own / "awaited").write_text("")
+    hook("ROUTERADVERT", nd1_rdnss1_servers="fd00::1")
+    assert not (hook.shared / "network/online").exists()
+    hook("ROUTERADVERT", nd1_addr1="fd00::7")
+    assert (hook.shared / "network/online").exists()
+
+
+def test_ways_to_ask(tmp_path: Path) -> None:
+    settings: dict[str, object] = {
+        "interfaces": {
+            "eth0": {"dhcp": False, "ra": True, "metric": 7},
+            "eth1": {"dhcp": False, "dhcp6": True},
+            "eth2": {"ipv4ll": True, "dhcp": False},
+            "eth3": {"bond": "bond0"},
+            "bond0": {"optional": True},
+        }
+    }
+    lines = configuration(settings)
+    assert "bond*" not in next(line for line in lines if line.startswith("denyinterfaces"))
+    blocks = "\n".join(lines).split("interface ")[1:]
+    assert [block.split() for block in blocks] == [
+        ["bond0", "noarp", "noipv4ll"],
+        ["eth0", "noipv4", "nodhcp6", "metric", "7", "noarp", "noipv4ll"],
+        ["eth1", "noipv4", "noipv6rs", "ia_na", "noarp", "noipv4ll"],
+        ["eth2", "nodhcp", "noipv6rs", "nodhcp6"],
+        ["eth3", "noipv4", "noipv6", "iaid", "4", "noarp", "noipv4ll"],
     ]
+    assert "noarp" not in lines[: lines.index("interface bond0")]
+    assert plan(settings).files["awaited"] == "eth0\neth1\neth2\n"
 
 
 def test_unchanged_files_are_not_written_again(hook: Hook) -> None:

@@ -25,15 +25,20 @@ class Bench:
         self.refusals: dict[str, tuple[ServiceState, str]] = {}
         self.reports: list[tuple[str, ServiceState]] = []
         self.prepared: list[str] = []
+        self.is_online = asyncio.Event()
         self.definitions = {name: parse_service(name, value) for name, value in data.items()}
         self.services = Services(
             self.engine,
             may_start=lambda definition: self.refusals.get(definition.name),
             prepare=self._prepare,
             report=lambda name, state: self.reports.append((name, state)),
+            online=self._wait_online,
             delays_s=(0.001,),
         )
         self.problems = self.services.define(self.definitions, {})
+
+    async def _wait_online(self) -> bool:
+        return await self.is_online.wait()
 
     def _prepare(self, definition: ServiceDefinition) -> None:
         self.prepared.append(definition.name)
@@ -307,5 +312,24 @@ def test_a_fault_with_one_service_is_shown_and_keeps_no_other_from_starting() ->
         assert "nobody expects this" in reasons["conditions"]
         assert "No space left" in reasons["files"]
         assert "a bug" in reasons["engine"]
+
+    run(bench, scenario)
+
+
+def test_who_needs_the_network_waits_for_it_and_nobody_else_does() -> None:
+    on_network = {"network": {"condition": "service_healthy"}}
+    bench = Bench(
+        network={"image": "a"},
+        web={"image": "a", "depends_on": on_network},
+        other={"image": "a", "depends_on": ["network"]},
+    )
+
+    async def scenario() -> None:
+        await bench.start()
+        assert bench.states() == {"network": "running", "web": "waiting", "other": "running"}
+        assert bench.services.status("web").reason == "waits for the network"
+        bench.is_online.set()
+        async with asyncio.timeout(60):
+            await bench.services.wait_up("web")
 
     run(bench, scenario)

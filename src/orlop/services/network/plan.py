@@ -1,16 +1,22 @@
 """From the machine's network configuration to what dhcpcd and its hook read.
 
 Pure: settings in, file contents out. What is not configured gets addresses by itself: DHCPv4,
-router advertisements, and DHCPv6 where a router says so. Configured addresses are set by the hook
-with `ip`, because dhcpcd knows one static address per interface and our interfaces may have
-several, and because the hook runs at the right moments, also for an interface that appears late.
+router advertisements, and DHCPv6 where a router says so. What is static is not dhcpcd's business:
+it is told to leave it alone.
 """
 
-import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from __future__ import annotations
 
-from orlop.services.settings import integer_setting, list_setting, map_setting, text_setting
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
+
+from orlop.services.settings import list_setting, text_setting
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from orlop.services.network.model import Wanted, WantedLink
 
 HOOK_PATH = "/usr/lib/orlop/network-hook"
 
@@ -22,7 +28,6 @@ IGNORED_INTERFACES = (
 
 _INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}")
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]{2,45}")
-_CIDR = re.compile(r"[0-9A-Fa-f.:]{2,45}/\d{1,3}")
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 GLOBAL_OPTIONS = f"""\
@@ -36,11 +41,8 @@ duid ll
 vendorclassid
 # Addresses stay when this program is restarted: nothing else on the machine notices.
 persistent
-# Nothing waits: no random delay, no probing before an address is used, no link-local address of
-# IPv4.
+# Nothing waits: no random delay, and below no probing before an address is used.
 nodelay
-noarp
-noipv4ll
 option rapid_commit
 option domain_name_servers, domain_name, domain_search, host_name
 option classless_static_routes, interface_mtu, ntp_servers
@@ -49,51 +51,94 @@ slaac private
 """
 
 
+_NO_LINK_LOCAL = ("noarp", "noipv4ll")
+"""One needs the other, and what is switched off for all cannot be switched on for one."""
+
+
 class Plan(NamedTuple):
     """Files below the service's own directory, by relative path."""
 
     files: Mapping[str, str]
 
 
-def plan(settings: Mapping[str, object]) -> Plan:
-    """The files for *settings* (`orlop.network` of the configuration, and `hostname`)."""
-    interfaces = map_setting(settings, "interfaces")
-    parts = [GLOBAL_OPTIONS, f"denyinterfaces {' '.join(IGNORED_INTERFACES)}\n"]
-    files: dict[str, str] = {}
-    for name in sorted(interfaces):
-        if _INTERFACE.fullmatch(name) is None:
-            continue
-        interface = map_setting(interfaces, name)
-        automatic = interface.get("dhcp", not list_setting(interface, "addresses")) is not False
-        parts.append(_interface_block(name, automatic))
-        static = _static_lines(interface, automatic)
-        if static:
-            files[f"static/{name}"] = "".join(f"{line}\n" for line in static)
-    files["dhcpcd.conf"] = "".join(parts)
-    files["configured-dns"] = _dns_lines(settings)
+def plan(
+    settings: Mapping[str, object],
+    wanted: Wanted | None = None,
+    present: Collection[str] = (),
+    others: Collection[str] = (),
+) -> Plan:
+    """The files for *settings* (`orlop.network` of the configuration, and `hostname`).
+
+    *wanted* is what they mean on this machine, None where nothing is configured. *present* are the
+    interfaces that are there, *others* those of them that are no cards.
+    """
+    handled = {
+        name: link
+        for name, link in sorted(wanted.links.items() if wanted is not None else ())
+        if link.kind != "wireguard" and name != "lo" and _INTERFACE.fullmatch(name)
+    }
+    link_local = any(link.automatic.ipv4ll for link in handled.values())
+    parts = [GLOBAL_OPTIONS]
+    if not link_local:
+        parts += [f"{line}\n" for line in _NO_LINK_LOCAL]
+    denied = _denied(handled, others)
+    parts.append(f"denyinterfaces {' '.join(denied)}\n")
+    for number, (name, link) in enumerate(handled.items()):
+        lines = [f"interface {name}", *_block(link)]
+        if link.master:
+            lines.append(f"iaid {number}")  # members of a bond have one hardware address
+        if link_local and not link.automatic.ipv4ll:
+            lines += _NO_LINK_LOCAL
+        parts += [f"{line}\n" for line in lines]
+    if link_local:
+        parts += [
+            f"interface {name}\n" + "".join(f"{line}\n" for line in _NO_LINK_LOCAL)
+            for name in present
+            if name not in handled and not any(fnmatchcase(name, one) for one in denied)
+        ]
+    files = {"dhcpcd.conf": "".join(parts), "configured-dns": _dns_lines(settings)}
+    files |= {f"static/{name}": "" for name, link in handled.items() if link.addresses}
+    files["awaited"] = "".join(f"{name}\n" for name in handled if _is_awaited(handled[name]))
+    if settings.get("interfaces"):
+        files["configured"] = ""
     if text_setting(settings, "hostname"):
         files["hostname-configured"] = ""
     return Plan(files)
 
 
-def _interface_block(name: str, automatic: bool) -> str:
-    if automatic:
-        return f"interface {name}\n"
-    return f"interface {name}\nnoipv4\nnoipv6rs\nnodhcp6\n"
-
-
-def _static_lines(interface: Mapping[str, object], automatic: bool) -> list[str]:
-    lines = [] if automatic else ["only"]
-    mtu = integer_setting(interface, "mtu", 0)
-    if mtu:
-        lines.append(f"mtu {mtu}")
-    lines += [
-        f"address {item}" for item in list_setting(interface, "addresses") if _CIDR.fullmatch(item)
+def _denied(handled: Collection[str], others: Collection[str]) -> list[str]:
+    """Patterns of what dhcpcd is to leave alone, but for *handled*; *others* by their names."""
+    patterns = [
+        pattern
+        for pattern in IGNORED_INTERFACES
+        if not any(fnmatchcase(name, pattern) for name in handled)
     ]
-    for key in ("gateway", "gateway6"):
-        gateway = text_setting(interface, key)
-        if _ADDRESS.fullmatch(gateway):
-            lines.append(f"gateway {gateway}")
+    strangers = [name for name in sorted(others) if name not in handled]
+    return patterns + [
+        name for name in strangers if not any(fnmatchcase(name, one) for one in patterns)
+    ]
+
+
+def _is_awaited(link: WantedLink) -> bool:
+    asks = link.automatic.any or bool(link.addresses)
+    return asks and not link.optional and not link.master
+
+
+def _block(link: WantedLink) -> list[str]:
+    asks = link.automatic
+    if link.master:
+        return ["noipv4", "noipv6"]
+    lines = []
+    if not asks.dhcp:
+        lines.append("nodhcp" if asks.ipv4ll else "noipv4")
+    if not asks.ra:
+        lines.append("noipv6rs")
+    if not asks.dhcp6:
+        lines.append("nodhcp6")
+    elif not asks.ra:
+        lines.append("ia_na")
+    if link.metric and asks.any:
+        lines.append(f"metric {link.metric}")
     return lines
 
 

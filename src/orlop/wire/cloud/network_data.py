@@ -5,10 +5,14 @@ Source: OpenStack Nova, doc/api_schemas/network_data.json.
 
 from __future__ import annotations
 
-from orlop.wire.cloud.nics import Nic, Nics, cidr, is_default
-from orlop.wire.cloud.values import items, number, text
+from typing import TYPE_CHECKING
 
-_NO_CABLE = ("bond", "vlan")
+from orlop.wire.cloud.nic_options import translate
+from orlop.wire.cloud.nics import Nic, Nics, cidr, is_default, route
+from orlop.wire.cloud.values import items, mapping, number, text, texts
+
+if TYPE_CHECKING:
+    from orlop.wire.compose_model import Json
 
 
 def parse_network_data(data: object) -> Nics:
@@ -17,18 +21,38 @@ def parse_network_data(data: object) -> Nics:
     nics: dict[str, Nic] = {}
     for link in items(data, "links"):
         identity, kind = text(link, "id"), text(link, "type")
-        if kind in _NO_CABLE:
-            found.warnings.append(f"network_data.json: {kind} {identity} is not supported")
-            continue
         mac = text(link, "ethernet_mac_address").lower()
-        nics[identity] = Nic(name=text(link, "name"), mac=mac, mtu=number(link, "mtu"))
+        nic = Nic(text(link, "name"), mac, mtu=number(link, "mtu"), identity=identity)
+        if kind == "bond":
+            _become_bond(nic, link, found)
+        elif kind == "vlan":
+            nic.parent, nic.vlan_id = text(link, "vlan_link"), number(link, "vlan_id")
+            if (other := text(link, "vlan_mac_address")) and nic.vlan_id is not None:
+                nic.more["mac"] = other.lower()
+        nics[identity] = nic
     for network in items(data, "networks"):
-        nic = nics.get(text(network, "link"))
-        if nic is not None:
-            _add_network(nic, network, found)
+        if (on := nics.get(text(network, "link"))) is not None:
+            _add_network(on, network, found)
     found.nics += nics.values()
     found.nameservers += _name_servers(data)
     return found
+
+
+def _become_bond(nic: Nic, link: object, found: Nics) -> None:
+    nic.kind, nic.members = "bond", texts(link, "bond_links")
+    nic.name = nic.name or nic.identity
+    if nic.mac:
+        nic.more["mac"] = nic.mac
+    given = {
+        key: value
+        for key, value in mapping(link).items()
+        if key.startswith("bond_") and key != "bond_links"
+    }
+    nic.options = translate(
+        "bond",
+        given,
+        lambda said: found.warnings.append(f"network_data.json: {nic.name}: {said}"),
+    )
 
 
 def _add_network(nic: Nic, network: object, found: Nics) -> None:
@@ -48,13 +72,23 @@ def _add_network(nic: Nic, network: object, found: Nics) -> None:
             nic.dhcp = True
         case _:
             found.warnings.append(f"network_data.json: network type {kind!r} is not supported")
-    for route in items(network, "routes"):
-        found.nameservers += _name_servers(route)
-        destination, gateway = text(route, "network"), text(route, "gateway")
-        if gateway and is_default(destination, text(route, "netmask")):
-            nic.add_gateway(gateway)
-        else:
-            found.warnings.append(f"network_data.json: the route to {destination} is not supported")
+    for item in items(network, "routes"):
+        found.nameservers += _name_servers(item)
+        _add_route(nic, item, found)
+
+
+def _add_route(nic: Nic, item: object, found: Nics) -> None:
+    destination, gateway = text(item, "network"), text(item, "gateway")
+    netmask = text(item, "netmask")
+    if gateway and is_default(destination, netmask):
+        nic.add_gateway(gateway)
+        return
+    metric = number(item, "metric")
+    more: dict[str, Json] = {"metric": metric} if metric else {}
+    try:
+        nic.routes.append(route(destination, netmask, gateway, more))
+    except ValueError:
+        found.warnings.append(f"network_data.json: no route to {destination!r}, ignoring it")
 
 
 def _name_servers(data: object) -> list[str]:

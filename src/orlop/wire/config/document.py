@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from orlop.wire.compose_values import MAX_ITEMS, Fields, nearest
 from orlop.wire.config.rancher import translate
-from orlop.wire.config.table import EACH, KEYS, NAME, NAMES, RULES, SHORT_FORMS, split_key
+from orlop.wire.config.table import EACH, KEYS, NAME, NAMES, RULES, SHORT_FORMS, fits, split_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +82,9 @@ def _check_items(
     found: dict[str, Json],
 ) -> None:
     """A list of maps, each with *rows*."""
-    rule, expand = RULES.get((*place, EACH)), SHORT_FORMS.get((*place, EACH))
+    where = (*place, EACH)
+    rule = next((RULES[path] for path in RULES if fits(path, where)), None)
+    expand = SHORT_FORMS.get(where)
     for spelled in (name, name + APPEND):
         value = fields.take(spelled)
         if value is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from orlop.wire.config import files, kinds, kinds_firewall, kinds_people
+from orlop.wire.config import files, kinds, kinds_firewall, kinds_network, kinds_people
 from orlop.wire.config.keys import (
     board,
     consoles,
@@ -43,8 +43,13 @@ KEYS: tuple[Key, ...] = (
 )
 """Every row, in the order of the reference."""
 
+_INTERFACES: Path = ("orlop", "network", "interfaces")
+
 NAMES: Mapping[Path, tuple[re.Pattern[str], str]] = {
-    ("orlop", "network", "interfaces"): (re.compile(r"[^\s/:%*+]{1,15}"), "an interface name"),
+    _INTERFACES: (
+        re.compile(r"(mac|driver|path)=[^\s/%+]{1,64}|[^\s/:%+]{1,15}"),
+        "an interface name or pattern",
+    ),
     ("orlop", "engine", "registries"): (
         re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"),
         "a registry, HOST or HOST:PORT",
@@ -58,6 +63,9 @@ RULES: Mapping[Path, Callable[[Fields, dict[str, Json]], dict[str, Json]]] = {
     ("write_files", EACH): files.finish,
     ("orlop", "firewall", "rules", EACH): kinds_firewall.finish_rule,
     ("users", EACH): kinds_people.finish,
+    ("orlop", "network", "routes", EACH): kinds_network.finish_route,
+    ("orlop", "network", "rules", EACH): kinds_network.finish_rule,
+    (*_INTERFACES, NAME, "wireguard", "peers", EACH): kinds_network.finish_peer,
 }
 """What the rows below a list cannot say alone: the check of a whole item, in normal form."""
 

@@ -12,9 +12,11 @@ from orlop.lib.errors import InvalidArgument
 from orlop.lib.netlink_message import Flag, Message, Request
 
 _INFO = struct.Struct("=BBBBI")
-NEW, GET = 20, 22
-"""RTM_NEWADDR, RTM_GETADDR."""
+NEW, DELETE, GET = 20, 21, 22
+"""RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR."""
 
+_PERMANENT = 0x80
+"""IFA_F_PERMANENT: it does not run out."""
 _NO_DAD = 0x02
 """IFA_F_NODAD: addresses are given out once; a second's wait for a duplicate is for nothing."""
 
@@ -23,6 +25,8 @@ class _Attribute(IntEnum):
     ADDRESS = 1
     LOCAL = 2
     BROADCAST = 4
+    FLAGS = 8
+    PROTOCOL = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,15 @@ class InterfaceAddress:
     index: int
     address: bytes
     prefix_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who set an address. *protocol* is the number its maker gave it, *scope* one of RT_SCOPE_*."""
+
+    protocol: int
+    permanent: bool
+    scope: int
 
 
 def family_of(address: bytes) -> int:
@@ -48,14 +61,25 @@ def family_of(address: bytes) -> int:
     raise InvalidArgument(f"an address of {len(address)} bytes")
 
 
-def new(wanted: InterfaceAddress) -> Request:
-    """Give the address; one that is there already is left as it is."""
-    return Request(NEW, Flag.ACK | Flag.CREATE | Flag.REPLACE, _payload(wanted))
+def new(wanted: InterfaceAddress, *, protocol: int = 0, check: bool = False) -> Request:
+    """Give the address; one that is there already is left as it is.
+
+    *check*: whether an IPv6 address is first asked for, whether somebody else has it.
+    """
+    payload = _payload(wanted, check=check)
+    if protocol:
+        payload += message.u8(_Attribute.PROTOCOL, protocol)
+    return Request(NEW, Flag.ACK | Flag.CREATE | Flag.REPLACE, payload)
 
 
-def _payload(wanted: InterfaceAddress) -> bytes:
+def delete(unwanted: InterfaceAddress) -> Request:
+    """Take the address away."""
+    return Request(DELETE, Flag.ACK, _payload(unwanted))
+
+
+def _payload(wanted: InterfaceAddress, *, check: bool = False) -> bytes:
     family = family_of(wanted.address)
-    flags = _NO_DAD if family == socket.AF_INET6 else 0
+    flags = _NO_DAD if family == socket.AF_INET6 and not check else 0
     payload = _INFO.pack(family, wanted.prefix_length, flags, 0, wanted.index)
     payload += message.attribute(_Attribute.LOCAL, wanted.address)
     payload += message.attribute(_Attribute.ADDRESS, wanted.address)
@@ -85,3 +109,12 @@ def decode(answer: Message) -> InterfaceAddress | None:
     if family not in (socket.AF_INET, socket.AF_INET6) or len(address) not in (4, 16):
         return None
     return InterfaceAddress(index, address, prefix_length)
+
+
+def origin(answer: Message) -> Origin:
+    """Who set the address that *answer* tells of, which `decode` has found well-formed."""
+    _family, _length, flags, scope, _index = _INFO.unpack_from(answer.payload)
+    found = message.attribute_map(answer.payload[_INFO.size :])
+    flags = message.read_u32(found.get(_Attribute.FLAGS), flags)
+    protocol = int.from_bytes(found.get(_Attribute.PROTOCOL, b"")[:1])
+    return Origin(protocol, bool(flags & _PERMANENT), scope)

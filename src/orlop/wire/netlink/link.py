@@ -5,13 +5,18 @@ Source: Linux 6.12 include/uapi/linux/rtnetlink.h, if_link.h, veth.h, net/core/r
 
 from __future__ import annotations
 
+import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+from typing import TYPE_CHECKING
 
 from orlop.lib import netlink_message as message
 from orlop.lib.errors import InvalidArgument
 from orlop.lib.netlink_message import Flag, Message, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 _INFO = struct.Struct("=BxHiII")
 MAX_NAME_BYTES = 15
@@ -34,8 +39,10 @@ class _Attribute(IntEnum):
     LINK = 5
     MASTER = 10
     LINK_INFO = 18
+    ALIAS = 20
     AF_SPEC = 26
     NETNS_FD = 28
+    PERMANENT_ADDRESS = 54
 
 
 class _Info(IntEnum):
@@ -71,6 +78,13 @@ class Link:
     flags: int
     master: int
     parent: int
+    hardware: int = 1
+    """ARPHRD_*; 1 is Ethernet."""
+    alias: str = ""
+    permanent_mac: bytes = b""
+    """What the card was made with; empty for links that are not hardware."""
+    data: Mapping[int, bytes] = field(default_factory=dict)
+    """The attributes of its kind."""
 
 
 def decode(answer: Message) -> Link:
@@ -81,7 +95,7 @@ def decode(answer: Message) -> Link:
     """
     if len(answer.payload) < _INFO.size:
         raise InvalidArgument("netlink: a link without a header")
-    _family, _type, index, flags, _change = _INFO.unpack_from(answer.payload)
+    _family, hardware, index, flags, _change = _INFO.unpack_from(answer.payload)
     found = message.attribute_map(answer.payload[_INFO.size :])
     info = message.attribute_map(found.get(_Attribute.LINK_INFO, b""))
     return Link(
@@ -93,6 +107,10 @@ def decode(answer: Message) -> Link:
         flags=flags,
         master=message.read_u32(found.get(_Attribute.MASTER)),
         parent=message.read_u32(found.get(_Attribute.LINK)),
+        hardware=hardware,
+        alias=message.read_text(found.get(_Attribute.ALIAS)),
+        permanent_mac=found.get(_Attribute.PERMANENT_ADDRESS, b""),
+        data=message.attribute_map(info.get(_Info.DATA, b"")),
     )
 
 
@@ -109,6 +127,11 @@ def _name(name: str) -> bytes:
 def _common(mac: bytes, mtu: int) -> bytes:
     data = message.attribute(_Attribute.ADDRESS, mac) if mac else b""
     return data + (message.u32(_Attribute.MTU, mtu) if mtu else b"")
+
+
+def get_all() -> Request:
+    """Ask for all interfaces."""
+    return Request(GET, Flag.DUMP, _header())
 
 
 _CREATE = Flag.ACK | Flag.CREATE | Flag.EXCLUSIVE
@@ -205,6 +228,45 @@ def new_dummy(name: str) -> Request:
     """Make an interface that leads nowhere, up: the parent of networks without one."""
     payload = _header(flags=LinkFlag.UP, change=LinkFlag.UP) + _name(name)
     return Request(NEW, _CREATE, payload + _kind("dummy"))
+
+
+def new(name: str, kind: str, data: Mapping[int, bytes], *, parent: int = 0) -> Request:
+    """Make an interface of *kind*, down, with attributes of that kind."""
+    payload = _header() + _name(name)
+    if parent:
+        payload += message.u32(_Attribute.LINK, parent)
+    return Request(NEW, _CREATE, payload + _kind(kind, *_data(data)))
+
+
+def change(name: str, kind: str, data: Mapping[int, bytes]) -> Request:
+    """Change attributes of its kind."""
+    return Request(NEW, Flag.ACK, _header() + _name(name) + _kind(kind, *_data(data)))
+
+
+def _data(data: Mapping[int, bytes]) -> Sequence[bytes]:
+    return [message.attribute(kind, value) for kind, value in data.items()]
+
+
+def set_alias(name: str, alias: str) -> Request:
+    """The text that stands beside the interface *name*."""
+    return Request(NEW, Flag.ACK, _header() + _name(name) + message.text(_Attribute.ALIAS, alias))
+
+
+def set_master(name: str, master: int) -> Request:
+    """Make interface *name* a member of bond or bridge *master*; 0: of none."""
+    payload = _header() + _name(name) + message.u32(_Attribute.MASTER, master)
+    return Request(NEW, Flag.ACK, payload)
+
+
+def set_down(name: str) -> Request:
+    """Switch interface *name* off."""
+    return Request(NEW, Flag.ACK, _header(change=LinkFlag.UP) + _name(name))
+
+
+def bond_targets(addresses: Sequence[str]) -> bytes:
+    """The value of a bond's ARP targets, IPv4 addresses."""
+    packed = enumerate(map(socket.inet_aton, addresses))
+    return b"".join(message.attribute(index, address) for index, address in packed)
 
 
 def configure(

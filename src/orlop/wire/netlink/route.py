@@ -16,21 +16,35 @@ _INFO = struct.Struct("=BBBBBBBBI")
 NEW, DELETE, GET = 24, 25, 26
 """RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE."""
 
-_TABLE_MAIN = 254
+TABLE_MAIN = 254
+_TABLE_COMPAT = 252
+"""What the header says when the table's number does not fit there."""
 _PROTOCOL_BOOT = 3
 _SCOPE_UNIVERSE, _SCOPE_LINK = 0, 253
 _TYPE_UNICAST = 1
+_ON_LINK = 4
+KINDS = {"unicast": 1, "blackhole": 6, "unreachable": 7, "prohibit": 8}
 
 
 class _Attribute(IntEnum):
     DESTINATION = 1
     OUTPUT = 4
     GATEWAY = 5
+    PRIORITY = 6
+    SOURCE = 7
+    METRICS = 8
+    TABLE = 15
+
+
+_METRIC_MTU = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A unicast route of the main table. *destination* is empty for the default route."""
+    """A route, a unicast one of the main table unless it says otherwise.
+
+    *destination* is empty for the default route; *source* is the address that its packets get.
+    """
 
     family: int
     destination: bytes
@@ -38,6 +52,13 @@ class Route:
     output: int
     """Index of the interface, 0 when it has several."""
     gateway: bytes = b""
+    table: int = TABLE_MAIN
+    protocol: int = _PROTOCOL_BOOT
+    metric: int = 0
+    kind: int = _TYPE_UNICAST
+    source: bytes = b""
+    on_link: bool = False
+    mtu: int = 0
 
 
 def default(family: int, *, gateway: bytes = b"", output: int = 0) -> Route:
@@ -58,18 +79,18 @@ def _payload(route: Route) -> bytes:
     if route.gateway and family_of(route.gateway) != route.family:
         raise InvalidArgument("a gateway of another family than its route")
     scope = _SCOPE_UNIVERSE
-    if not route.gateway and route.family == socket.AF_INET:
+    if not route.gateway and route.family == socket.AF_INET and route.kind == _TYPE_UNICAST:
         scope = _SCOPE_LINK
     payload = _INFO.pack(
         route.family,
         route.prefix_length,
         0,
         0,
-        _TABLE_MAIN,
-        _PROTOCOL_BOOT,
+        route.table if route.table < 256 else _TABLE_COMPAT,
+        route.protocol,
         scope,
-        _TYPE_UNICAST,
-        0,
+        route.kind,
+        _ON_LINK if route.on_link else 0,
     )
     if route.destination:
         payload += message.attribute(_Attribute.DESTINATION, route.destination)
@@ -77,6 +98,14 @@ def _payload(route: Route) -> bytes:
         payload += message.attribute(_Attribute.GATEWAY, route.gateway)
     if route.output:
         payload += message.u32(_Attribute.OUTPUT, route.output)
+    if route.table >= 256:
+        payload += message.u32(_Attribute.TABLE, route.table)
+    if route.metric:
+        payload += message.u32(_Attribute.PRIORITY, route.metric)
+    if route.source:
+        payload += message.attribute(_Attribute.SOURCE, route.source)
+    if route.mtu:
+        payload += message.nested(_Attribute.METRICS, message.u32(_METRIC_MTU, route.mtu))
     return payload
 
 
@@ -91,17 +120,34 @@ def decode(answer: Message) -> Route | None:
     Raises:
         InvalidArgument: malformed.
     """
+    route = decode_any(answer)
+    if route.table != TABLE_MAIN or route.kind != _TYPE_UNICAST:
+        return None
+    return Route(route.family, route.destination, route.prefix_length, route.output, route.gateway)
+
+
+def decode_any(answer: Message) -> Route:
+    """What RTM_NEWROUTE says, all of it.
+
+    Raises:
+        InvalidArgument: malformed.
+    """
     if len(answer.payload) < _INFO.size:
         raise InvalidArgument("netlink: a route without a header")
-    values = _INFO.unpack_from(answer.payload)
-    family, length, table, kind = values[0], values[1], values[4], values[7]
-    if table != _TABLE_MAIN or kind != _TYPE_UNICAST:
-        return None
+    family, length, _, _, table, protocol, _, kind, flags = _INFO.unpack_from(answer.payload)
     found = message.attribute_map(answer.payload[_INFO.size :])
+    metrics = message.attribute_map(found.get(_Attribute.METRICS, b""))
     return Route(
         family,
         found.get(_Attribute.DESTINATION, b""),
         length,
         message.read_u32(found.get(_Attribute.OUTPUT)),
         found.get(_Attribute.GATEWAY, b""),
+        table=message.read_u32(found.get(_Attribute.TABLE), table),
+        protocol=protocol,
+        metric=message.read_u32(found.get(_Attribute.PRIORITY)),
+        kind=kind,
+        source=found.get(_Attribute.SOURCE, b""),
+        on_link=bool(flags & _ON_LINK),
+        mtu=message.read_u32(metrics.get(_METRIC_MTU)),
     )

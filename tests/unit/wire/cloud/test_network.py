@@ -9,6 +9,8 @@ import yaml
 from orlop.wire.cloud.netplan import parse_network_config
 from orlop.wire.cloud.network_data import parse_network_data
 from orlop.wire.cloud.nics import Nic, Nics, cidr, is_default, to_network
+from orlop.wire.config.document import check_document
+from orlop.wire.config.words import document
 
 NAMES = {"52:54:00:12:34:00": "eth0", "52:54:00:12:34:01": "eth1"}
 
@@ -51,14 +53,21 @@ config:
     assert warnings == ()
 
 
-def test_version_1_names_what_it_leaves_out() -> None:
+def test_version_1_with_bonds_and_routes() -> None:
     network, warnings = netplan("""
 version: 1
 config:
-  - {type: bond, name: bond0, bond_interfaces: [eth0]}
-  - {type: route, destination: 198.51.100.0/24, gateway: 192.0.2.1}
-  - type: physical
-    name: eth0
+  - type: bond
+    name: bond0
+    bond_interfaces: [first, eth1]
+    params: {bond-mode: 802.3ad, bond_miimon: 50, bond-lacp-rate: fast, bond-what: 1}
+    subnets: [{type: dhcp4}]
+  - {type: physical, name: first, mac_address: "52:54:00:12:34:00", mtu: 9000}
+  - {type: physical, name: eth1}
+  - type: vlan
+    name: storage
+    vlan_link: bond0
+    vlan_id: 100
     subnets:
       - type: static
         address: 192.0.2.10/24
@@ -67,15 +76,32 @@ config:
           - {network: 198.51.100.0, netmask: 255.255.255.0, gateway: 192.0.2.2}
       - {type: static, address: nonsense}
       - {type: unknown}
+  - {type: bridge, name: br0, bridge_interfaces: [storage, gone], params: {bridge_stp: "on"}}
+  - {type: route, destination: 203.0.113.0/24, gateway: 192.0.2.1, metric: 3}
+  - {type: route, destination: nonsense, gateway: 192.0.2.1}
 """)
-    assert network["interfaces"]["eth0"]["gateway"] == "192.0.2.1"
-    assert network["interfaces"]["eth0"]["addresses"] == ["192.0.2.10/24"]
+    assert network == {
+        "interfaces": {
+            "bond0": {
+                "bond_options": {"mode": 4, "miimon": 50, "lacp_rate": 1},
+                "vlans": ["100:storage"],
+            },
+            "eth0": {"mtu": 9000, "bond": "bond0"},
+            "storage": {"addresses": ["192.0.2.10/24"], "gateway": "192.0.2.1", "bridge": "br0"},
+            "br0": {"bridge_options": {"stp": 1}, "dhcp": False},
+            "eth1": {"bond": "bond0"},
+        },
+        "routes": [
+            {"to": "203.0.113.0/24", "via": "192.0.2.1", "metric": 3},
+            {"to": "198.51.100.0/24", "via": "192.0.2.2", "interface": "storage"},
+        ],
+    }
     assert warnings == (
-        "network-config: bond bond0 is not supported",
-        "network-config: the route to 198.51.100.0/24 is not supported",
-        "network-config: eth0: the route to 198.51.100.0 is not supported",
-        "network-config: eth0: 'nonsense' is no address, ignoring it",
-        "network-config: eth0: subnet type 'unknown' is not supported",
+        "network-config: bond0: bond-what is not supported",
+        "network-config: storage: 'nonsense' is no address, ignoring it",
+        "network-config: storage: subnet type 'unknown' is not supported",
+        "network-config: no route to 'nonsense', ignoring it",
+        "network: br0: there is no member gone",
     )
 
 
@@ -101,7 +127,8 @@ network:
                 "gateway": "192.0.2.1",
                 "gateway6": "fe80::1",
                 "mtu": 9000,
-            }
+            },
+            "eth1": {"optional": True},
         },
         "nameservers": ["192.0.2.53"],
         "search": ["a.example"],
@@ -110,32 +137,66 @@ network:
 
 
 def test_version_2_without_addresses_is_off_or_asks() -> None:
-    network, _ = netplan("{version: 2, ethernets: {eth0: {dhcp4: false}, eth1: {dhcp6: true}}}")
-    assert network == {"interfaces": {"eth0": {"dhcp": False}}}
+    network, _ = netplan("""
+version: 2
+ethernets: {eth0: {dhcp4: false}, eth1: {dhcp6: true}, eth2: {dhcp4: false, dhcp6: true}}
+""")
+    only_v6 = {"dhcp": False, "dhcp6": True, "ra": True}
+    assert network == {"interfaces": {"eth0": {"dhcp": False}, "eth2": only_v6}}
 
 
-def test_version_2_names_what_it_leaves_out() -> None:
+def test_version_2_with_bonds_vlans_and_rules() -> None:
     network, warnings = netplan("""
 version: 2
-bonds: {bond0: {interfaces: [eth0]}}
-vlans: {v5: {id: 5, link: eth0}}
+bonds:
+  bond0:
+    interfaces: [any, id0]
+    macaddress: "02:00:00:00:00:01"
+    parameters: {mode: active-backup, primary: id0, mii-monitor-interval: 100, up-delay: x}
+vlans:
+  v5:
+    {id: 5, link: bond0, addresses: [192.0.2.7/24],
+     routes: [{to: default, via: 192.0.2.1, table: 7}]}
+  a-very-long-name-of-a-vlan: {id: 6, link: bond0, dhcp4: true}
+bridges: {br0: {interfaces: [v5], parameters: {forward-delay: 4}}}
 ethernets:
-  any: {match: {name: "en*"}, dhcp4: true}
-  eth0: {set-name: wan0, wakeonlan: true, routes: [{to: 198.51.100.0/24, via: 192.0.2.1}]}
-  id1: {match: {macaddress: "00:00:00:00:00:09", driver: e1000}, addresses: [192.0.2.1/24]}
+  any: {match: {name: "en*", driver: ixgbe}}
+  id0: {match: {macaddress: "52:54:00:12:34:00"}, set-name: wan0, wakeonlan: true}
+  eth1:
+    dhcp4: true
+    routes: [{to: 198.51.100.0/24, via: 192.0.2.1, metric: 5}]
+    routing-policy: [{from: 192.0.2.0/24, table: 7, priority: 9}, {from: x}]
+  id1: {match: {macaddress: "00:00:00:00:00:09"}, addresses: [192.0.2.1/24]}
+tunnels: {wg0: {mode: wireguard}}
 """)
-    assert network == {}
+    assert network == {
+        "interfaces": {
+            "any": {"match": {"name": "en*", "driver": "ixgbe"}, "bond": "bond0"},
+            "bond0": {
+                "bond_options": {"mode": 1, "primary": "eth0", "miimon": 100},
+                "dhcp": False,
+                "mac": "02:00:00:00:00:01",
+                "vlans": ["5:v5", "6:bond0.6"],
+            },
+            "br0": {"bridge_options": {"forward_delay": 4}, "dhcp": False},
+            "v5": {"addresses": ["192.0.2.7/24"], "bridge": "br0"},
+            "eth0": {"bond": "bond0"},
+        },
+        "routes": [
+            {"to": "198.51.100.0/24", "metric": 5, "via": "192.0.2.1", "interface": "eth1"},
+            {"to": "default", "table": 7, "via": "192.0.2.1", "interface": "v5"},
+        ],
+        "rules": [{"table": 7, "priority": 9, "from": "192.0.2.0/24"}],
+    }
     assert warnings == (
-        "network-config: bonds: bond0 is not supported",
-        "network-config: vlans: v5 is not supported",
-        "network-config: any: match by the pattern en* is not supported",
-        "network-config: eth0.wakeonlan is not supported",
-        "network-config: eth0: interfaces are not renamed, wan0 keeps its name",
-        "network-config: eth0: the route to 198.51.100.0/24 is not supported",
-        "network-config: id1: match by driver is not supported",
-        "network: the machine has no interface (without a name)",
+        "network-config: tunnels: wg0 is not supported",
+        "network-config: id0: interfaces are not renamed, wan0 keeps its name",
+        "network-config: id0.wakeonlan is not supported",
+        "network-config: eth1: a routing-policy is not supported",
+        "network-config: bond0: up-delay must be 0 to 2147483647",
         "network: the machine has no interface 00:00:00:00:00:09",
     )
+    check_document(document("network-config", ("orlop", "network"), network))
 
 
 def test_a_version_that_is_not_known() -> None:
@@ -159,7 +220,15 @@ NETWORK_DATA = {
     "links": [
         {"id": "tap0", "type": "ovs", "mtu": 1450, "ethernet_mac_address": "52:54:00:12:34:00"},
         {"id": "tap1", "type": "phy", "mtu": None, "ethernet_mac_address": "52:54:00:12:34:01"},
-        {"id": "bond0", "type": "bond", "bond_links": ["tap0"]},
+        {
+            "id": "bond0",
+            "type": "bond",
+            "bond_links": ["tap1"],
+            "bond_mode": "802.3ad",
+            "bond_xmit_hash_policy": "layer3+4",
+            "ethernet_mac_address": "52:54:00:12:34:01",
+        },
+        {"id": "vlan0", "type": "vlan", "vlan_link": "bond0", "vlan_id": 101},
     ],
     "networks": [
         {
@@ -182,8 +251,7 @@ NETWORK_DATA = {
             "netmask": "ffff:ffff:ffff:ffff::",
             "gateway": "2001:db8::1",
         },
-        {"id": "network2", "link": "tap1", "type": "ipv4_dhcp"},
-        {"id": "network3", "link": "bond0", "type": "ipv4_dhcp"},
+        {"id": "network3", "link": "vlan0", "type": "ipv4_dhcp"},
     ],
     "services": [{"type": "dns", "address": "192.0.2.54"}, {"type": "ntp", "address": "x"}],
 }
@@ -199,14 +267,20 @@ def test_network_data() -> None:
                 "gateway": "192.0.2.1",
                 "gateway6": "2001:db8::1",
                 "mtu": 1450,
-            }
+            },
+            "bond0": {
+                "bond_options": {"mode": 4, "xmit_hash_policy": 1},
+                "dhcp": False,
+                "mac": "52:54:00:12:34:01",
+                "vlans": ["101:bond0.101"],
+            },
+            "eth1": {"bond": "bond0"},
         },
         "nameservers": ["192.0.2.53", "192.0.2.54"],
+        "routes": [{"to": "198.51.100.0/24", "via": "192.0.2.2", "interface": "eth0"}],
     }
-    assert warnings == (
-        "network_data.json: bond bond0 is not supported",
-        "network_data.json: the route to 198.51.100.0 is not supported",
-    )
+    assert warnings == ()
+    check_document(document("network_data.json", ("orlop", "network"), network))
 
 
 def test_cidr() -> None:

@@ -42,7 +42,8 @@ def test_a_document() -> None:
                         "dhcp": False,
                         "addresses": ["192.0.2.7/24", "192.0.2.8/24"],
                         "gateway": "192.0.2.1",
-                    }
+                    },
+                    "mac=00:11:22:33:44:55": {"dhcp": True},
                 },
                 "nameservers": ["192.0.2.53"],
                 "search": ["example"],
@@ -59,7 +60,6 @@ def test_a_document() -> None:
     ignored = {place: notice.text for place, notice in told.items() if notice.ignored}
     assert set(ignored) == {
         "c.yml:3:packages:",
-        "c.yml:13:rancher.network.interfaces.mac=00:11:22:33:44:55.dhcp:",
         "c.yml:16:rancher.network.dns.nameserver:",
         "c.yml:17:rancher.state:",
         "c.yml:18:rancher.upgrad:",
@@ -141,3 +141,56 @@ def test_swap_of_cloud_init() -> None:
     assert check_document(parse_yaml("c.yml", "swap: {size: auto}")).data == {"swap": {}}
     with pytest.raises(InvalidArgument, match="at least 1m"):
         check_document(parse_yaml("c.yml", "swap: {size: 5}"))
+
+
+def test_a_network_of_rancheros() -> None:
+    """The forms in RancherOS's own documents: numbers of modes, texts, commas."""
+    text = """\
+rancher:
+  network:
+    dhcp_timeout: 30
+    interfaces:
+      bond0:
+        addresses: [192.168.101.33/31]
+        gateway: 192.168.101.32
+        bond_opts: {downdelay: "200", lacp_rate: "1", miimon: "100", mode: "4",
+                    updelay: "200", xmit_hash_policy: layer3+4}
+        post_up: [ip route add 10.0.0.0/8 via 192.168.101.32]
+      eth*: {bond: bond0, ipv4ll: true}
+      br0: {bridge: true, dhcp: true}
+      eth1: {match: "mac=0c:c4:d7:b2:14:d2", vlans: "100,200:foobar"}
+      foobar: {bridge: br0}
+"""
+    checked = check_document(parse_yaml("c.yml", text))
+    assert checked.data == {
+        "orlop": {
+            "network": {
+                "wait_online": 30,
+                "interfaces": {
+                    "bond0": {
+                        "addresses": ["192.168.101.33/31"],
+                        "gateway": "192.168.101.32",
+                        "bond_options": {
+                            "downdelay": 200,
+                            "lacp_rate": 1,
+                            "miimon": 100,
+                            "mode": 4,
+                            "updelay": 200,
+                            "xmit_hash_policy": 1,
+                        },
+                    },
+                    "eth*": {"bond": "bond0", "ipv4ll": True},
+                    "br0": {"bridge": True, "dhcp": True},
+                    "eth1": {
+                        "match": {"mac": "0c:c4:d7:b2:14:d2"},
+                        "vlans": ["100", "200:foobar"],
+                    },
+                    "foobar": {"bridge": "br0"},
+                },
+            }
+        }
+    }
+    ignored = [notice.text for notice in checked.notices if notice.ignored]
+    assert len(ignored) == 1
+    assert "post_up" in ignored[0]
+    assert "orlop.network.routes" in ignored[0]

@@ -22,6 +22,17 @@ INSTANCES = {
     "orlop.services": "ssh",
 }
 
+NEEDED: dict[str, dict[str, object]] = {
+    "write_files": {"path": "/x"},
+    "users": {"name": "x"},
+    "orlop.network.interfaces.eth0.wireguard.peers": {
+        "public_key": "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+    },
+    "orlop.network.routes": {"to": "192.0.2.0/24", "interface": "eth0"},
+    "orlop.network.rules": {"iif": "eth0", "table": 100},
+}
+"""What an item of a list must have."""
+
 
 def path_of(key: Key) -> tuple[str, ...]:
     segments = key.segments
@@ -39,10 +50,11 @@ def test_a_key(key: Key) -> None:
     assert EACH in path or split_key(".".join(path)) == path
     value = yaml.safe_load(key.example)
     if EACH in path:
-        needed = {"write_files": {"path": "/x"}, "users": {"name": "x"}}
-        item = {**needed.get(path[0], {}), path[-1]: value}
-        checked = check_document(document("example", path[:-2], [item]))
-        assert leaves(checked.data) == [path[:-2]]
+        where = path.index(EACH)
+        needed: dict[str, object] = NEEDED.get(".".join(path[:where]), {})
+        item = {name: needed[name] for name in needed if name != path[-1]}
+        checked = check_document(document("example", path[:where], [{**item, path[-1]: value}]))
+        assert leaves(checked.data) == [path[:where]]
         return
     checked = check_document(document("example", path, value))
     assert [leaf[: len(path)] for leaf in leaves(checked.data)] == [path], key.example
