@@ -33,6 +33,7 @@ WORKERS = {
     "archive": "orlop.engine.archive_worker",
     "tls": "orlop.engine.tls_worker",
     "userns": "orlop.engine.userns_worker",
+    "unlock": "orlop.system.unlock_worker",
     "tree": "orlop.engine.store.tree_worker",
     "volume-mount": "orlop.engine.volume_mount_worker",
 }

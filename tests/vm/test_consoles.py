@@ -49,11 +49,15 @@ def on_the_console(machine: Machine, command: str, *expected: str) -> None:
 
 def web(machine: Machine) -> int:
     """The process of the container that is to run all the time."""
-    with user_api(machine) as host:
+
+    def pid() -> int:
         [found] = json.loads(docker(host, "inspect", "web"))
-    pid = found["State"]["Pid"]
-    assert pid
-    return int(pid)
+        return int(found["State"]["Pid"])
+
+    with user_api(machine) as host:
+        # After a boot it is started a moment later than its engine.
+        machine.wait_until(lambda: pid() > 0, "the container runs", timeout_s=60)
+        return pid()
 
 
 def test_toolbox_sees_the_machine(consoles_machine: Machine) -> None:
@@ -81,8 +85,8 @@ def test_console_of_an_image(consoles_machine: Machine) -> None:
     machine.stop()
     machine.boot()
     guest.wait_for_services(machine)
-    after = web(machine)
     on_the_console(machine, "cat /mark", "another root")
+    after = web(machine)
 
     # Without a shell in it, sessions begin in the default one.
     machine.succeed("orlop exec shell rm -r /bin")

@@ -1,6 +1,8 @@
 """`orlop.recovery`: a shell on the console and nothing else, for when nothing else works."""
 
-from tests.vm.lab import Lab
+from orlop.lib.password_hash import hash_password
+from orlop.lib.process import run
+from tests.vm.lab import STATE_LABEL, Lab
 
 TIMEOUT_S = 120
 
@@ -27,3 +29,22 @@ def test_recovery_shell(lab: Lab) -> None:
             assert console.wait_for(b"whole42", TIMEOUT_S)
             console.send(b"orlop poweroff\r")
             machine.wait_for_power_off()  # while the line is open: what it still holds is lost
+
+
+def test_recovery_is_locked_once_there_is_a_password(lab: Lab) -> None:
+    disk = lab.disk("locked", 64)
+    files = lab.scratch / "locked"
+    (files / "lib/orlop").mkdir(parents=True)
+    (files / "lib/orlop/recovery.hash").write_text(hash_password("secret", rounds=1000) + "\n")
+    run(["mkfs.ext4", "-q", "-F", "-L", STATE_LABEL, "-d", files, disk.path], timeout_s=60)
+    with lab.machine(lab.kernel("orlop.recovery"), "locked", disks=(disk,)) as machine:
+        machine.start()
+        machine.wait_for_ready()
+        with machine.serial_console() as console:
+            console.send(b"echo open$((40+2))\r")
+            for typed in (b"guess\r", b"secret\r"):
+                assert console.wait_for(b"Recovery password: ", TIMEOUT_S)
+                console.seen = b""
+                console.send(typed)
+            # What was typed to open the shell is its first command.
+            assert console.wait_for(b"open42", TIMEOUT_S)

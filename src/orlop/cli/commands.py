@@ -82,6 +82,12 @@ def _engine() -> Command:
     return engine_command
 
 
+def _recovery() -> Command:
+    from orlop.cli import recovery
+
+    return recovery
+
+
 def _toolbox() -> Command:
     from orlop.cli import toolbox
 
@@ -228,6 +234,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "exec": (_exec, "run a program inside a container"),
     "console": (_console, "list and choose the console in which sessions begin"),
     "engine": (_engine, "list and choose the engine of the user's containers"),
+    "recovery": (_recovery, "the password of recovery mode"),
     "toolbox": (_toolbox, "a shell in a container that is thrown away"),
     "inspect": (_inspect, "everything about a container, as JSON"),
     "stats": (_stats, "processor and memory of each container"),
@@ -258,7 +265,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
 LEADING_WORDS = frozenset({"exec", "sudo"})
 """Commands whose options end at the first word: what follows has options of its own."""
 
-PROGRAMS = frozenset({"console", "toolbox"})
+PROGRAMS = frozenset({"console", "recovery", "toolbox"})
 """Commands that run the program which follows `--`."""
 
 

@@ -33,6 +33,7 @@ from orlop.system import (
     hostname,
     name_servers,
     preload,
+    recovery,
     service_files,
     state,
     supervisor,
@@ -221,9 +222,9 @@ class Boot:
 
     async def _find_state(self, cold_plug: Awaitable[None]) -> None:
         parameters = self.machine.parameters
-        choice = state.Choice(None)
-        if not parameters.recovery:
-            choice = await state.find(parameters, cold_plug, self._plug_again)
+        choice = await state.find(parameters, cold_plug, self._plug_again)
+        if parameters.recovery:
+            choice = await recovery.find_lock(self, choice)
         self.machine.state = await state.mount_state(choice, self.children)
         for warning in self.machine.state.warnings:
             self.machine.warn(warning)
@@ -346,7 +347,6 @@ class Boot:
 
     def _report_service(self, name: str, service_state: ServiceState) -> None:
         self.machine.channel.send("service", name=name, state=service_state.value)
-        log.debug("service %s is %s", name, service_state)
         self.chosen_console.report(name, service_state)
         if service_state is ServiceState.DONE and self.services.definition(name).reload_config:
             self._on_reload()

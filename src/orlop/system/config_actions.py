@@ -21,6 +21,7 @@ from orlop.system import (
     mounts,
     people_control,
     proxy_files,
+    recovery,
     swap,
     time_zone,
 )
@@ -60,7 +61,7 @@ class ConfigActions:
             self._set_time_zone,
             self._mount,
         )
-        for step in (*steps, self._swap, self._write_files):
+        for step in (*steps, self._swap, self._keep_recovery_lock, self._write_files):
             try:
                 await step(new)
             except (OrlopError, OSError) as error:
@@ -130,6 +131,10 @@ class ConfigActions:
             sentences += more
         for text in sentences:
             self._boot.machine.warn(f"{new.origins.get('write_files')}: configuration: {text}")
+
+    async def _keep_recovery_lock(self, new: Configuration) -> None:
+        if new.is_configured(recovery.KEY) or os.path.exists(recovery.KEPT):
+            recovery.keep(new)
 
     def _has_run(self, of: Configuration) -> str:
         when = str(of.get("orlop.runcmd") or "instance")

@@ -46,15 +46,24 @@ async def keep_shell(children: Children, message: str, console: str = CONSOLE) -
             descriptor = os.open(console, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
             try:
                 os.write(descriptor, message.replace("\n", "\r\n").encode())
-                child = children.spawn(
-                    [shell, name] if shell.endswith("busybox") else [shell],
-                    env=ENVIRONMENT,
-                    fds={0: descriptor, 1: descriptor, 2: descriptor},
-                    new_session=True,
-                )
+                fds = {0: descriptor, 1: descriptor, 2: descriptor}
+                if await _is_unlocked(children, fds):
+                    argv = [shell, name] if shell.endswith("busybox") else [shell]
+                    child = children.spawn(argv, env=ENVIRONMENT, fds=fds, new_session=True)
+                    await child.wait()
             finally:
                 os.close(descriptor)
-            await child.wait()
         except OSError as error:
             log.warning("cannot start the emergency shell: %s", error)
         await asyncio.sleep(PAUSE_S)
+
+
+async def _is_unlocked(children: Children, fds: dict[int, int]) -> bool:
+    """Whether there is no lock, or somebody on the terminal *fds* has opened it."""
+    from orlop.system import configuration, recovery
+
+    if not recovery.lock_of_emergency():
+        return True
+    command = configuration.program("worker", "unlock")
+    child = children.spawn(command, env=ENVIRONMENT, fds=fds, new_session=True)
+    return (await child.wait()).ok

@@ -29,6 +29,7 @@ class Parameters:
     state: str | None = None
     state_wait_s: int = 10
     recovery: bool = False
+    recovery_password: str = ""
     hostname: str | None = None
     consoles: tuple[str, ...] = ()
     disabled_services: tuple[str, ...] = ()
@@ -65,6 +66,14 @@ def _seconds(text: str, low: int, high: int) -> int:
     if not text.isdecimal() or not low <= int(text) <= high:
         raise ValueError(f"must be a number of seconds from {low} to {high}")
     return int(text)
+
+
+def _hash(text: str) -> str:
+    from orlop.lib.password_hash import is_hash
+
+    if not is_hash(text):
+        raise ValueError("must be what `orlop recovery hash` prints")
+    return text
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -144,6 +153,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         "off",
         "Start a shell on the console and no other service; the state partition is not mounted.",
         lambda p, text: replace(p, recovery=_boolean(text)),
+    ),
+    Parameter(
+        "recovery.password",
+        "hash of `orlop recovery hash`",
+        "that of the configuration",
+        "What the shell of recovery mode asks for.",
+        lambda p, text: replace(p, recovery_password=_hash(text)),
     ),
     Parameter(
         "hostname",

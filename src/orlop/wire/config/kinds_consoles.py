@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument
+from orlop.lib.password_hash import is_hash
 from orlop.wire.config.kinds import Kind
 from orlop.wire.registry.reference import parse_reference
 
@@ -32,3 +33,13 @@ def _engine(fields: Fields, key: str) -> Json:
 
 
 ENGINE = Kind("`orlop`, or the name of an image", {"type": "string"}, _engine)
+
+
+def _recovery(fields: Fields, key: str) -> Json:
+    text = fields.string(key)
+    if not is_hash(text):
+        fields.fail(key, "must be what `orlop recovery hash` prints")
+    return text
+
+
+RECOVERY = Kind("what `orlop recovery hash` prints", {"type": "string"}, _recovery)

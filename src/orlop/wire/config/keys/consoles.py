@@ -1,4 +1,4 @@
-"""Keys of consoles and engines."""
+"""Keys of consoles, engines and recovery mode."""
 
 from __future__ import annotations
 
@@ -23,5 +23,13 @@ KEYS: tuple[Key, ...] = (
         default="orlop",
         applies=Applies.BOOT,
         aliases=("rancher.docker.engine",),
+    ),
+    Key(
+        "orlop.recovery.password",
+        kinds_consoles.RECOVERY,
+        "What the shell of recovery mode asks for; `orlop recovery passwd` sets it.",
+        f"$pbkdf2-sha512$100000${'ab' * 16}${'cd' * 64}",
+        default="none",
+        secret=True,
     ),
 )
