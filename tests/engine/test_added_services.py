@@ -17,15 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.engine.native_machine import NativeMachine
-from tests.engine.registry.registry_host import (
-    OCI_CONFIG,
-    OCI_INDEX,
-    OCI_LAYER,
-    OCI_MANIFEST,
-    Registry,
-    digest_of,
-)
-from tests.engine.store.archives import LayerBuilder, busybox_layer
+from tests.engine.oci_layout import oci_archive
+from tests.engine.registry.registry_host import OCI_MANIFEST, Registry
+from tests.engine.store.archives import busybox_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -454,45 +448,17 @@ def test_from_a_catalogue(machine: NativeMachine, servers: Servers) -> None:
     assert machine.request("POST", "/orlop/services/enable", {"names": ["tool"]})[0] == 200
     machine.wait_for(state_of("tool", "running"))
     assert machine.request("POST", "/orlop/services/remove", {"names": ["tool"]})[0] == 200
+    # What is enabled in the configuration is fetched.
+    conf = machine.path("/var/lib/orlop/conf.d/10.yml")
+    enabled = {"orlop": {"catalogue": place, "services": {"tool": {"enabled": True}}}}
+    conf.write_text(json.dumps(enabled))
+    assert machine.request("POST", "/orlop/config/reload")[0] == 200
+    machine.wait_for(state_of("tool", "running"))
+    conf.unlink()
+    assert machine.request("POST", "/orlop/services/remove", {"names": ["tool"]})[0] == 200
     # Another archive than the index says is not taken.
     other = oci_archive([busybox_layer()], command="false")
     (catalogue / "tool.tar").write_bytes(other.data)
     code, answer = machine.request("POST", "/orlop/services/add", {**body, "catalogue": "tool"})
     assert code == 400, answer
     assert "holds no image with the digest" in answer["message"]
-
-
-@dataclass(frozen=True)
-class Archive:
-    data: bytes
-    manifest: str
-
-
-def oci_archive(layers: list[bytes], command: str = "sh") -> Archive:
-    """An OCI layout of one image as a tar, without a name."""
-    builder, blobs = LayerBuilder(), {}
-
-    def blob(data: bytes, kind: str) -> dict[str, Any]:
-        digest = digest_of(data)
-        blobs[f"blobs/sha256/{digest[7:]}"] = data
-        return {"mediaType": kind, "size": len(data), "digest": digest}
-
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "Cmd": [command]},
-        "rootfs": {"type": "layers", "diff_ids": [digest_of(layer) for layer in layers]},
-    }
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": blob(json.dumps(config).encode(), OCI_CONFIG),
-        "layers": [blob(layer, OCI_LAYER) for layer in layers],
-    }
-    described = blob(json.dumps(manifest).encode(), OCI_MANIFEST)
-    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [described]}
-    builder.add("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
-    builder.add("index.json", json.dumps(index).encode())
-    for name, data in blobs.items():
-        builder.add(name, data)
-    return Archive(builder.finish(), str(described["digest"]))

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 LAST, LAST_DELAY_S = frozenset({"ssh"}), 1.0
 """Who made a change over SSH shall have the answer before the session ends."""
 
+SERVICES = "orlop.services"
 MAX_TRIAL_S = 24 * 3600.0
 
 
@@ -96,6 +97,8 @@ class ConfigControl:
         await self.actions.apply(new)
         if before.services != new.services and boot.machine.phase is not Phase.STARTING:
             await boot.added.follow(before.services)
+        if boot.machine.phase is Phase.READY and before.get(SERVICES) != new.get(SERVICES):
+            boot.tasks.start(boot.added.complete(), "services of the configuration")
 
     async def reload(self) -> list[str]:
         """Read the sources again and act on what changed; names of the services affected."""

@@ -72,6 +72,7 @@ class AddedServices:
     def __init__(self, boot: Boot) -> None:
         self._boot = boot
         self._lock = asyncio.Lock()
+        self._completing = False
         self.images: ServiceImages = boot.images
         self.catalogue: Catalogue = Catalogue(boot, boot.images)
 
@@ -368,6 +369,15 @@ class AddedServices:
 
     async def complete(self) -> None:
         """Fetch from the catalogue what the configuration has enabled and nobody has added."""
+        if self._completing:
+            return  # it looks again after each
+        self._completing = True
+        try:
+            await self._complete()
+        finally:
+            self._completing = False
+
+    async def _complete(self) -> None:
         boot, delays_s = self._boot, iter(RETRY_DELAYS_S)
         while missing := self._missing():
             if not self.catalogue.place:
