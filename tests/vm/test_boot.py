@@ -62,9 +62,9 @@ def test_every_user_process_is_in_a_container(machine: Machine) -> None:
 
 
 def test_no_process_nobody_promised(machine: Machine) -> None:
-    # The agent's are those of this very question.
+    # The agent is there only where a host asks for one; its others are those of this very question.
     found = [process for process in guest.processes(machine) if process.container != guest.AGENT]
-    assert len(found) + 1 <= IDLE_PROCESSES_LIMIT, "\n".join(map(str, found))
+    assert len(found) <= IDLE_PROCESSES_LIMIT, "\n".join(map(str, found))
 
 
 def test_memory_in_use_when_idle(machine: Machine) -> None:
