@@ -117,6 +117,10 @@ class Lab:
         """A disk on which a machine keeps its state."""
         return self.disk("state", size_mib, label=STATE_LABEL)
 
+    def make_swap(self, disk: Disk, label: str) -> None:
+        """Make *disk* a swap area called *label*."""
+        run(["mkswap", "-q", "-L", label, disk.path], timeout_s=60)
+
     def keep_evidence(self, test: str) -> list[tuple[str, str]]:
         """Copy the logs of all machines for *test*; titles and texts to show."""
         target = self.out / "failed" / re.sub(r"[^\w.-]+", "_", test).strip("_")

@@ -51,6 +51,7 @@ def facts(
         _line("host", _host(status), style),
         _line("addresses", ", ".join(addresses(status)) or "none (yet)", style),
         _line("storage", _storage(status), style),
+        *_kept(status, style),
         _line("memory", _memory(status), style),
     ]
     first = "services"
@@ -108,6 +109,16 @@ def _storage(status: Object) -> str:
     used, whole = number_of(storage, "used_bytes"), number_of(storage, "size_bytes")
     room = f", {size(used)} of {size(whole)} used" if whole else ""
     return f"{text_of(storage, 'device')}{room}"
+
+
+def _kept(status: Object, style: Style) -> list[str]:
+    """What of the files of a console is still there after a reboot, where anything is."""
+    storage = status.get("storage")
+    if not isinstance(storage, dict) or text_of(storage, "kind") != "disk":
+        return []
+    kept = storage.get("kept")
+    paths = " ".join(str(path) for path in kept) if isinstance(kept, list) else ""
+    return [_line("kept", f"{shorten(paths, 40)}; all else is new at boot", style)] if paths else []
 
 
 def _memory(status: Object) -> str:

@@ -111,9 +111,13 @@ def finit_module(descriptor: int, parameters: str = "", flags: int = 0) -> None:
     )
 
 
-def swapon(path: str | os.PathLike[str]) -> None:
-    """Start swapping to *path*, a file or disk with a swap header."""
-    check(LIBC.swapon(os.fsencode(path), 0), path)
+SWAP_FLAG_PREFER = 0x8000
+
+
+def swapon(path: str | os.PathLike[str], priority: int | None = None) -> None:
+    """Start swapping to *path*, a file or disk with a swap header; the highest *priority* first."""
+    flags = 0 if priority is None else SWAP_FLAG_PREFER | priority
+    check(LIBC.swapon(os.fsencode(path), flags), path)
 
 
 def swapoff(path: str | os.PathLike[str]) -> None:

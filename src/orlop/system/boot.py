@@ -222,11 +222,12 @@ class Boot:
 
     async def _find_state(self, cold_plug: Awaitable[None]) -> None:
         parameters = self.machine.parameters
-        choice = await state.find(parameters, cold_plug, self._plug_again)
+        choice = await state.find(parameters, cold_plug, self._plug_again, self.children)
         if parameters.recovery:
             choice = await recovery.find_lock(self, choice)
-        self.machine.state = await state.mount_state(choice, self.children)
-        for warning in self.machine.state.warnings:
+        found = await state.mount_state(choice, self.children, parameters.state_directory)
+        self.machine.state, self.conditions.withheld = found, state.withheld(found, parameters)
+        for warning in found.warnings:
             self.machine.warn(warning)
         self.machine.stage("state")
 

@@ -19,6 +19,8 @@ from orlop.system.services import ServiceState
 from orlop.wire.compose_model import ConditionKind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orlop.wire.compose_model import Condition, ServiceDefinition
 
 
@@ -30,6 +32,8 @@ class Conditions:
     disabled: frozenset[str] = frozenset()
     configuration: Configuration = field(default_factory=Configuration)
     only: frozenset[str] | None = None
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Services that this boot goes without, and why."""
     has_run: str = ""
     """Why `runcmd` is not to be run; empty if it is."""
 
@@ -40,6 +44,8 @@ class Conditions:
             return ServiceState.DISABLED, "the machine is in recovery mode"
         if name in self.disabled:
             return ServiceState.DISABLED, "switched off by orlop.services.disable"
+        if name in self.withheld:
+            return ServiceState.DISABLED, self.withheld[name]
         if not self.configuration.is_enabled(name):
             return ServiceState.DISABLED, f"switched off by orlop.services.{name}.enabled"
         if name == RUNCMD and self.has_run:

@@ -28,6 +28,7 @@ from orlop.system import (
 from orlop.system.config_store import boot_id
 from orlop.system.configuration import as_list, as_map
 from orlop.system.machine import Phase
+from orlop.system.storage_actions import StorageActions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +49,7 @@ class ConfigActions:
         self._boot = boot
         self._modules: set[str] = set()
         self._remounted: set[str] = set()
+        self.storage = StorageActions(boot, self._warn)
 
     async def apply(self, new: Configuration) -> None:
         """Make the machine as *new* says; what cannot be is a warning, and the rest goes on."""
@@ -61,7 +63,8 @@ class ConfigActions:
             self._set_time_zone,
             self._mount,
         )
-        for step in (*steps, self._swap, self._keep_recovery_lock, self._write_files):
+        storage = (self._swap, self.storage.swap, self.storage.persist, self.storage.grow)
+        for step in (*steps, *storage, self._keep_recovery_lock, self._write_files):
             try:
                 await step(new)
             except (OrlopError, OSError) as error:
@@ -147,7 +150,8 @@ class ConfigActions:
 
     def take_remounted(self) -> set[str]:
         """The services whose files are others than those they have mounted; asked once."""
-        found, self._remounted = self._remounted, set()
+        found, self._remounted = self._remounted | self.storage.remounted, set()
+        self.storage.remounted = set()
         return found
 
     def instance(self, of: Configuration) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orlop.system import commands, config_files
+from orlop.system import commands, config_files, persistence
 from orlop.system.config_actions import planned_files
 from orlop.system.services import ServiceState
 from orlop.wire.compose_model import ConfigDelivery
@@ -31,6 +31,8 @@ def report(control: ConfigControl, boot: Boot, new: Configuration) -> dict[str, 
     """What putting *new* in force would change."""
     services: list[Json] = []
     remounted = config_files.remounted(planned_files(new)[0]) - {*commands.NAMES}
+    if persistence.wanted(new.get("orlop.persist")) != persistence.in_force():
+        remounted |= {*persistence.SERVICES} - {*commands.NAMES}
     conditions = replace(boot.conditions, configuration=new)
     for status in boot.services.statuses():
         action = ""

@@ -19,7 +19,7 @@ from orlop.lib import atomic_file
 from orlop.lib.blocking import run_bounded
 from orlop.lib.mount import MountFlag, detach, mount, read_mounts
 from orlop.system import block_devices
-from orlop.wire.config.mounts import PLACE, is_bind
+from orlop.wire.config.mounts import PLACE, SWAP, is_bind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def plan(entries: Json) -> list[Request]:
     found: list[Request] = []
     for entry in entries if isinstance(entries, list) else []:
         device, directory, fstype, options = map(str, entry if isinstance(entry, list) else [])
-        if "noauto" not in options.split(","):
+        if fstype != SWAP and "noauto" not in options.split(","):
             target = f"{DIRECTORY}/{directory.removeprefix(PLACE)}"
             found.append(Request(device, target, fstype, options))
     return found

@@ -11,12 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from orlop.system import disk_references
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PREFIX = "orlop."
 CONFIGURATION_PREFIXES = (PREFIX, "rancher.", "cc.")
 
+_DEFAULT_STATE_WAIT_S = 10
 _DEFAULT_WATCHDOG_S = 60
 _DEFAULT_SHUTDOWN_S = 90
 
@@ -27,7 +30,11 @@ class Parameters:
 
     debug: bool = False
     state: str | None = None
-    state_wait_s: int = 10
+    state_wait_s: int = _DEFAULT_STATE_WAIT_S
+    state_fstype: str = "auto"
+    state_directory: str = ""
+    state_required: bool = False
+    autoformat: tuple[str, ...] = ()
     recovery: bool = False
     recovery_password: str = ""
     hostname: str | None = None
@@ -42,13 +49,17 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One row: *key* without the prefix, the *form* of its value, and what it does."""
+    """One row: *key* without the prefix, the *form* of its value, and what it does.
+
+    *alias* is RancherOS's word for it, whole.
+    """
 
     key: str
     form: str
     default: str
     what: str
     apply: Callable[[Parameters, str], Parameters]
+    alias: str = ""
 
 
 def _boolean(text: str) -> bool:
@@ -81,9 +92,53 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _state(text: str) -> str:
-    if text == "none" or text.startswith(("LABEL=", "UUID=", "/dev/")):
+    if text == "none":
         return text
-    raise ValueError("must be none, LABEL=..., UUID=... or /dev/...")
+    try:
+        disk_references.split(text)
+    except ValueError as error:
+        raise ValueError(f"must be none, or {str(error).removeprefix('must be ')}") from None
+    return text
+
+
+def _autoformat(parameters: Parameters, text: str) -> Parameters:
+    """Alone it means the disk that `orlop.state` names; a list may be in brackets."""
+    names = _words(text.removeprefix("[").removesuffix("]"))
+    if text.lower() in ("", "on", "true", "yes", "1"):
+        names = (parameters.state or "",)
+    elif text.lower() in ("off", "false", "no", "0"):
+        return replace(parameters, autoformat=())
+    for name in names:
+        try:
+            kind, _ = disk_references.split(name)
+        except ValueError:
+            kind = ""
+        if kind not in ("SERIAL", "ID"):
+            raise ValueError(
+                "only a disk that is named by SERIAL=... or /dev/disk/by-id/... is formatted: "
+                "another may be where it was"
+            )
+    return replace(parameters, autoformat=names)
+
+
+def _state_fstype(text: str) -> str:
+    if text not in ("auto", "ext4", "xfs", "btrfs"):
+        raise ValueError("must be auto, ext4, xfs or btrfs")
+    return text
+
+
+def _directory(text: str) -> str:
+    path = text.strip("/")
+    if not path or {"", ".", ".."} & set(path.split("/")):
+        raise ValueError("must be a directory on the state partition")
+    return path
+
+
+def _wait(text: str) -> int:
+    """RancherOS has a switch there."""
+    if text.lower() in ("", "true", "yes", "on"):
+        return _DEFAULT_STATE_WAIT_S
+    return 0 if text.lower() in ("false", "no", "off") else _seconds(text, 0, 600)
 
 
 def is_hostname(text: str) -> bool:
@@ -121,17 +176,52 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "state",
-        "LABEL=NAME, UUID=ID, /dev/NAME, none",
+        "LABEL=NAME, UUID=ID, PARTLABEL=NAME, PARTUUID=ID, SERIAL=NUMBER, /dev/NAME, none",
         "LABEL=ORLOP_STATE, if present",
         "The file system that is mounted at /var. `none`: memory, whatever disks there are.",
         lambda p, text: replace(p, state=_state(text)),
+        "rancher.state.dev",
+    ),
+    Parameter(
+        "state.autoformat",
+        "SERIAL=NUMBER, /dev/disk/by-id/NAME, on",
+        "off",
+        "The disk that becomes the state's if there is none yet and it is empty; see "
+        "[storage](storage.md). `on`: the one that `orlop.state` names.",
+        _autoformat,
+        "rancher.state.autoformat",
+    ),
+    Parameter(
+        "state.fstype",
+        "auto, ext4, xfs, btrfs",
+        "auto",
+        "What `orlop.state.autoformat` makes (auto: ext4), and the only type that is mounted.",
+        lambda p, text: replace(p, state_fstype=_state_fstype(text)),
+        "rancher.state.fstype",
+    ),
+    Parameter(
+        "state.directory",
+        "DIRECTORY",
+        "all of it",
+        "The directory of the state partition that is used, if that has other things on it too.",
+        lambda p, text: replace(p, state_directory=_directory(text)),
+        "rancher.state.directory",
+    ),
+    Parameter(
+        "state.required",
+        "on, off",
+        "off",
+        "Leave the user's engine off while the state is in memory: no container works on nothing.",
+        lambda p, text: replace(p, state_required=_boolean(text)),
+        "rancher.state.required",
     ),
     Parameter(
         "state.wait",
         "seconds, 0 to 600",
         "10",
-        "How long to wait for the disk that `orlop.state` names. Without that key: not at all.",
-        lambda p, text: replace(p, state_wait_s=_seconds(text, 0, 600)),
+        "How long to wait for the disk that `orlop.state` or `orlop.state.autoformat` names.",
+        lambda p, text: replace(p, state_wait_s=_wait(text)),
+        "rancher.state.wait",
     ),
     Parameter(
         "config.url",
@@ -237,7 +327,7 @@ def split_command_line(text: str) -> list[tuple[str, str | None]]:
 def parse_parameters(command_line: str) -> Parameters:
     """Read the `orlop.*` keys of *command_line*; what is wrong with them is in `warnings`."""
     found = Parameters()
-    rows = {PREFIX + row.key: row for row in PARAMETERS}
+    rows = {name: row for row in PARAMETERS for name in (PREFIX + row.key, row.alias) if name}
     warnings: list[str] = []
     values: list[tuple[str, str]] = []
     for name, value in split_command_line(command_line):
@@ -249,12 +339,15 @@ def parse_parameters(command_line: str) -> Parameters:
             found = row.apply(found, value or "")
         except ValueError as error:
             warnings.append(f"kernel parameter {name}={value or ''}: {error}, ignoring")
+        else:
+            if name == row.alias:
+                warnings.append(f"kernel parameter {name} is called {PREFIX}{row.key} here")
     return replace(found, values=tuple(values), warnings=tuple(warnings))
 
 
 def configuration_words(command_line: str) -> list[tuple[str, str | None]]:
     """The words of *command_line* that are keys of the configuration, or meant to be one."""
-    own = {PREFIX + row.key for row in PARAMETERS}
+    own = {name for row in PARAMETERS for name in (PREFIX + row.key, row.alias)}
     return [
         (name, value)
         for name, value in split_command_line(command_line)

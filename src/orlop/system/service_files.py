@@ -10,7 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from orlop.system import config_files
+from orlop.system import config_files, persistence
 from orlop.wire.compose_model import ConfigDelivery, Mount, MountKind
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def extra_mounts(definition: ServiceDefinition) -> tuple[Mount, ...]:
         wanted.append(_bind(USER_API_DIRECTORY, read_only=True))
     if definition.config is not ConfigDelivery.NONE:
         wanted.append(Mount(MountKind.BIND, "/run/config.json", config_path(definition.name), True))
+    wanted += persistence.mounts(definition.name)
     wanted += config_files.mounts(definition.name)
     taken = {mount.target for mount in definition.mounts}
     return tuple(mount for mount in wanted if mount.target not in taken)

@@ -9,6 +9,7 @@ it, with the keys to log in, still counts.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -16,20 +17,25 @@ from typing import TYPE_CHECKING
 
 from orlop.lib.blocking import run_bounded
 from orlop.lib.mount import MountFlag, mount, read_mounts
-from orlop.system import block_devices
+from orlop.system import block_devices, disk_references
+from orlop.system.disk_references import Names
 from orlop.system.filesystems import VOLATILE_STATE, Directory, make_directory, mount_one
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from orlop.lib.children import Children
     from orlop.system.block_devices import Volume
     from orlop.system.parameters import Parameters
 
+log = logging.getLogger(__name__)
+
 DEFAULT_STATE = "LABEL=ORLOP_STATE"
 TARGET = "/var"
 DEVICES = "/dev"
 READ_ONLY_TARGET = "/run/orlop/state"
+WHOLE_TARGET = "/run/orlop/state-partition"
+"""Where the partition is when only a directory of it is the state."""
 
 CHECKER = "/usr/sbin/e2fsck"
 CHECK_TIMEOUT_S, CHECK_KILL_S = 300.0, 5.0
@@ -38,6 +44,8 @@ MOUNT_TIMEOUT_S = 60.0
 """Long enough to replay the journal of a slow, large disk."""
 
 _FLAGS = MountFlag.NOSUID | MountFlag.NODEV | MountFlag.NOEXEC | MountFlag.NOATIME
+
+_NO_NAMES = Names()
 
 _OPTIONS = {
     # An error makes it read-only instead of going on with what may be garbage.
@@ -81,22 +89,39 @@ class Choice:
     volume: Volume | None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing that may still appear would change it: a refusal stays one."""
+        return self.volume is not None or bool(self.warnings)
 
-def choose(wanted: str, volumes: Sequence[Volume]) -> Choice:
-    """Pick the volume that *wanted* (`LABEL=`, `UUID=` or a device) means; pure."""
-    kind, _, value = wanted.partition("=")
-    match kind:
-        case "LABEL":
-            found = [volume for volume in volumes if volume.superblock.label == value]
-        case "UUID":
-            found = [v for v in volumes if v.superblock.uuid == value.lower()]
-        case _:
-            found = [volume for volume in volumes if volume.device == wanted]
+
+def choose(
+    wanted: str,
+    volumes: Sequence[Volume],
+    names: Mapping[str, Names] | None = None,
+    fstype: str = "auto",
+) -> Choice:
+    """Pick the volume that *wanted* means, a reference of `disk_references`; pure.
+
+    *names* has what devices are called, where the reference needs it.
+    """
+    kind, value = disk_references.split(wanted)
+    known = names or {}
+    usable = [
+        v for v in volumes if v.superblock.fstype in (_OPTIONS if fstype == "auto" else (fstype,))
+    ]
+    found = [
+        volume
+        for volume in usable
+        if disk_references.matches(kind, value, volume, known.get(volume.device, _NO_NAMES))
+    ]
     if not found:
         return Choice(None)
+    if disk_references.needs_names(kind):
+        found = disk_references.prefer(found, DEFAULT_STATE.removeprefix("LABEL="))
     if len(found) > 1:
-        names = ", ".join(volume.device for volume in found)
-        return Choice(found[0], (f"several disks are {wanted} ({names}); using the first",))
+        devices = ", ".join(volume.device for volume in found)
+        return Choice(found[0], (f"several disks are {wanted} ({devices}); using the first",))
     return Choice(found[0])
 
 
@@ -104,47 +129,93 @@ async def find(
     parameters: Parameters,
     cold_plug: Awaitable[object],
     plug_again: Callable[[], Awaitable[None]],
+    children: Children,
 ) -> Choice:
     """Look for the state partition; *cold_plug* ends when the drivers of present disks are loaded.
 
     Waits for a disk to appear only when the command line names one, and then calls *plug_again* now
     and then: before there is a devices service, nobody else loads the driver of a late disk.
     """
+    try:
+        return await _find(parameters, cold_plug, plug_again, children)
+    except Exception as error:
+        log.exception("find the state partition")  # whatever it is, /var is mounted then
+        return Choice(None, (f"cannot find the state partition: {error}",))
+
+
+async def _find(
+    parameters: Parameters,
+    cold_plug: Awaitable[object],
+    plug_again: Callable[[], Awaitable[None]],
+    children: Children,
+) -> Choice:
     if parameters.state == "none":
         return Choice(None)
-    wanted = parameters.state or DEFAULT_STATE
+    wanted, fstype = parameters.state or DEFAULT_STATE, parameters.state_fstype
     with block_devices.announcements() as announced:
-        choice = await _look(wanted)
+        choice = await _look(wanted, fstype)
         if choice.volume is None:
             await cold_plug
-            choice = await _look(wanted)
-        if choice.volume is not None or parameters.state is None:
+            choice = await _look_or_format(parameters, children)
+        if choice.is_final or (parameters.state is None and not parameters.autoformat):
             return choice
+        deadline = asyncio.get_running_loop().time() + parameters.state_wait_s
+        limit = asyncio.timeout_at(deadline)
         try:
-            async with asyncio.timeout(parameters.state_wait_s):
-                while choice.volume is None:
+            async with limit:
+                while not choice.is_final:
                     try:
                         async with asyncio.timeout(PLUG_AGAIN_S):
                             await announced.wait_block_device()
                     except TimeoutError:
                         await plug_again()
-                    choice = await _look(wanted)
+                    choice = await _look(wanted, fstype)
+                    if choice.volume is None and parameters.autoformat:
+                        limit.reschedule(None)  # what has begun to be formatted is not given up
+                        choice = await _look_or_format(parameters, children)
+                        limit.reschedule(deadline)
         except TimeoutError:
-            text = f"no disk is {wanted} after {parameters.state_wait_s} s"
+            named = parameters.state or ", ".join(parameters.autoformat)
+            text = f"no disk is {named} after {parameters.state_wait_s} s"
             return Choice(None, (text,))
         return choice
 
 
-async def _look(wanted: str) -> Choice:
-    return choose(wanted, await block_devices.probe(block_devices.candidates()))
+async def _look(wanted: str, fstype: str) -> Choice:
+    volumes = await block_devices.probe(block_devices.candidates())
+    if not disk_references.needs_names(disk_references.split(wanted)[0]):
+        return choose(wanted, volumes, fstype=fstype)
+    names = {volume.device: disk_references.read_names(volume.device) for volume in volumes}
+    return choose(wanted, volumes, names, fstype)
 
 
-async def mount_state(choice: Choice, children: Children) -> State:
-    """Mount what was chosen, or memory; makes the directories that the system expects in /var."""
+async def _look_or_format(parameters: Parameters, children: Children) -> Choice:
+    """Look once more, and then make what is missing."""
+    wanted, fstype = parameters.state or DEFAULT_STATE, parameters.state_fstype
+    choice = await _look(wanted, fstype)
+    if choice.volume is not None or not parameters.autoformat or parameters.recovery:
+        return choice
+    from orlop.system import formatting
+
+    kind = "ext4" if fstype == "auto" else fstype
+    device, refused = await formatting.format_first(parameters.autoformat, kind, children)
+    if device is None:
+        return Choice(None, tuple(refused))
+    name = device.removeprefix(f"{DEVICES}/")
+    volumes = await block_devices.probe([name])
+    refused.append(f"{device} has been made the state partition: the disk was empty")
+    return Choice(volumes[0] if volumes else None, tuple(refused))
+
+
+async def mount_state(choice: Choice, children: Children, directory: str = "") -> State:
+    """Mount what was chosen, or memory; makes the directories that the system expects in /var.
+
+    *directory*: only that one of the partition.
+    """
     warnings = list(choice.warnings)
     state = None
     if choice.volume is not None:
-        state = await _mount_disk(choice.volume, children, warnings)
+        state = await _mount_disk(choice.volume, children, warnings, directory)
     if state is None or state.mode == "memory":
         try:
             mount_one(VOLATILE_STATE)
@@ -164,15 +235,20 @@ async def mount_state(choice: Choice, children: Children) -> State:
     )
 
 
-async def _mount_disk(volume: Volume, children: Children, warnings: list[str]) -> State | None:
+async def _mount_disk(
+    volume: Volume, children: Children, warnings: list[str], directory: str
+) -> State | None:
     superblock = volume.superblock
     identity = (volume.device, superblock.fstype, superblock.label, superblock.uuid)
     if not superblock.clean:
         warnings += await _check(volume, children)
-    problem = await _try_mount(volume, TARGET, MountFlag(0))
+    target = WHOLE_TARGET if directory else TARGET
+    problem = await _try_mount(volume, target, MountFlag(0))
     if problem and superblock.clean and superblock.fstype == "ext4":
         warnings += await _check(volume, children)
-        problem = await _try_mount(volume, TARGET, MountFlag(0))
+        problem = await _try_mount(volume, target, MountFlag(0))
+    if directory and not problem:
+        problem = await _bind_directory(f"{target}/{directory}")
     if not problem:
         return State("disk", TARGET, *identity)
     if not await _try_mount(volume, READ_ONLY_TARGET, MountFlag.RDONLY):
@@ -180,7 +256,7 @@ async def _mount_disk(volume: Volume, children: Children, warnings: list[str]) -
             f"state partition {volume.device} is read-only here ({problem}): "
             "/var is in memory, configuration is read from the disk"
         )
-        return State("memory", READ_ONLY_TARGET, *identity)
+        return State("memory", f"{READ_ONLY_TARGET}/{directory}".rstrip("/"), *identity)
     warnings.append(
         f"state partition {volume.device} cannot be used ({problem}): /var is in memory"
     )
@@ -200,6 +276,22 @@ async def _try_mount(volume: Volume, target: str, extra: MountFlag) -> str:
         return f"no answer within {MOUNT_TIMEOUT_S:g} s"
     except OSError as error:
         return error.strerror or str(error)
+    return ""
+
+
+async def _bind_directory(source: str) -> str:
+    """Let *source* be /var; why it cannot, or nothing."""
+
+    def work() -> None:
+        os.makedirs(source, exist_ok=True)
+        mount(source, TARGET, None, MountFlag.BIND)
+
+    try:
+        await run_bounded(work, MOUNT_TIMEOUT_S)
+    except TimeoutError:
+        return f"no answer within {MOUNT_TIMEOUT_S:g} s"
+    except OSError as error:
+        return f"{source}: {error.strerror}"
     return ""
 
 
@@ -223,6 +315,13 @@ async def _check(volume: Volume, children: Children) -> list[str]:
     if status.code & 1:
         return [f"{volume.device} had errors, which e2fsck has mended"]
     return []
+
+
+def withheld(state: State, parameters: Parameters) -> dict[str, str]:
+    """The services that do not start with such a *state*, and why; pure."""
+    if state.mode == "disk" or not parameters.state_required:
+        return {}
+    return {"engine": "there is no state, and orlop.state.required"}
 
 
 async def present() -> State:

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop.engine.engine import Health
+from orlop.system import persistence
 from orlop.system.addresses import read_addresses
 from orlop.system.boot_channel import uptime_s
 from orlop.system.cgroups import ROOT
@@ -91,6 +92,7 @@ def storage(machine: Machine, path: str = "/var") -> dict[str, Json]:
     found["size_bytes"] = numbers.f_blocks * numbers.f_frsize
     found["used_bytes"] = (numbers.f_blocks - numbers.f_bfree) * numbers.f_frsize
     found["read_only"] = bool(numbers.f_flag & os.ST_RDONLY)
+    found["kept"] = [*persistence.ALWAYS, *persistence.in_force()]
     return found
 
 

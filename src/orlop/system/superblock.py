@@ -1,8 +1,9 @@
 """Recognises a file system by the bytes of its superblock: kind, label and UUID.
 
-Only what can hold Orlop's state is known. Fixed offsets, no parsing beyond them: what is on a disk
-may be hostile, and PID 1 reads it. Sources: Linux 6.12 fs/ext4/ext4.h, fs/xfs/libxfs/xfs_format.h,
-include/uapi/linux/btrfs_tree.h.
+Only what can hold Orlop's state, what is opened to find it, and swap areas are known. Fixed
+offsets, no parsing beyond them: what is on a disk may be hostile, and PID 1 reads it. Sources:
+Linux 6.12 fs/ext4/ext4.h, fs/xfs/libxfs/xfs_format.h, include/uapi/linux/btrfs_tree.h,
+fs/erofs/erofs_fs.h, include/linux/swap.h; LUKS2 On-Disk Format 1.1.3, 2.1.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ HEAD_BYTES = 0x10000 + 0x1000
 _EXT_OFFSET, _EXT_MAGIC = 0x400, b"\x53\xef"
 _XFS_MAGIC = b"XFSB"
 _BTRFS_OFFSET, _BTRFS_MAGIC = 0x10000, b"_BHRfS_M"
+
+_LUKS2_MAGIC = b"LUKS\xba\xbe\0\2"
+_EROFS_MAGIC = b"\xe2\xe1\xf5\xe0"
+_SWAP_MAGIC = b"SWAPSPACE2"
 
 _EXT_INCOMPAT_JOURNAL_DEVICE = 0x0008
 _EXT_VALID = 0x0001  # and not 0x0002, "errors detected"
@@ -36,7 +41,7 @@ class Superblock:
 
 def identify(head: bytes) -> Superblock | None:
     """The file system whose first `HEAD_BYTES` (or fewer, on a small device) are *head*."""
-    return _ext(head) or _xfs(head) or _btrfs(head)
+    return _luks(head) or _ext(head) or _xfs(head) or _btrfs(head) or _erofs(head) or _swap(head)
 
 
 def _ext(head: bytes) -> Superblock | None:
@@ -60,6 +65,26 @@ def _btrfs(head: bytes) -> Superblock | None:
     if len(block) < 0x1000 or block[0x40:0x48] != _BTRFS_MAGIC:
         return None
     return Superblock("btrfs", _text(block[0x12B : 0x12B + 256]), _uuid(block[0x20:0x30]))
+
+
+def _luks(head: bytes) -> Superblock | None:
+    """An encrypted disk of version 2, which has a label."""
+    if len(head) < 512 or head[:8] != _LUKS2_MAGIC:
+        return None
+    return Superblock("crypto_LUKS", _text(head[24:72]), _text(head[168:208]).lower())
+
+
+def _erofs(head: bytes) -> Superblock | None:
+    block = head[_EXT_OFFSET : _EXT_OFFSET + 128]
+    if len(block) < 128 or block[:4] != _EROFS_MAGIC:
+        return None
+    return Superblock("erofs", _text(block[64:80]), _uuid(block[48:64]))
+
+
+def _swap(head: bytes) -> Superblock | None:
+    if len(head) < 4096 or head[4086:4096] != _SWAP_MAGIC:
+        return None
+    return Superblock("swap", _text(head[1052:1068]), _uuid(head[1036:1052]))
 
 
 def _text(field: bytes) -> str:

@@ -71,9 +71,7 @@ def make(path: str, size_bytes: int, page: int) -> None:
     descriptor = os.open(temporary, flags, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, size_bytes)
-        header = struct.pack("=III", _VERSION, size_bytes // page - 1, 0) + os.urandom(16)
-        os.pwrite(descriptor, header, _HEADER_OFFSET)
-        os.pwrite(descriptor, _SIGNATURE, page - len(_SIGNATURE))
+        write_header(descriptor, size_bytes, page)
         os.fsync(descriptor)
         os.rename(temporary, path)
     except BaseException:
@@ -81,6 +79,17 @@ def make(path: str, size_bytes: int, page: int) -> None:
         raise
     finally:
         os.close(descriptor)
+
+
+def write_header(descriptor: int, size_bytes: int, page: int) -> None:
+    """Make what *descriptor* is open on a swap area.
+
+    Raises:
+        OSError: from the disk.
+    """
+    header = struct.pack("=III", _VERSION, size_bytes // page - 1, 0) + os.urandom(16)
+    os.pwrite(descriptor, header, _HEADER_OFFSET)
+    os.pwrite(descriptor, _SIGNATURE, page - len(_SIGNATURE))
 
 
 def refuse_without_disk(state: State | None) -> None:

@@ -112,3 +112,11 @@ def test_an_empty_answer_is_survived(
     engine.answer("GET /orlop/status", {})
     assert main(["status"]) == 0
     assert "none (yet)" in capsys.readouterr().out
+
+
+def test_what_is_kept_is_said() -> None:
+    storage = {"kind": "disk", "device": "/dev/vda", "kept": ["/root", "/opt"]}
+    assert "kept        /root /opt; all else is new" in "\n".join(
+        greeting.facts(STATUS | {"storage": storage}, PLAIN, 80)
+    )
+    assert "kept  " not in "\n".join(greeting.facts(STATUS, PLAIN, 80))

@@ -2,12 +2,11 @@
 
 import pytest
 
+from orlop.lib.disk_ids import MAX_NAME_BYTES, clean_id
 from orlop.services.devices.names import (
-    MAX_NAME_BYTES,
     BlockFacts,
     block_links,
     bus_path,
-    clean_id,
     encode_label,
 )
 from orlop.services.devices.superblock import Identity

@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
+from orlop.lib.disk_ids import ata_string, read_attribute
 from orlop.services.devices.names import block_links
 from orlop.services.devices.probing import decode_answer, encode_answer
 from orlop.services.devices.superblock import Identity
 from orlop.services.devices.sysfs import (
     Node,
-    ata_string,
     block_facts,
     block_nodes,
     is_probeable,
-    read_attribute,
     size_bytes,
 )
 

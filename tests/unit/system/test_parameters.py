@@ -40,9 +40,41 @@ def test_every_key() -> None:
     assert dict(found.values)["orlop.state"] == "LABEL=MY DISK"
 
 
+def test_state_and_the_words_of_rancheros() -> None:
+    ours = parse_parameters(
+        "orlop.state=SERIAL=a orlop.state.autoformat orlop.state.fstype=xfs "
+        "orlop.state.directory=/x/y/ orlop.state.required"
+    )
+    assert ours.warnings == ()
+    assert ours.autoformat == ("SERIAL=a",)
+    assert (ours.state_fstype, ours.state_directory) == ("xfs", "x/y")
+    assert ours.state_required
+    line = (
+        "rancher.state.dev=LABEL=RANCHER_STATE rancher.state.wait rancher.state.directory=sub "
+        "rancher.state.autoformat=[/dev/disk/by-id/virtio-a,SERIAL=b] rancher.state.fstype=auto"
+    )
+    theirs = parse_parameters(line)
+    assert theirs.state == "LABEL=RANCHER_STATE"
+    assert theirs.autoformat == ("/dev/disk/by-id/virtio-a", "SERIAL=b")
+    assert theirs.state_wait_s == 10
+    assert theirs.state_directory == "sub"
+    assert len(theirs.warnings) == 5
+    assert "kernel parameter rancher.state.dev is called orlop.state here" in theirs.warnings
+    assert configuration_words(line) == []
+
+
+@pytest.mark.parametrize("disk", ["[/dev/sda,/dev/vda]", "/dev/sda", "LABEL=x", "sda"])
+def test_no_disk_is_formatted_for_where_it_is(disk: str) -> None:
+    found = parse_parameters(f"rancher.state.autoformat={disk}")
+    assert found.autoformat == ()
+    assert "only a disk that is named by SERIAL=" in found.warnings[0]
+
+
 @pytest.mark.parametrize(
     ("line", "warning"),
     [
+        ("orlop.state.directory=..", "kernel parameter orlop.state.directory=..: must be a dir"),
+        ("orlop.state.fstype=zfs", "kernel parameter orlop.state.fstype=zfs: must be auto"),
         ("orlop.state=sda1", "kernel parameter orlop.state=sda1: must be none"),
         ("orlop.watchdog=-1", "kernel parameter orlop.watchdog=-1: must be a number"),
         ("orlop.hostname=-a", "kernel parameter orlop.hostname=-a: must be a host name"),

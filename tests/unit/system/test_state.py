@@ -9,7 +9,9 @@ import pytest
 from orlop.lib.blocking import run_bounded
 from orlop.system import block_devices, state
 from orlop.system.block_devices import Volume, candidates, probe, read_volume
-from orlop.system.state import choose
+from orlop.system.disk_references import Names
+from orlop.system.parameters import parse_parameters
+from orlop.system.state import Choice, choose
 from orlop.system.superblock import Superblock
 from tests.unit.system.test_superblock import UUID_TEXT, ext4
 
@@ -33,7 +35,37 @@ def test_by_label_uuid_and_device() -> None:
     assert choose("UUID=DEF", VOLUMES).volume == VOLUMES[2]
     assert choose("/dev/vdb", VOLUMES).volume == VOLUMES[2]
     assert choose("LABEL=NONE", VOLUMES).volume is None
-    assert choose("LABEL=", []).volume is None
+    assert choose("LABEL=BOOT", VOLUMES, fstype="xfs").volume is None
+
+
+def test_by_the_disk_it_is_on() -> None:
+    names = {
+        "/dev/vda1": Names(1, "boot", "p1", "one"),
+        "/dev/vda2": Names(2, "state", "p2", "one"),
+        "/dev/vdb": Names(0, serial="two"),
+    }
+    assert choose("SERIAL=one", VOLUMES, names) == Choice(VOLUMES[1])  # by its label
+    assert choose("SERIAL=two", VOLUMES, names) == Choice(VOLUMES[2])
+    assert choose("PARTLABEL=boot", VOLUMES, names) == Choice(VOLUMES[0])
+    assert choose("PARTUUID=P2", VOLUMES, names) == Choice(VOLUMES[1])
+    assert choose("SERIAL=three", VOLUMES, names).volume is None
+
+
+def test_what_cannot_be_mounted_is_not_chosen() -> None:
+    swap = Volume("/dev/vdc", Superblock("swap", "ORLOP_STATE", "x"))
+    assert choose("LABEL=ORLOP_STATE", [swap]).volume is None
+
+
+def test_an_engine_without_the_state_it_needs() -> None:
+    required = parse_parameters("orlop.state.required")
+    assert state.withheld(state.State("disk"), required) == {}
+    assert state.withheld(state.State("memory"), parse_parameters("")) == {}
+    assert [*state.withheld(state.State("memory"), required)] == ["engine"]
+
+
+def test_a_refusal_ends_the_waiting() -> None:
+    assert not Choice(None).is_final
+    assert Choice(None, ("the disk is not empty",)).is_final
 
 
 def test_two_of_the_same_label_are_reported() -> None:

@@ -8,12 +8,9 @@ that was written down elsewhere works here.
 import re
 from typing import NamedTuple
 
+from orlop.lib.disk_ids import MAX_NAME_BYTES, PLAIN, clean_id
 from orlop.services.devices.superblock import Identity
 
-MAX_NAME_BYTES = 200
-"""Of one link: below the 255 of every file system, whatever a label says."""
-
-_PLAIN = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#+-.:=@_")
 _PCI = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _SCSI = re.compile(r"(\d+):(\d+):(\d+):(\d+)")
 _USB = re.compile(r"\d+-([\d.]+):(\d+\.\d+)")
@@ -61,7 +58,7 @@ def encode_label(raw: bytes) -> str:
     """
     out: list[str] = []
     for char in raw.decode(errors="surrogateescape"):
-        if char in _PLAIN or (ord(char) > 127 and char.isprintable()):
+        if char in PLAIN or (ord(char) > 127 and char.isprintable()):
             out.append(char)
         else:
             out += [f"\\x{byte:02x}" for byte in char.encode(errors="surrogateescape")]
@@ -70,13 +67,6 @@ def encode_label(raw: bytes) -> str:
     while len("".join(out).encode()) > MAX_NAME_BYTES:
         out.pop()
     return "".join(out)
-
-
-def clean_id(text: str) -> str:
-    """An identifier as part of a file name: blanks and whatever is not plain become underscores."""
-    words = "_".join(text.split())
-    name = "".join(char if char in _PLAIN else "_" for char in words)[:MAX_NAME_BYTES]
-    return "" if name in (".", "..") else name
 
 
 def bus_path(syspath: str, ata_port: str = "") -> str:

@@ -15,6 +15,7 @@ import sys
 import time
 from typing import NamedTuple
 
+from orlop.lib.disk_ids import read_text
 from orlop.lib.errors import InvalidArgument
 from orlop.lib.inotify import InotifyMask, add_watch, open_inotify, read_events, remove_watch
 from orlop.services.devices import permissions, probing, sysfs
@@ -155,7 +156,7 @@ class DeviceService:
         self._set_links(node, [])
 
     def _name_port(self, node: Node) -> None:
-        name = encode_label(sysfs.read_text(node.syspath, "name").encode(errors="replace"))
+        name = encode_label(read_text(node.syspath, "name").encode(errors="replace"))
         self._set_links(node, [f"virtio-ports/{name}"] if is_clean_name(name) else [])
 
     def _take_writes(self) -> None:

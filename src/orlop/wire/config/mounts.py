@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 PLACE = "/mnt/"
 MAX_MOUNTS = 64
 
-_DEVICE = r"(LABEL|UUID)=[^\s/]{1,64}|/dev/[A-Za-z0-9_./:+-]{1,200}"
+DEVICE = r"(LABEL|UUID)=[^\s/]{1,64}|/dev/[A-Za-z0-9_./:+-]{1,200}"
 _SHORT = r"[a-z]{2,}[a-z0-9]{1,30}"
 _DIRECTORY = r"/mnt(/[^\s/]{1,200}){1,8}"
 _OPTIONS = r"[A-Za-z0-9_=.:%+/-]+(,[A-Za-z0-9_=.:%+/-]+)*"
 TYPES = ("auto", "ext4", "xfs", "btrfs", "vfat", "iso9660", "tmpfs", "none")
-LATER = {"swap": "swap is", "nfs": "NFS is", "nfs4": "NFS is", "cifs": "CIFS is"}
+LATER = {"nfs": "NFS is", "nfs4": "NFS is", "cifs": "CIFS is"}
+SWAP = "swap"
 
 
 def check(fields: Fields, key: str) -> Json:
@@ -46,6 +47,8 @@ def _entry(fields: Fields, place: str, words: list[str]) -> tuple[str, str, str,
     options = options or "defaults"
     if fstype in LATER:
         fields.fail(place, f"{LATER[fstype]} not supported yet")
+    if fstype == SWAP:
+        return _device(fields, place, device), SWAP, SWAP, options
     if fstype not in TYPES:
         fields.fail(place, f"the type must be one of {', '.join(TYPES)}, not {fstype[:40]!r}")
     if re.fullmatch(_DIRECTORY, directory) is None or {".", ".."} & set(directory.split("/")):
@@ -56,11 +59,16 @@ def _entry(fields: Fields, place: str, words: list[str]) -> tuple[str, str, str,
         if not is_bind(options) or not device.startswith("/"):
             fields.fail(place, "type none is for a directory and the option bind")
     elif fstype != "tmpfs":
-        if re.fullmatch(_SHORT, device):
-            device = f"/dev/{device}"
-        if re.fullmatch(_DEVICE, device) is None or ".." in device:
-            fields.fail(place, f"the device must be LABEL=, UUID= or /dev/, not {device[:80]!r}")
+        device = _device(fields, place, device)
     return device, directory, fstype, options
+
+
+def _device(fields: Fields, place: str, device: str) -> str:
+    if re.fullmatch(_SHORT, device):
+        return f"/dev/{device}"
+    if re.fullmatch(DEVICE, device) is None or ".." in device:
+        fields.fail(place, f"the device must be LABEL=, UUID= or /dev/, not {device[:80]!r}")
+    return device
 
 
 def is_bind(options: str) -> bool:

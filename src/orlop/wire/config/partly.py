@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orlop.wire.config.kinds_people import without_meaning
-from orlop.wire.config.mounts import LATER, PLACE
+from orlop.wire.config.mounts import LATER, PLACE, SWAP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,12 @@ def _judge_mount(entry: object) -> str:
     if not isinstance(entry, list) or len(entry) < 2:
         return ""
     device, directory, fstype = (*entry, "")[:3]
-    if str(fstype) in LATER or device == "swap":
-        return f"{LATER.get(str(fstype), LATER['swap'])} not supported yet"
+    if device == SWAP:
+        return "a swap file is swap.size, a disk for it needs its name"
+    if fstype == SWAP:
+        return ""
+    if str(fstype) in LATER:
+        return f"{LATER[str(fstype)]} not supported yet"
     if directory is None or directory in ("none", "") or f"{directory}/" == PLACE:
         return "has no directory below /mnt"
     if isinstance(directory, str) and directory[:1] == "/" and not directory.startswith(PLACE):

@@ -20,6 +20,7 @@ from orlop.wire.config.keys import (
     network,
     people,
     services,
+    storage,
 )
 from orlop.wire.config.row import EACH, NAME, Applies, Key, Path
 
@@ -33,6 +34,7 @@ __all__ = ["EACH", "NAME", "Applies", "Key", "Path"]
 
 KEYS: tuple[Key, ...] = (
     *machine.KEYS,
+    *storage.KEYS,
     *people.KEYS,
     *network.KEYS,
     *firewall.KEYS,
