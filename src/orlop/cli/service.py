@@ -54,7 +54,7 @@ ACTIONS = ("start", "stop", "restart", "kill")
 ADDING = ("add", "up", "enable", "disable", "rm", "pull")
 ALIASES = {"list": "ls", "delete": "rm", "remove": "rm", "down": "stop", "log": "logs"}
 INSTEAD = {
-    "build": "images are not built here: build and push elsewhere, then orlop service add FILE",
+    "build": "docker build and docker push elsewhere, then orlop service add FILE",
     "create": "orlop service add FILE makes it ready, orlop service up FILE starts it too",
     "run": "orlop service up FILE, or docker run for a container of your own",
     "exec": "orlop exec NAME COMMAND",
@@ -107,6 +107,8 @@ def _change(client: Client, verb: str, names: list[str], arguments: Arguments) -
             client.post(f"/orlop/services/{name}/{verb}{query}")
         except NotModified:
             pass  # it is so already: what was asked for is the case
+    if arguments.flag("json"):
+        print(encode([get_object(client, f"/orlop/services/{name}") for name in names]))
 
 
 def _wrong(verb: str) -> UsageError:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import logging
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
 from orlop.engine.engine import State
+from orlop.lib import atomic_file
 from orlop.lib.errors import InvalidArgument, OrlopError
 from orlop.system import time_zone
 from orlop.system.service_state import in_utc
@@ -29,6 +32,9 @@ log = logging.getLogger(__name__)
 
 MAX_LATE_S = 300.0
 """What is later than this was missed: the clock was set, or the machine slept."""
+
+NOTES = Path("/var/lib/orlop/services/.runs.json")
+"""Not a definition, as its name begins with a dot."""
 
 AT_WORK = (State.RUNNING, State.PAUSED, State.RESTARTING)
 
@@ -71,6 +77,7 @@ async def follow[S: Scheduled](
     """
     definition, due_s = service.definition, time.time()
     name = definition.name
+    _say_what_was_missed(definition, machine_zone)
     while (following_s := next_run(definition, max(due_s, time.time()), machine_zone)) is not None:
         due_s = service.next_s = following_s
         late_s = await wait_until(due_s)
@@ -84,8 +91,33 @@ async def follow[S: Scheduled](
         else:
             try:
                 await start(service)
+                await asyncio.to_thread(_note, name, due_s)
             except (OrlopError, OSError) as error:
                 log.warning("cannot start service %s: %s", name, error)
+
+
+def _say_what_was_missed(definition: ServiceDefinition, machine_zone: str) -> None:
+    """Of times in a calendar, while the machine was off."""
+    last_s = _notes().get(definition.name)
+    if not isinstance(last_s, int | float) or "@every" in definition.schedule:
+        return
+    missed_s = next_run(definition, last_s, machine_zone)
+    if missed_s is not None and missed_s < time.time() - MAX_LATE_S:
+        when = in_utc(missed_s)
+        log.warning("service %s missed its run of %s: the machine was off", definition.name, when)
+
+
+def _notes() -> dict[str, object]:
+    """When which service was last started by its schedule."""
+    try:
+        found = json.loads(NOTES.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _note(name: str, due_s: float) -> None:
+    atomic_file.write_text(NOTES, json.dumps({**_notes(), name: due_s}), mode=0o600, durable=False)
 
 
 async def wait_until(due_s: float) -> float:

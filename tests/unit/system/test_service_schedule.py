@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from orlop.wire.compose import ServiceDefinition, parse_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 NOON_S = 1_767_268_800.0
 """2026-01-01 12:00 UTC."""
@@ -66,6 +68,23 @@ def starts(
 
     asyncio.run(main())
     return found
+
+
+@pytest.fixture(autouse=True)
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / ".runs.json"
+    monkeypatch.setattr("orlop.system.service_schedule.NOTES", path)
+    return path
+
+
+def test_what_was_missed_while_the_machine_was_off(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, notes: Path
+) -> None:
+    notes.write_text(json.dumps({"job": NOON_S - 7200, "other": 5}))
+    starts(monkeypatch, "30 * * * *", Clock(), lambda at: at >= 5400)
+    assert caplog.text.count("missed its run") == 1
+    assert "missed its run of 2026-01-01 10:30:00 UTC: the machine was off" in caplog.text
+    assert json.loads(notes.read_text()) == {"job": NOON_S + 1800, "other": 5}
 
 
 def test_each_time_once(monkeypatch: pytest.MonkeyPatch) -> None:
