@@ -1,6 +1,8 @@
-"""Bonds and VLANs between two machines with two cables, from first boot on."""
+"""Bonds, VLANs, bridges and tunnels between two machines with two cables, from first boot on."""
 
+import base64
 import json
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -99,3 +101,47 @@ def test_a_link_is_lost_and_traffic_goes_on(machines: Pair) -> None:
         machine.qmp.execute("set_link", {"name": "net0", "up": True})
     a.wait_until_succeeds(f'test "$(cat {active})" = {first}', timeout_s=120)
     reaches(b, "10.1.0.1")
+
+
+def key_pair() -> tuple[str, str]:
+    """A private key of WireGuard, and the public one."""
+    make = ["openssl", "genpkey", "-algorithm", "X25519", "-outform", "DER"]
+    private = subprocess.run(make, capture_output=True, check=True).stdout
+    show = ["openssl", "pkey", "-inform", "DER", "-pubout", "-outform", "DER"]
+    public = subprocess.run(show, input=private, capture_output=True, check=True).stdout
+    keys = [base64.b64encode(data[-32:]).decode() for data in (private, public)]
+    return keys[0], keys[1]
+
+
+def test_changes_at_run_time(machines: Pair) -> None:
+    """LACP instead, a bridge over a VLAN, a tunnel; and all of it goes again."""
+    keys = key_pair(), key_pair()
+    for index, machine in enumerate(machines):
+        own, other = index + 1, 2 - index
+        peer = {
+            "public_key": keys[1 - index][1],
+            "allowed_ips": [f"10.9.0.{other}/32"],
+            "endpoint": f"10.1.0.{other}:51820",
+        }
+        key = {"private_key": keys[index][0], "listen_port": 51820, "peers": [peer]}
+        merge(
+            machine,
+            bond0={"bond_options": {"mode": "802.3ad", "lacp_rate": "fast"}},
+            storage={"bridge": "br0"},
+            br0={"addresses": [f"10.3.0.{own}/24"], "macvlans": ["shim0"]},
+            shim0={"addresses": [f"10.4.0.{own}/24"]},
+            wg0={"addresses": [f"10.9.0.{own}/32"], "wireguard": key},
+        )
+    a, b = machines
+    for machine, number in ((a, 2), (b, 1)):
+        reaches(machine, f"10.1.0.{number}", f"10.3.0.{number}", f"10.4.0.{number}")
+        reaches(machine, f"10.9.0.{number}")
+    assert a.succeed("cat /sys/class/net/bond0/bonding/mode") == "802.3ad 4\n"
+    assert "10.9.0.2 dev wg0" in a.succeed("ip route")
+    assert "(hidden)" in a.succeed("orlop config get orlop.network.interfaces.wg0")
+    for machine in machines:
+        machine.succeed("orlop config unset orlop.network.interfaces")
+    for machine in machines:
+        gone = "! ip link show wg0 && ! ip link show br0 && ! ip link show shim0"
+        machine.wait_until_succeeds(gone, timeout_s=120)
+    reaches(a, "10.1.0.2", "10.2.0.2")
