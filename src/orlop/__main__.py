@@ -23,6 +23,7 @@ PROGRAMS = {
 
 WORKERS = {
     "build": "orlop.engine.build.worker",
+    "certificates": "orlop.engine.certificates_worker",
     "config": "orlop.system.config_worker",
     "copy": "orlop.engine.copy_worker",
     "password": "orlop.lib.password_worker",

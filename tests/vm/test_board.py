@@ -6,13 +6,17 @@ import json
 import tarfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from orlop.lib.process import CommandError, run
 from orlop.vm.machine import Machine
+from orlop.vm.spec import Publish, UserNet
 from tests.vm.lab import Lab
 
 LIMIT_S = 120.0
+DOCKER_PORT = 2376
 CANARY = "canary-5b1d9e"
 CONFIG: dict[str, object] = {
     "hostname": "watched",
@@ -28,7 +32,8 @@ CONFIG: dict[str, object] = {
 
 @pytest.fixture(scope="module")
 def watched(lab: Lab) -> Iterator[Machine]:
-    with lab.machine(lab.kernel(), "watched", config=CONFIG) as machine:
+    docker = UserNet(publish=(Publish(0, DOCKER_PORT),))
+    with lab.machine(lab.kernel(), "watched", config=CONFIG, nics=(docker,)) as machine:
         machine.boot()
         yield machine
 
@@ -89,6 +94,30 @@ def test_a_file_for_support_has_no_secret(watched: Machine) -> None:
     assert {"status.json", "messages.txt", "logs/runcmd.txt", "network.json"} <= set(files)
     assert [name for name, text in files.items() if CANARY in text] == []
     assert [name for name, text in files.items() if text.startswith("not to be had")] == []
+
+
+def test_docker_over_tls_for_who_has_a_certificate(watched: Machine, tmp_path: Path) -> None:
+    watched.succeed("orlop config set orlop.engine.tls.enabled true", timeout_s=LIMIT_S)
+    wait_until(watched, "orlop net ports", f":{DOCKER_PORT}")
+    hosts = json.loads(watched.succeed("orlop tls show --json"))["hosts"]
+    assert {"watched", "127.0.0.1"} <= set(hosts)
+    packed = watched.succeed("orlop tls client me --host 127.0.0.1 | base64")
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed))) as archive:
+        archive.extractall(tmp_path, filter="data")
+    environment = {
+        "DOCKER_HOST": f"tcp://127.0.0.1:{watched.host_port(DOCKER_PORT)}",
+        "DOCKER_TLS_VERIFY": "1",
+        "HOME": str(tmp_path),
+    }
+    mine = {**environment, "DOCKER_CERT_PATH": str(tmp_path / "tls/docker")}
+    assert run(["docker", "version", "--format", "{{.Server.Os}}"], env=mine, timeout_s=60)
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    (stranger / "ca.pem").write_bytes((tmp_path / "tls/docker/ca.pem").read_bytes())
+    with pytest.raises(CommandError):
+        run(
+            ["docker", "--tlscacert", stranger / "ca.pem", "version"], env=environment, timeout_s=60
+        )
 
 
 def test_it_can_be_switched_off(watched: Machine) -> None:

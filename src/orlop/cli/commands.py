@@ -160,6 +160,12 @@ def _cloud() -> Command:
     return cloud
 
 
+def _tls() -> Command:
+    from orlop.cli import tls
+
+    return tls
+
+
 def _support() -> Command:
     from orlop.cli import support
 
@@ -248,6 +254,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "migrate": (_migrate, "a document for RancherOS or cloud-init in this system's words"),
     "firewall": (_firewall, "what is let in to the machine"),
     "cloud": (_cloud, "the data source that has configured the machine"),
+    "tls": (_tls, "certificates for the Docker API over TCP"),
     "support": (_support, "a file with all that is needed to look for a fault; no secrets"),
     "sudo": (_sudo, "a command as root, for users who may"),
     "passwd": (_passwd, "the hash of a password, for the configuration"),

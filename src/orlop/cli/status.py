@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from orlop.cli import greeting
@@ -26,12 +27,15 @@ OPTIONS = (
 WORDS = (0, 0)
 
 PAUSE_S = 0.5
+SERVER_CERTIFICATE = "/var/lib/orlop/tls/server-cert.pem"
 
 
 def run(arguments: Arguments) -> int:
     style = Style(colours=has_colours())
     width = size()[0]
     answer = wait_started(Client(), arguments.number("wait", 0))
+    if os.path.exists(SERVER_CERTIFICATE):
+        _warn_of_certificate(answer)
     if arguments.flag("json"):
         print(encode(answer))
     elif arguments.flag("motd"):
@@ -39,6 +43,16 @@ def run(arguments: Arguments) -> int:
     else:
         print("\n".join(greeting.facts(answer, style, width)))
     return 0
+
+
+def _warn_of_certificate(status: Object) -> None:
+    """Add to the warnings that the engine's certificate ends soon."""
+    from orlop.cli.tls import warning
+
+    warnings = status.get("warnings")
+    text = warning()
+    if text and isinstance(warnings, list):
+        warnings.append(text)
 
 
 def wait_started(client: Client, limit_s: float) -> Object:

@@ -26,6 +26,7 @@ from orlop.lib.errors import OrlopError
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
+    from orlop.engine.tls_endpoint import TlsEndpoint
     from orlop.engine.tls_listener import TlsListener
 
 log = logging.getLogger(__name__)
@@ -114,12 +115,13 @@ async def serve(options: Options) -> None:
     loop.add_signal_handler(signal.SIGPWR, begin_end, engine, power_fails)
     await engine.start()
     engine.tasks.start(end_all(engine, power_fails), "end of all containers")
-    listener = None
+    listener = endpoint = None
     try:
         await bring_images(engine, options, ending)
         await open_socket(engine, options)
         log.info("serving on %s", options.socket)
         listener = await open_tcp(engine, options)
+        endpoint = open_endpoint(engine, options)
         give_back_free_memory()
         while not ending.is_set():
             try:
@@ -128,8 +130,9 @@ async def serve(options: Options) -> None:
             except TimeoutError:
                 await keep_socket(engine, options)
     finally:
-        if listener is not None:
-            listener.close()
+        for tls in (listener, endpoint):
+            if tls is not None:
+                tls.close()
         await engine.close()
 
 
@@ -168,6 +171,21 @@ async def open_tcp(engine: Engine, options: Options) -> TlsListener | None:
     listener = TlsListener(engine, options.tcp, options.tls)
     log.info("serving TLS on port %d", await listener.start())
     return listener
+
+
+def open_endpoint(engine: Engine, options: Options) -> TlsEndpoint | None:
+    """Begin to listen on TCP with the machine's own certificates, if the settings want it.
+
+    A machine whose endpoint does not work still has its engine.
+    """
+    if not options.endpoint or options.settings_path is None:
+        return None
+    from orlop.engine.tls_endpoint import TlsEndpoint
+
+    directory = options.data.parent / "tls"
+    endpoint = TlsEndpoint(engine, options.endpoint, options.settings_path, directory)
+    engine.tasks.start(endpoint.start(), "endpoint over TLS")
+    return endpoint
 
 
 async def keep_socket(engine: Engine, options: Options) -> None:

@@ -55,6 +55,9 @@ class Options:
     group: str = ""
     tcp: str = ""
     tls: TlsFiles | None = None
+    endpoint: str = ""
+    """As *tcp*, with certificates of the machine's own authority."""
+    settings_path: Path | None = None
     userns_remap: tuple[int, int] | None = None
     registries: Registries = Registries()  # noqa: RUF009 - frozen
     defaults: ContainerDefaults = ContainerDefaults()  # noqa: RUF009 - frozen
@@ -193,6 +196,8 @@ def parse(argv: list[str]) -> Options:
         group=found.group,
         tcp=found.tcp,
         tls=TlsFiles(found.tls_ca, found.tls_cert, found.tls_key) if found.tcp else None,
+        endpoint=said.tls,
+        settings_path=found.settings,
         userns_remap=said.userns_remap or found.userns_remap,
         registries=said.registries,
         defaults=said.defaults,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 1 << 20
+TLS_ADDRESS = "0.0.0.0:2376"
+"""The port that Docker's clients take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,8 @@ class FileSettings:
     debug: bool = False
     labels: tuple[str, ...] = ()
     userns_remap: tuple[int, int] | None = None
+    tls: str = ""
+    """Where the API is on TCP, for clients with certificates: ADDRESS:PORT."""
 
 
 def read(path: Path, base: Registries) -> FileSettings:
@@ -74,7 +78,12 @@ def parse(data: Object, base: Registries) -> FileSettings:
         debug=data.flag("debug"),
         labels=data.texts("labels"),
         userns_remap=_remap(data.text("userns_remap")),
+        tls=_tls(data.section("tls")),
     )
+
+
+def _tls(section: Object) -> str:
+    return (section.text("listen") or TLS_ADDRESS) if section.flag("enabled") else ""
 
 
 def _remap(text: str) -> tuple[int, int] | None:

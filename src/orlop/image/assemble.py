@@ -69,7 +69,8 @@ def assemble(
         if name not in sources.builds:
             raise InvalidArgument(f"{contents.source}: build: there is no build {name}")
         for path, node in sorted(sources.builds[name].items()):
-            tree.add(path, node)
+            if not _is_excluded(path, contents):
+                tree.add(path, node)
     if contents.python:
         _add_python(tree, contents, python, sources)
     _add_applets(tree, contents, sources)
@@ -131,8 +132,12 @@ def _add_packages(tree: Tree, contents: ImageContents, sources: Sources) -> None
         if not chosen:
             raise InvalidArgument(f"{contents.source}: files: nothing matches {pattern}")
         for entry, origin in chosen:
-            if not any(fnmatchcase(entry.path, excluded) for excluded in contents.exclude):
+            if not _is_excluded(entry.path, contents):
                 tree.add(entry.path, entry_node(entry, origin))
+
+
+def _is_excluded(path: str, contents: ImageContents) -> bool:
+    return any(fnmatchcase(path, excluded) for excluded in contents.exclude)
 
 
 def entry_node(entry: Entry, origin: str) -> File | Symlink:

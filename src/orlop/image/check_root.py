@@ -89,8 +89,9 @@ def _is_allowed(tree: Tree, path: str) -> bool:
     return is_ours or posixpath.basename(path) in STUBS
 
 
-OPENED_BY_NAME = ("libzstd.so.1", "libcrypt.so.1")
-"""Libraries that ours open with ctypes: `engine.store.compression`, `lib.passwords`."""
+OPENED_BY_NAME = ("libzstd.so.1", "libcrypt.so.1", "libcrypto.so.3")
+"""Libraries that ours open with ctypes: `engine.store.compression`, `lib.passwords`,
+`lib.signing`."""
 
 
 def _links(tree: Tree) -> Iterator[tuple[str, str]]:

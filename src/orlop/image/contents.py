@@ -38,8 +38,9 @@ class DirectorySpec:
 class ImageContents:
     """The parsed ``image.toml``.
 
-    `files` and `exclude` are absolute paths or globs over the files of `packages`; `links` maps a
-    path to the text of a symbolic link; `users` maps a name to its user and group id.
+    `files` and `exclude` are absolute paths or globs over the files of `packages`, and `exclude` of
+    `build` too; `links` maps a path to the text of a symbolic link; `users` maps a name to its user
+    and group id.
     """
 
     source: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orlop.lib.authority import Authority
+from orlop.lib.certificate import Purpose
 from orlop.lib.process import run
 from tests.engine.containers.engine_host import UserEngine
 
@@ -178,3 +181,38 @@ def test_tcp_without_tls_is_refused(user_engine: UserEngine) -> None:
     )
     assert done.returncode == 2
     assert "never without TLS" in done.stderr
+
+
+def test_an_endpoint_with_certificates_of_its_own(user_engine: UserEngine) -> None:
+    """As on the machine: the configuration says it, and the engine makes what it needs."""
+    engine = user_engine
+    engine.kill()
+    settings = engine.directory / "settings.json"
+    tls = {"enabled": True, "listen": "127.0.0.1:0", "hosts": ["ship.example"]}
+    settings.write_text(json.dumps({"tls": tls}))
+    engine.options = (f"--settings={settings}",)
+    run(["ip", "link", "set", "lo", "up"], timeout_s=10)
+    run(["ip", "address", "add", "10.9.8.7/24", "dev", "lo"], timeout_s=10)
+    run(["ip", "route", "add", "default", "via", "10.9.8.1"], timeout_s=10)
+    engine.start()
+    engine.wait_until(lambda: "serving TLS" in engine.log())
+    authority = Authority(engine.directory / "tls")
+    assert {"ship.example", "10.9.8.7", "127.0.0.1"} <= set(authority.hosts())
+    pair = authority.make(Purpose.CLIENT, "me")
+    mine = engine.directory / "client"
+    mine.mkdir()
+    (mine / "ca.pem").write_text(authority.read("ca.pem"))
+    (mine / "cert.pem").write_text(pair.certificate)
+    (mine / "key.pem").write_text(pair.key)
+    assert b"Server" in docker(engine, mine, "version")
+    with socket.create_connection(("127.0.0.1", port_of(engine))) as plain:
+        assert ping(ssl.create_default_context(cafile=mine / "ca.pem"), plain) == b""
+
+    authority.renew("other")
+    engine.kill()
+    engine.start()
+    engine.wait_until(lambda: engine.log().count("serving TLS") == 2)
+    with socket.create_connection(("127.0.0.1", port_of(engine))) as plain:
+        context = ssl.create_default_context(cafile=engine.directory / "tls/ca.pem")
+        context.load_cert_chain(mine / "cert.pem", mine / "key.pem")
+        assert ping(context, plain) == b"", "who was signed by the authority before is refused"

@@ -40,7 +40,6 @@ SAME: Mapping[str, tuple[object, ...]] = {
     "rancher.docker.storage_driver": ("overlay", "overlay2"),
     "rancher.docker.userland_proxy": (False,),
     "rancher.docker.restart": (True,),
-    "rancher.docker.tls": (False,),
     "rancher.rm_usr": (False,),
     "rancher.preload_wait": (False,),
 }

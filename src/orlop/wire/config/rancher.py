@@ -43,8 +43,6 @@ _NO_SHELL = "what has to run is a service or a container"
 _NO_PACKAGES = "there is no package manager; software comes in containers"
 _MODULES = "cloud-init is not part of this system"
 
-_TLS = ("tls", "tls_args", "server_cert", "server_key", "ca_cert", "ca_key")
-
 LEFT_OUT: Mapping[str, str] = {
     "rancher.autologin": "the console asks for a password only when somebody has one",
     "rancher.bootstrap": _SERVICES,
@@ -69,7 +67,7 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.docker.storage_context": "images and containers are on the state partition",
     "rancher.docker.storage_driver": "layers are mounted as they are, with overlayfs",
     "rancher.docker.userland_proxy": "ports are published by the kernel",
-    **{f"rancher.docker.{name}": _ENGINE for name in _TLS},
+    "rancher.docker.tls_args": "clients always need a certificate",
     "rancher.force_console_rebuild": "the console is made anew at each boot",
     "rancher.http_load_retries": "nothing is loaded over HTTP at boot",
     "rancher.hypervisor_service": "is not supported yet",

@@ -21,6 +21,7 @@ from orlop.wire.config.keys import (
     people,
     services,
     storage,
+    tls,
 )
 from orlop.wire.config.row import EACH, NAME, Applies, Key, Path
 
@@ -41,6 +42,7 @@ KEYS: tuple[Key, ...] = (
     *services.KEYS,
     *board.KEYS,
     *engine.KEYS,
+    *tls.KEYS,
     *consoles.KEYS,
 )
 """Every row, in the order of the reference."""
