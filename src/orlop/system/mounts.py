@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from orlop.lib import atomic_file
 from orlop.lib.blocking import run_bounded
 from orlop.lib.mount import MountFlag, detach, mount, read_mounts
-from orlop.system import block_devices
+from orlop.system import block_devices, disk_references
 from orlop.wire.config.mounts import PLACE, SWAP, is_bind
 
 if TYPE_CHECKING:
@@ -85,11 +85,15 @@ def kernel_options(options: str) -> tuple[MountFlag, str]:
 
 
 def resolve(device: str, volumes: Sequence[Volume]) -> Volume | None:
-    """The volume that *device* means, of those that the machine has."""
-    kind, _, value = device.partition("=")
+    """The volume that *device*, a reference of `disk_references`, means, if the machine has it."""
+    try:
+        kind, value = disk_references.split(device)
+    except ValueError:
+        return None  # a directory, for a bind
+    asked = disk_references.needs_names(kind)
     for volume in volumes:
-        found = {"LABEL": volume.superblock.label, "UUID": volume.superblock.uuid}
-        if found.get(kind, volume.device) == (value.lower() if kind == "UUID" else value or kind):
+        names = disk_references.read_names(volume.device) if asked else disk_references.Names()
+        if disk_references.matches(kind, value, volume, names):
             return volume
     return None
 

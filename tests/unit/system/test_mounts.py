@@ -1,8 +1,11 @@
 """Mounts of the configuration: what mount(2) is asked for, and which disk is meant."""
 
+import pytest
+
 from orlop.lib.mount import MountFlag
-from orlop.system import mounts
+from orlop.system import disk_references, mounts
 from orlop.system.block_devices import Volume
+from orlop.system.disk_references import Names
 from orlop.system.mounts import Request
 from orlop.system.superblock import Superblock
 from orlop.wire.compose_model import Json
@@ -36,6 +39,20 @@ def test_options() -> None:
     assert mounts.kernel_options("suid,dev,rbind")[0] == SAFE | MountFlag.BIND | MountFlag.REC
 
 
+def test_by_the_disk_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The links below /dev/disk are not there yet when the first mounts are made."""
+    names = {"/dev/vda": Names(serial="one"), "/dev/vdb1": Names(1, "p", ids=("virtio-two",))}
+    monkeypatch.setattr(disk_references, "read_names", names.__getitem__)
+    for device, found in (
+        ("SERIAL=one", VOLUMES[0]),
+        ("PARTLABEL=p", VOLUMES[1]),
+        ("/dev/disk/by-id/virtio-two-part1", VOLUMES[1]),
+        ("/dev/disk/by-id/virtio-two-part2", None),
+        ("/dev/disk/by-label/data", VOLUMES[0]),
+    ):
+        assert mounts.resolve(device, VOLUMES) == found
+
+
 def test_which_disk_is_meant() -> None:
     for device, found in (
         ("LABEL=data", "/dev/vda"),
@@ -45,5 +62,5 @@ def test_which_disk_is_meant() -> None:
         volume = mounts.resolve(device, VOLUMES)
         assert volume is not None
         assert volume.device == found
-    for device in ("LABEL=x", "UUID=aaaa", "/dev/vdc"):
+    for device in ("LABEL=x", "UUID=aaaa", "/dev/vdc", "/srv", "LABEL="):
         assert mounts.resolve(device, VOLUMES) is None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import InvalidArgument
 from orlop.lib.units import parse_size_bytes
 from orlop.wire.config.kinds import Kind
-from orlop.wire.config.mounts import DEVICE
+from orlop.wire.config.mounts import DEVICE, DEVICE_FORMS
 
 if TYPE_CHECKING:
     from orlop.wire.compose_model import Json
@@ -58,7 +58,7 @@ def _devices(fields: Fields, key: str) -> Json:
     found: list[Json] = []
     for index, text in enumerate(fields.strings(key)):
         if re.fullmatch(DEVICE, text) is None or ".." in text:
-            fields.fail(f"{key}[{index}]", f"must be LABEL=, UUID= or /dev/, not {text[:80]!r}")
+            fields.fail(f"{key}[{index}]", f"must be {DEVICE_FORMS}, not {text[:80]!r}")
         if text not in found:
             found.append(text)
     if len(found) > MAX_DEVICES:
@@ -88,7 +88,7 @@ def _is_below(path: str, tops: tuple[str, ...]) -> bool:
 GROW = Kind("true, false", {"type": ["boolean", "string"]}, _grow)
 ZRAM = Kind("share or size", {"type": ["integer", "string"]}, _zram)
 DEVICES = Kind(
-    "list of LABEL=, UUID=, /dev/",
+    "list of LABEL=, UUID=, SERIAL=, /dev/",
     {"type": ["array", "string"], "items": {"type": "string"}},
     _devices,
 )

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 PLACE = "/mnt/"
 MAX_MOUNTS = 64
 
-DEVICE = r"(LABEL|UUID)=[^\s/]{1,64}|/dev/[A-Za-z0-9_./:+-]{1,200}"
+DEVICE = (
+    r"(LABEL|UUID|PARTLABEL|PARTUUID|SERIAL|ID)=[^\s/]{1,64}|/dev/[A-Za-z0-9_./:+#@=\\-]{1,200}"
+)
+DEVICE_FORMS = "LABEL=, UUID=, PARTLABEL=, PARTUUID=, SERIAL=, ID= or /dev/"
 _SHORT = r"[a-z]{2,}[a-z0-9]{1,30}"
 _DIRECTORY = r"/mnt(/[^\s/]{1,200}){1,8}"
 _OPTIONS = r"[A-Za-z0-9_=.:%+/-]+(,[A-Za-z0-9_=.:%+/-]+)*"
@@ -67,7 +70,7 @@ def _device(fields: Fields, place: str, device: str) -> str:
     if re.fullmatch(_SHORT, device):
         return f"/dev/{device}"
     if re.fullmatch(DEVICE, device) is None or ".." in device:
-        fields.fail(place, f"the device must be LABEL=, UUID= or /dev/, not {device[:80]!r}")
+        fields.fail(place, f"the device must be {DEVICE_FORMS}, not {device[:80]!r}")
     return device
 
 
