@@ -39,6 +39,15 @@ _KINDS: dict[int, type[errors.OrlopError]] = {
 """The other direction of the engine's table from kinds of errors to statuses."""
 
 
+_SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~/:")
+
+
+def quote(text: str) -> str:
+    """*text* as a part of a URL."""
+    data = text.encode(errors="replace")
+    return "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in data)
+
+
 class Unreachable(errors.Unavailable):
     """Nobody listens at the socket, or this user may not use it (*is_forbidden*)."""
 
@@ -193,6 +202,9 @@ class Client:
         Raises:
             OrlopError: the engine is not there or refuses; of the kind that its status stands for.
         """
+        # A name may come from somebody who may run this one command as root, and nothing else.
+        if not all("!" <= char <= "~" for char in target):
+            raise errors.InvalidArgument(f"no path of the engine's: {target!r}")
         head = [f"{method} {target} HTTP/1.1", "Host: orlop"]
         head += [f"{name}: {value}" for name, value in (headers or {}).items()]
         payload = b""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orlop.cli.answers import get_object
 from orlop.cli.arguments import Option
-from orlop.cli.client import Client
+from orlop.cli.client import Client, quote
 from orlop.cli.commands import MANY
 from orlop.cli.json_text import encode
 
@@ -20,5 +20,7 @@ COMPLETES = "containers"
 
 def run(arguments: Arguments) -> int:
     client = Client()
-    print(encode([get_object(client, f"/containers/{name}/json") for name in arguments.words]))
+    print(
+        encode([get_object(client, f"/containers/{quote(name)}/json") for name in arguments.words])
+    )
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orlop.cli.arguments import Option, UsageError
-from orlop.cli.client import Client
+from orlop.cli.client import Client, quote
 from orlop.cli.commands import MANY
 from orlop.cli.output import Demultiplexer
 from orlop.cli.relay import write_all
@@ -104,4 +104,4 @@ def target_of(
     query += ["follow=1"] if follow else []
     query += ["timestamps=1"] if timestamps else []
     query += [f"since={since_s:.3f}"] if since_s is not None else []
-    return f"/containers/{name}/logs?{'&'.join(query)}"
+    return f"/containers/{quote(name)}/logs?{'&'.join(query)}"

@@ -6,7 +6,7 @@ import time
 
 from orlop.cli.answers import Object, get_object, get_objects, number_of, strings_of, text_of
 from orlop.cli.arguments import Option, UsageError
-from orlop.cli.client import Client
+from orlop.cli.client import Client, quote
 from orlop.cli.commands import MANY
 from orlop.cli.json_text import encode
 from orlop.cli.text import columns, duration, printable
@@ -88,7 +88,7 @@ def run(arguments: Arguments) -> int:
 
 
 def _tell(client: Client, name: str, arguments: Arguments, *, why: bool) -> None:
-    answer = get_object(client, f"/orlop/services/{name}")
+    answer = get_object(client, f"/orlop/services/{quote(name)}")
     if why and not arguments.flag("json"):
         print(explain(client, answer))
     else:
@@ -101,10 +101,10 @@ def _change(client: Client, verb: str, names: list[str], arguments: Arguments) -
 
         service_add.run(client, verb, names, arguments)
         return
-    query = f"?signal={arguments.value('signal', 'SIGKILL')}" if verb == "kill" else ""
+    query = f"?signal={quote(arguments.value('signal', 'SIGKILL'))}" if verb == "kill" else ""
     for name in names:
         try:
-            client.post(f"/orlop/services/{name}/{verb}{query}")
+            client.post(f"/orlop/services/{quote(name)}/{verb}{query}")
         except NotModified:
             pass  # it is so already: what was asked for is the case
     if arguments.flag("json"):
@@ -186,7 +186,7 @@ def last_lines(client: Client, name: str) -> list[str]:
 
     query = f"stdout=1&stderr=1&tail={LOG_LINES}"
     try:
-        response = client.request("GET", f"/containers/{name}/logs?{query}")
+        response = client.request("GET", f"/containers/{quote(name)}/logs?{query}")
         is_raw = response.headers.get("content-type") == "application/vnd.docker.raw-stream"
         data = response.read()
     except OrlopError:

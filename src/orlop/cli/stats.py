@@ -6,7 +6,7 @@ import time
 
 from orlop.cli.answers import Object, get_object, get_objects, number_of
 from orlop.cli.arguments import Option
-from orlop.cli.client import Client
+from orlop.cli.client import Client, quote
 from orlop.cli.commands import MANY
 from orlop.cli.json_text import encode
 from orlop.cli.ps import name_of
@@ -56,7 +56,7 @@ def sample(client: Client, names: list[str]) -> dict[str, Object]:
     found = {}
     for name in names:
         try:
-            found[name] = get_object(client, f"/containers/{name}/stats?stream=0&one-shot=1")
+            found[name] = get_object(client, f"/containers/{quote(name)}/stats?stream=0&one-shot=1")
         except (Conflict, NotFound):
             continue
     return found

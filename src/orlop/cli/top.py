@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orlop.cli.answers import Object, get_object, get_objects, strings_of
 from orlop.cli.arguments import Option
-from orlop.cli.client import Client
+from orlop.cli.client import Client, quote
 from orlop.cli.json_text import encode
 from orlop.cli.ps import name_of
 from orlop.cli.terminal import fitted
@@ -27,7 +27,7 @@ def run(arguments: Arguments) -> int:
     tables = []
     for name in names:
         try:
-            tables.append((name, get_object(client, f"/containers/{name}/top")))
+            tables.append((name, get_object(client, f"/containers/{quote(name)}/top")))
         except (Conflict, NotFound):
             if arguments.words:
                 raise  # of all containers one may end while the others are asked

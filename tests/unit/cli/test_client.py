@@ -5,7 +5,8 @@ import pytest
 from orlop.cli import client
 from orlop.cli.client import Client
 from orlop.cli.json_text import decode
-from orlop.lib.errors import Conflict, Internal, NotFound, OrlopError, Unavailable
+from orlop.cli.main import main
+from orlop.lib.errors import Conflict, Internal, InvalidArgument, NotFound, OrlopError, Unavailable
 from tests.unit.cli.fake_engine import FakeEngine
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -84,3 +85,20 @@ def test_an_engine_that_is_not_there(tmp_path: object) -> None:
     with pytest.raises(Unavailable, match="cannot reach the engine") as caught:
         Client(f"{tmp_path}/nobody").get("/version")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["a b", "a\r\nX: y", "a\n", "ä"])
+def test_a_path_is_one_word_of_the_request(engine: FakeEngine, name: str) -> None:
+    with pytest.raises(InvalidArgument):
+        Client().get(f"/containers/{name}/json")
+    assert not engine.requests
+
+
+def test_whoever_may_look_cannot_ask_for_more(engine: FakeEngine) -> None:
+    name = "a/json HTTP/1.1\r\nHost: x\r\n\r\nPOST /orlop/power?x=y HTTP/1.1\r\nX: "
+    engine.answer(f"GET /containers/{client.quote(name)}/json", {"Id": "1"})
+    for command in (["inspect", name], ["logs", name], ["service", "why", name], ["stats", name]):
+        main([*command])
+    assert len(engine.requests) >= 4
+    assert {request.split()[0] for request in engine.asked()} == {"GET"}
+    assert all(client.quote(name) in request for request in engine.asked())

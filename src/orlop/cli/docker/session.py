@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from orlop.cli.client import Client, Unreachable
+from orlop.cli.client import Client, Unreachable, quote
 from orlop.cli.docker.failure import Failure
 from orlop.lib import errors
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from orlop.cli.client import Response
+
+__all__ = ["quote"]
 
 SOCKET = "unix:///var/run/docker.sock"
 API_VERSION = "1.45"
@@ -167,14 +169,6 @@ def _shown(value: object) -> str:
     if value is None or value is False:
         return ""
     return "1" if value is True else str(value)
-
-
-_SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~/:")
-
-
-def quote(text: str) -> str:
-    """*text* as a part of a URL."""
-    return "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in text.encode())
 
 
 def each_word(words: Iterable[str], act: object) -> int:
