@@ -44,5 +44,6 @@ def verify(password: str, hashed: str) -> bool:
     """
     if not hashed.startswith("$") or "\0" in password:
         return False
-    found = _load().crypt(password.encode(), hashed.encode())
+    # What was typed may be anything: a terminal's bytes that are no UTF-8 come as surrogates.
+    found = _load().crypt(password.encode(errors="surrogatepass"), hashed.encode())
     return bool(found) and found.startswith(b"$") and compare_digest(found, hashed.encode())

@@ -106,3 +106,16 @@ def test_what_is_no_key_of_dropbears_is_refused() -> None:
         host_key.from_dropbear(b"\0\0\0\x07ssh-rsa")
     with pytest.raises(ValueError, match="do not belong"):
         host_key.from_dropbear(b"\0\0\0\x0bssh-ed25519\0\0\0\x40" + bytes(64))
+
+
+def test_a_disk_that_can_only_be_read_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(main, "make_cache", fail)
+    monkeypatch.setattr(main, "read_settings", lambda: {"authorized_keys_url": "https://k/{user}"})
+    monkeypatch.setattr(main, "write", lambda texts, run: None)
+    monkeypatch.setattr(main, "HOST_KEY", str(tmp_path / "key"))
+    assert main.main([]) == 0

@@ -23,4 +23,4 @@ def record(text: str, *, refused: bool = False, name: str = "sudo") -> None:
             log.connect(LOG)
             log.send(line(text, refused=refused, name=name))
     except OSError:
-        print(f"{name}: {text}", file=sys.stderr, flush=True)
+        print(line(text, name=name).partition(b">")[2].decode(errors="replace"), file=sys.stderr)

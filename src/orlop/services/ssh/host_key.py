@@ -129,9 +129,10 @@ def ensure(path: Path, old: Path) -> bytes:
         public = public_key(seed)
     from orlop.lib import atomic_file
 
-    atomic_file.write_text(path, private_file(seed, public), mode=0o600)
     name = b2a_base64(public_blob(public), newline=False).decode()
     atomic_file.write_text(
         path.with_name(f"{path.name}.pub"), f"{KEY_TYPE.decode()} {name}\n", mode=0o644
     )
+    # Last: it is by this one that the next start knows that all is there.
+    atomic_file.write_text(path, private_file(seed, public), mode=0o600)
     return public

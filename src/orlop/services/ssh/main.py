@@ -5,6 +5,7 @@ Ends with status 0 when sshd may read it all.
 """
 
 import os
+import sys
 from pathlib import Path
 
 from orlop.lib import atomic_file
@@ -41,7 +42,19 @@ def main(argv: list[str]) -> int:
     write(files(settings), RUN)
     host_key.ensure(Path(HOST_KEY), Path(DROPBEAR_KEY))
     if settings.get("authorized_keys_url"):
-        os.makedirs(CACHE, mode=0o700, exist_ok=True)
-        os.chown(CACHE, KEYS_UID, KEYS_UID)
-        os.chmod(STATE, 0o711)
+        try:
+            make_cache()
+        except OSError as error:  # the URL can be asked without it, and other keys count anyway
+            print(f"ssh: {CACHE}: {error.strerror}: no answers are kept", file=sys.stderr)
     return 0
+
+
+def make_cache() -> None:
+    """The directory of the user that asks for keys.
+
+    Raises:
+        OSError: it cannot be made: the disk is full, or can only be read.
+    """
+    os.makedirs(CACHE, mode=0o700, exist_ok=True)
+    os.chown(CACHE, KEYS_UID, KEYS_UID)
+    os.chmod(STATE, 0o711)

@@ -5,11 +5,12 @@ Sources: cloud-init's cc_users_groups and cc_set_passwords, sudoers(5), sshd_con
 
 from __future__ import annotations
 
+import binascii
 import re
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.config.kinds import SSH_KEYS, Kind
+from orlop.wire.config.kinds import Kind
 from orlop.wire.sudo_rule import parse_rule
 
 if TYPE_CHECKING:
@@ -26,9 +27,13 @@ RESERVED = ("nobody", "sshd", "sshkeys", "nogroup", "tty")
 SHELLS = ("/bin/sh", "/bin/ash", "/bin/false", "/usr/sbin/nologin", "/sbin/nologin", "/bin/bash")
 MAX_UID = 60000
 MIN_UID = 200
-_HASH = r"\$(y|gy|7|2[aby]|6|5)\$[A-Za-z0-9./$=,]{8,256}"
+_HASH = r"\$(y|2[aby]|6|5)\$[A-Za-z0-9./$=,]{8,256}"
 _HOME = r"/home/[A-Za-z0-9_][A-Za-z0-9._-]{0,62}"
 _PRINCIPAL = r"[!-+\--~]{1,128}"
+_BARE_KEY = re.compile(
+    r"ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)"
+    r"|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com"
+)
 _URL = r"https?://[!-~]{1,500}"
 
 _STRING: Mapping[str, Json] = {"type": "string"}
@@ -82,7 +87,7 @@ def _gecos(text: str) -> str:
 
 def _hash(text: str) -> str:
     if re.fullmatch(_HASH, text) is None and text not in ("*", "!", "!!", ""):
-        return "must be a hash as in shadow(5), such as $6$..., and no password"
+        return "must be a hash as in shadow(5): $y$..., $2b$..., $6$... or $5$..., and no password"
     return ""
 
 
@@ -98,6 +103,23 @@ def _home(text: str) -> str:
 
 def _principal(text: str) -> str:
     return "" if re.fullmatch(_PRINCIPAL, text) else "must be a name without commas and spaces"
+
+
+def _bare_key(text: str) -> str:
+    """sshd refuses everybody if it does not understand a line of some files: a key, no options."""
+    kind, blob, *_ = [*text.split(), "", ""]
+    try:
+        data = binascii.a2b_base64(blob, strict_mode=True) if _BARE_KEY.fullmatch(kind) else b""
+    except ValueError:
+        data = b""
+    parts = []
+    while len(data) >= 4:
+        end = 4 + int.from_bytes(data[:4])
+        parts.append(data[4:end] if end <= len(data) else b"")
+        data = data[end:]
+    if len(parts) < 2 or data or b"" in parts or parts[0] != kind.encode():
+        return f"is no public key (a line such as ssh-ed25519 AAAA... name): {text[:60]!r}"
+    return ""
 
 
 def _url(text: str) -> str:
@@ -159,6 +181,8 @@ def _password(fields: Fields, key: str) -> Json:
     text = fields.string(key)
     if not text or not text.isprintable() or len(text) > 256:
         fields.fail(key, "must be a hash as in shadow(5), or a password, on one line")
+    if text.startswith("$") and (problem := _hash(text)):  # the console would ask for it in vain
+        fields.fail(key, problem)
     return text
 
 
@@ -198,7 +222,7 @@ PRINCIPALS = Kind(
 )
 URL = Kind("URL with {user} in it", _STRING, _checked(_url))
 COMMAND = Kind("program and arguments", _STRINGS, _command)
-PUBLIC_KEYS = Kind("list of public keys", _STRINGS, SSH_KEYS.check)
+BARE_KEYS = Kind("list of public keys", _STRINGS, _each(_bare_key))
 
 
 def expand(item: object) -> object:

@@ -72,6 +72,13 @@ def test_the_normal_form_is_a_document_again() -> None:
         ("orlop: {ssh: {authorized_keys_command: keys}}", "must be the absolute path"),
         ("orlop: {ssh: {authorized_keys_command: [/a, 'b\"c']}}", "sshd does not take"),
         ("orlop: {ssh: {trusted_user_ca_keys: [x]}}", "is no public key"),
+        ("orlop: {ssh: {revoked_keys: [ssh-ed25519 AAAAAAAAAAAAAAAAAAAAAAAA]}}", "no public key"),
+        (
+            "orlop: {ssh: {revoked_keys: ['from=\"*\" ssh-rsa AAAAB3NzaC1yc2EAAAABIw==']}}",
+            "no public",
+        ),
+        ("users: [{name: a, hashed_passwd: $7$CU..../....abcdefgh}]", "must be a hash"),
+        ("password: $1$salt$qJH7.N4xYta3aEG/dfqo/0", "must be a hash"),
         ("orlop: {ssh: {authorized_principals: {alice: ['a,b']}}}", "without commas"),
     ],
 )

@@ -167,7 +167,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "orlop.ssh.trusted_user_ca_keys",
-        kinds.SSH_KEYS,
+        kinds_people.BARE_KEYS,
         "Authorities: whoever has a certificate of one may log in as the user it names.",
         "[ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0aKmPL9Ysrw6Kb0eIn0V0Q3e0XQ5l6yq9u3r0Yb5Zt ca]",
         default="none",
@@ -183,7 +183,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "orlop.ssh.revoked_keys",
-        kinds.SSH_KEYS,
+        kinds_people.BARE_KEYS,
         "Keys that are refused, whoever vouches for them: of people, and of authorities.",
         "[ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0aKmPL9Ysrw6Kb0eIn0V0Q3e0XQ5l6yq9u3r0Yb5Zt lost]",
         default="none",
