@@ -12,17 +12,24 @@ HIDDEN = "(hidden)"
 SHORTEST = 4
 """A secret of fewer characters would take half of every text with it."""
 
+# The end of a name: to look for its beginning too would take the square of a long line's length.
 _TELLING = (
-    r"(?:[a-z0-9_.-]*(?:pass(?:word|wd|phrase)?|secret|token|credential|api[_-]?key|access[_-]?key"
-    r"|private[_-]?key|preshared[_-]?key|auth(?:orization)?|signature|sig))"
+    r"(?:pass(?:word|wd|phrase)?|secret|token|credential|api[_-]?key|access[_-]?key"
+    r"|private[_-]?key|preshared[_-]?key|psk|auth(?:orization)?|signature|sig)"
 )
-_USERINFO = re.compile(r"(?<=://)[^\s/@'\"<>]+(?=@)")
-_QUERY = re.compile(rf"([?&;]{_TELLING}=)[^\s&;#'\"<>]+", re.IGNORECASE)
+_USERINFO = re.compile(r"(?<=://)[^\s/'\"<>]+(?=@)")
+_QUERY = re.compile(rf"([?&;][a-z0-9_.-]{{0,64}}{_TELLING}=)[^\s&;#'\"<>]+", re.IGNORECASE)
+_QUOTED = re.compile(
+    rf"({_TELLING}\\{{0,8}}[\"']?\s{{0,8}}[:=]\s{{0,8}}(?P<quote>\\{{0,8}}[\"']))"
+    r"(?!\(hidden\))(?:(?!(?P=quote))(?:\\.|[^\\\n])){1,4096}(?=(?P=quote))",
+    re.IGNORECASE,
+)
 _ASSIGNED = re.compile(
-    rf"((?<![a-z0-9]){_TELLING}\\*[\"']?\s*[:=]\s*\\*[\"']?)"
+    rf"({_TELLING}\\{{0,8}}[\"']?\s{{0,8}}[:=]\s{{0,8}}\\{{0,8}}[\"']?)"
     r"(?!\(hidden\))(?:(?:bearer|basic)\s+)?[^\s\"',;}\]\\]+",
     re.IGNORECASE,
 )
+_OPTION = re.compile(rf"(\s--?[a-z0-9_-]{{0,64}}{_TELLING}\s+)[^\s-]\S*", re.IGNORECASE)
 _BEARER = re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
 _PEM = re.compile(
     r"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(?:(-----END [A-Z0-9 ]*PRIVATE KEY-----)|\Z)",
@@ -79,6 +86,8 @@ class Redactor:
         text = _PEM.sub(rf"\1 {HIDDEN} \2", text)
         text = _USERINFO.sub(HIDDEN, text)
         text = _QUERY.sub(rf"\1{HIDDEN}", text)
+        text = _QUOTED.sub(rf"\1{HIDDEN}", text)
+        text = _OPTION.sub(rf"\1{HIDDEN}", text)
         text = _ASSIGNED.sub(rf"\1{HIDDEN}", text)
         text = _BEARER.sub(rf"\1{HIDDEN}", text)
         return _CRYPT.sub(HIDDEN, text)
