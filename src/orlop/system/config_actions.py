@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 SHUTDOWN_PARAMETER = "orlop.shutdown.timeout"
+KEEP_TIMEOUT_S = 20.0
 SWAP_TIMEOUT_S = 60.0
 """What is in the file has to be read back when it goes."""
 
@@ -137,7 +138,10 @@ class ConfigActions:
 
     async def _keep_recovery_lock(self, new: Configuration) -> None:
         if new.is_configured(recovery.KEY) or os.path.exists(recovery.KEPT):
-            recovery.keep(new)
+            try:
+                await run_bounded(partial(recovery.keep, new), KEEP_TIMEOUT_S)
+            except TimeoutError:
+                self._warn(new, recovery.KEY, {"kept": f"no answer within {KEEP_TIMEOUT_S:g} s"})
 
     def _has_run(self, of: Configuration) -> str:
         when = str(of.get("orlop.runcmd") or "instance")

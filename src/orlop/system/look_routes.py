@@ -21,23 +21,27 @@ if TYPE_CHECKING:
     from orlop.system.boot import Boot
 
 LIMIT_S = 20.0
+MAX_LOOKS = 8
+"""At once: each that hangs keeps its thread."""
 COLUMNS, ROWS = 80, 24
 
 
 def make_routes(boot: Boot) -> Sequence[Route]:
     """The routes for the machine that *boot* runs."""
 
+    looking: set[object] = set()
+
     async def disks(exchange: Exchange) -> None:
         from orlop.system.disks import persistence, read_disks
 
         state = boot.machine.state
-        found = await _look(partial(read_disks, state))
+        found = await look(looking, partial(read_disks, state))
         await exchange.respond_json(200, {"disks": found, "persistence": persistence(state)})
 
     async def listeners(exchange: Exchange) -> None:
         from orlop.system.listeners import read_listeners
 
-        await exchange.respond_json(200, {"listeners": await _look(read_listeners)})
+        await exchange.respond_json(200, {"listeners": await look(looking, read_listeners)})
 
     boards: list[Board] = []  # one, once somebody has asked for it
 
@@ -62,8 +66,23 @@ def make_routes(boot: Boot) -> Sequence[Route]:
     )
 
 
-async def _look[T](function: Callable[[], T]) -> T:
+async def look[T](looking: set[object], function: Callable[[], T]) -> T:
+    """What *function* finds. *looking* has those that are at it, also without anybody who waits.
+
+    Raises:
+        Unavailable: it takes too long, or too many do already.
+    """
+    if len(looking) >= MAX_LOOKS:
+        raise Unavailable(f"{MAX_LOOKS} have no answer yet: a device or a disk hangs")
+    looking.add(token := object())
+
+    def work() -> T:
+        try:
+            return function()
+        finally:
+            looking.discard(token)
+
     try:
-        return await run_bounded(function, LIMIT_S)
+        return await run_bounded(work, LIMIT_S)
     except TimeoutError:
         raise Unavailable(f"no answer within {LIMIT_S:.0f} s: a device or a disk hangs") from None

@@ -250,14 +250,19 @@ def has_passwords(people: People) -> bool:
 
 
 def read_numbers(path: str = NUMBERS) -> dict[str, dict[str, int]]:
-    """The numbers that were given before; none if that cannot be read."""
+    """The numbers that were given before; none if there are none, or what is there is no such list.
+    May block.
+
+    Raises:
+        OSError: they cannot be read.
+    """
     try:
         data = json.loads(Path(path).read_bytes())
         return {
             kind: {str(name): int(number) for name, number in data.get(kind, {}).items()}
             for kind in ("users", "groups")
         }
-    except (OSError, ValueError, AttributeError):
+    except (FileNotFoundError, ValueError, AttributeError):
         return {}
 
 
@@ -300,10 +305,11 @@ def keep(people: People, before: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 def _make_home(user: User) -> None:
     """Only root writes to the directory around it: no link can be in the way."""
-    path = f"{HOMES}/{user.home.removeprefix('/home/')}"
-    os.makedirs(HOMES, mode=0o755, exist_ok=True)
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
+    name = user.home.removeprefix("/home/")
+    path, temporary = f"{HOMES}/{name}", f"{HOMES}/{atomic_file.TEMPORARY_PREFIX}{name}"
+    if os.path.lexists(path):
         return
-    os.chown(path, user.uid, user.gid)
+    os.makedirs(HOMES, mode=0o755, exist_ok=True)
+    os.makedirs(temporary, mode=0o700, exist_ok=True)
+    os.chown(temporary, user.uid, user.gid)
+    os.rename(temporary, path)  # it is the user's from its first moment

@@ -6,6 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import OrlopError
 from orlop.system import configuration, people
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 KEYS = ("users", "groups", "ssh_authorized_keys", "password")
 HASH_TIMEOUT_S = 60.0
+READ_TIMEOUT_S = 20.0
 
 
 async def apply(boot: Boot, new: Configuration) -> None:
@@ -25,19 +27,28 @@ async def apply(boot: Boot, new: Configuration) -> None:
         OSError: they cannot be written.
     """
     is_told = any(new.is_configured(key) for key in KEYS)
-    before = people.read_numbers() if is_told else {}
+    before, problem = await _numbers() if is_told else ({}, "")
     data: dict[str, Json] = {key: new.get(key) for key in KEYS}
     password = data["password"]
     if isinstance(password, str) and not password.startswith("$"):
         data["password"] = await _hash(boot, new, password)
     planned = people.plan(data, before)
     people.write(planned)
-    problems = planned.problems
-    if is_told:
+    problems = [*planned.problems, problem] if problem else planned.problems
+    if is_told and not problem:
         problems += await asyncio.to_thread(people.keep, planned, before)
     for text in problems:
         origin = new.origins.get("users") or new.origins.get("groups") or ""
         boot.machine.warn(f"{origin}: configuration: {text}")
+
+
+async def _numbers() -> tuple[dict[str, dict[str, int]], str]:
+    """Those of before, or why they cannot be had: nothing is written over them then."""
+    try:
+        return await run_bounded(people.read_numbers, READ_TIMEOUT_S), ""
+    except OSError as error:
+        reason = error.strerror or "no answer"
+        return {}, f"the users' numbers cannot be read ({reason}): they may be others until it can"
 
 
 async def _hash(boot: Boot, new: Configuration, password: str) -> str:

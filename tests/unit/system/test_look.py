@@ -1,12 +1,15 @@
 """What PID 1 sees for others: sockets that listen and whose they are; disks and what is on them."""
 
+import asyncio
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
-from orlop.system import disks
+from orlop.lib.errors import Unavailable
+from orlop.system import disks, look_routes
 from orlop.system.listeners import owner_of, parse_sockets, read_listeners
 from orlop.system.state import State
 from orlop.wire.compose_model import Json
@@ -103,3 +106,22 @@ def test_what_is_kept() -> None:
     assert disks.persistence(State("memory"))["paths"] == []
     kept = disks.persistence(State("disk", device="/dev/vda1"))
     assert kept == {"kind": "disk", "device": "/dev/vda1", "paths": ["/var"]}
+
+
+def test_looks_that_hang_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look_routes, "LIMIT_S", 0.01)
+    answers, looking = threading.Event(), set[object]()
+
+    async def ask() -> None:
+        for _ in range(look_routes.MAX_LOOKS):
+            with pytest.raises(Unavailable, match="no answer within"):
+                await look_routes.look(looking, lambda: answers.wait(60))
+        with pytest.raises(Unavailable, match="hangs"):
+            await look_routes.look(looking, lambda: True)
+        answers.set()
+        while looking:
+            await asyncio.sleep(0.001)
+        monkeypatch.setattr(look_routes, "LIMIT_S", 60.0)
+        assert await look_routes.look(looking, lambda: True)
+
+    asyncio.run(ask())

@@ -1,10 +1,14 @@
 """passwd, group, shadow and the rest, from the configuration."""
 
+import asyncio
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from orlop.system import people
+from orlop.system import people, people_control
+from orlop.system.configuration import Configuration
 from orlop.wire.compose_model import Json
 from orlop.wire.config.document import check_document
 from orlop.wire.located_yaml import parse_yaml
@@ -112,3 +116,43 @@ def test_numbers_that_cannot_be_read_are_none(tmp_path: Path) -> None:
     (tmp_path / "numbers").write_text("[1]")
     assert people.read_numbers(str(tmp_path / "numbers")) == {}
     assert people.read_numbers(str(tmp_path / "none")) == {}
+    with pytest.raises(IsADirectoryError):
+        people.read_numbers(str(tmp_path))
+
+
+def test_numbers_that_the_disk_does_not_give_are_not_written_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> dict[str, dict[str, int]]:
+        raise OSError(5, "Input/output error")
+
+    written: list[people.People] = []
+    warnings: list[str] = []
+    monkeypatch.setattr(people, "read_numbers", fail)
+    monkeypatch.setattr(people, "write", written.append)
+    monkeypatch.setattr(people, "keep", lambda *_: pytest.fail("numbers are written over"))
+    boot = SimpleNamespace(machine=SimpleNamespace(warn=warnings.append))
+    configuration = Configuration({"users": [{"name": "a"}]})
+    asyncio.run(people_control.apply(boot, configuration))  # type: ignore[arg-type]
+    assert [user.name for user in written[0].users] == ["root", "a"]
+    assert "Input/output error" in warnings[0]
+
+
+def test_a_home_is_the_users_from_its_first_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners: list[tuple[str, int, int]] = []
+
+    def chown(path: str, uid: int, gid: int) -> None:
+        assert not (tmp_path / "a").exists()
+        owners.append((path, uid, gid))
+
+    monkeypatch.setattr(people, "HOMES", str(tmp_path))
+    monkeypatch.setattr(people, "NUMBERS", str(tmp_path / "numbers"))
+    monkeypatch.setattr(os, "chown", chown)
+    (tmp_path / ".orlop-a").mkdir()  # a power cut came between
+    for _ in range(2):
+        assert people.keep(plan("users: [a]"), {}) == []
+    assert (tmp_path / "a").is_dir()
+    assert not (tmp_path / ".orlop-a").exists()
+    assert [owner[1:] for owner in owners] == [(1001, 1001)]
