@@ -24,6 +24,7 @@ SHELLS = (
 )
 CONSOLE = "/dev/console"
 PAUSE_S = 1.0
+LOCK_TIMEOUT_S = 20.0
 
 ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/usr/lib/orlop/images/console/rootfs/usr/bin",
@@ -60,9 +61,14 @@ async def keep_shell(children: Children, message: str, console: str = CONSOLE) -
 
 async def _is_unlocked(children: Children, fds: dict[int, int]) -> bool:
     """Whether there is no lock, or somebody on the terminal *fds* has opened it."""
+    from orlop.lib.blocking import run_bounded
     from orlop.system import configuration, recovery
 
-    if not recovery.lock_of_emergency():
+    try:
+        if not await run_bounded(recovery.lock_of_emergency, LOCK_TIMEOUT_S):
+            return True
+    except TimeoutError:
+        log.warning("the disk with the lock of recovery mode hangs: the emergency shell is open")
         return True
     command = configuration.program("worker", "unlock")
     child = children.spawn(command, env=ENVIRONMENT, fds=fds, new_session=True)
