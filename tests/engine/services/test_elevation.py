@@ -16,12 +16,17 @@ pytestmark = [pytest.mark.engine, pytest.mark.root]
 PASSWORD = "correct-horse"
 LISTENER = """\
 #include <poll.h>
+#include <sys/wait.h>
 #include "elevate.h"
 int main(void)
 {
 	struct pollfd slot = {.fd = elevate_listen(), .events = POLLIN};
-	while (poll(&slot, 1, -1) >= 0)
-		elevate_accept(slot.fd);
+	while (poll(&slot, 1, 20) >= 0) {
+		for (pid_t child; (child = waitpid(-1, 0, WNOHANG)) > 0;)
+			elevate_reap(child);
+		if (slot.revents)
+			elevate_accept(slot.fd);
+	}
 }
 """
 USERS = """\
