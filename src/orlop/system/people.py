@@ -156,6 +156,7 @@ def _uids(entries: Iterable[Mapping[str, Json]], found: People) -> dict[str, int
             continue
         uids[name] = uid
         taken[uid] = name
+    used = {*kept.values(), *taken, DEFAULT_UID}
     for entry, uid in asked:
         name = str(entry["name"])
         if isinstance(uid, int):
@@ -163,8 +164,11 @@ def _uids(entries: Iterable[Mapping[str, Json]], found: People) -> dict[str, int
         number = kept.get(name)
         if number is None or number in taken:
             span = _SYSTEM_USERS if entry.get("system") else _PERSONS
-            used = {*kept.values(), *taken, DEFAULT_UID}
-            number = next(candidate for candidate in span if candidate not in used)
+            number = next((candidate for candidate in span if candidate not in used), None)
+            if number is None:
+                found.problems.append(f"user {name}: no number is left, leaving out")
+                continue
+            used.add(number)
         uids[name] = number
         taken[number] = name
     kept.update(uids)
@@ -180,8 +184,11 @@ def _group(found: People, name: str, wish: int | None = None) -> int:
     used = {*kept.values(), *found.groups.values()}
     if number is None:
         uids = {*found.numbers["users"].values()} - {wish}
-        candidates = [wish] if wish is not None and wish not in used else []
-        number = next(n for n in (*candidates, *_PERSONS) if n not in used | uids)
+        taken = used | uids
+        if wish is None or wish in taken:
+            number = next(n for n in _PERSONS if n not in taken)
+        else:
+            number = wish
     kept[name] = found.groups[name] = number
     return number
 

@@ -89,6 +89,13 @@ def test_numbers_stay_and_are_given_once() -> None:
     assert user(third, "a").uid == user(first, "a").uid
 
 
+def test_numbers_that_were_all_given_are_none_for_a_new_name() -> None:
+    given = {f"old{number}": number for number in range(200, 981)}
+    found = plan("users: [{name: a, system: true}, b]", {"users": given})
+    assert [u.name for u in found.users] == ["root", "b"]
+    assert found.problems == ["user a: no number is left, leaving out"]
+
+
 def test_two_users_of_one_number() -> None:
     found = plan("users: [{name: a, uid: 1200}, {name: b, uid: 1200}]")
     assert [u.name for u in found.users] == ["root", "a"]
