@@ -154,11 +154,28 @@ def test_a_password_and_a_terminal(place: World) -> None:
     assert "icanon" in shown
 
 
+def test_a_password_from_the_standard_input(place: World) -> None:
+    """As Ansible gives it; what comes after the line is the command's."""
+    argv = ("setpriv", "--reuid=asked", "--clear-groups", "--regid=nogroup", "/usr/lib/orlop/sudo")
+    words = ("-H", "-S", "-p", "[what is it?] ", "-u", "root", "cat")
+    done = place.run(*argv, *words, check=False, text=f"{PASSWORD}\nrest")
+    assert (done.returncode, done.stdout) == (0, "rest"), done.stderr
+    assert done.stderr == "[what is it?] "
+    assert sudo(place, "free", "-H", "-S", "-n", "-u", "root", "id", "-u").stdout == "0\n"
+
+
 def test_wrong_passwords(place: World) -> None:
     shown = on_a_terminal(place, "asked", ["x", "", "z"], "id")
     assert "uid=" not in shown
     assert "3 wrong passwords" in shown
     assert log_of(place).count(": wrong password\n") == 3
+
+
+def has_ended(process: Path) -> bool:
+    try:
+        return "Z" in (process / "stat").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it goes while it is read
+        return True
 
 
 def test_a_command_does_not_outlive_its_client(place: World) -> None:
@@ -173,9 +190,7 @@ def test_a_command_does_not_outlive_its_client(place: World) -> None:
     assert process.exists()
     client.kill()
     client.wait()
-    wait_until(
-        lambda: not process.exists() or "Z" in (process / "stat").read_text().split(), "its end"
-    )
+    wait_until(lambda: has_ended(process), "its end")
 
 
 def test_nobody_uses_up_all_places(place: World) -> None:
