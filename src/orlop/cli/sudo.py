@@ -28,6 +28,9 @@ OPTIONS = (
     Option("list", "l", help="say what you may run, and run nothing"),
     Option("non-interactive", "n", help="fail rather than ask for a password"),
     Option("user", "u", value="USER", help="root, and nobody else"),
+    Option("set-home", "H", help="no more than without: HOME is root's in any case"),
+    Option("stdin", "S", help="read the password from the standard input"),
+    Option("prompt", "p", value="TEXT", help="ask for the password with this text"),
 )
 WORDS = (0, MANY)
 MORE = """\
@@ -130,11 +133,23 @@ class _Session:
             line, _, self._buffer = self._buffer.partition(b"\n")
             message = decode(line)
             if "ask" in message:
-                connection.sendall(encode({"answer": _type(str(message["ask"]))}))
+                connection.sendall(encode({"answer": self._type(str(message["ask"]))}))
             elif "text" in message:
                 os.write(2, f"{message['text']}\n".encode())
             elif isinstance(status := message.get("exit"), int):
                 self._status = status
+
+    def _type(self, prompt: str) -> str | None:
+        """What is typed at *prompt*, or another that is given; None if nothing is."""
+        prompt = self._arguments.value("prompt", prompt)
+        if not self._arguments.flag("stdin"):
+            return _type(prompt)
+        from orlop.lib.password_hash import ask
+
+        try:
+            return ask(prompt)
+        except EOFError:
+            return None
 
     def _serve_terminal(self, connection: socket.socket) -> None:
         import signal
