@@ -7,7 +7,8 @@ without ports, which reach only who has asked the kernel for them.
 
 Whom a socket belongs to is asked of the kernel, by cgroup: no list of ports has to be kept. A
 closed connection has no owner any more, and a client may use its port again while the server still
-waits; so the ports of containers are remembered for as long as that may last.
+waits; so the ports of containers are remembered for as long as that may last. The kernel sets
+memory aside for as many as the set may hold; when it is full the rest is not remembered.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ REMOVAL = f"table inet {TABLE}\ndelete table inet {TABLE}\n"
 _FRAME = """
 table inet {table} {{
   comment "the machine's firewall; written by PID 1 from the configuration"
-  set recent {{ type inet_proto . inet_service; flags dynamic,timeout; timeout 2m; size 65535; }}
+  set recent {{ type inet_proto . inet_service; flags dynamic,timeout; timeout 2m; size 4096; }}
   chain input {{
     type filter hook input priority filter; policy accept
     iifname "lo" accept
@@ -48,7 +49,7 @@ table inet {table} {{
     socket mark {mark_published} jump containers
     socket mark {{ {mark_published}, {mark_api} }} accept
 {services}
-    socket cgroupv2 level 1 "{cgroup}" update @recent {{ meta l4proto . th dport }} accept
+    socket cgroupv2 level 1 "{cgroup}" goto listening
     meta l4proto . th dport @recent accept
     icmp type echo-request accept
     icmpv6 type echo-request accept
@@ -62,6 +63,10 @@ table inet {table} {{
   }}
   chain containers {{
 {containers}
+  }}
+  chain listening {{
+    update @recent {{ meta l4proto . th dport }}
+    accept
   }}
   chain refuse {{
     meta l4proto 6 reject with tcp reset
