@@ -88,7 +88,14 @@ def parse_request(line: bytes) -> Request:
 
 
 def _is_word(value: object) -> bool:
-    return isinstance(value, str) and "\0" not in value
+    """Whether *value* can be an argument of a program."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_size(value: object) -> bool:

@@ -105,6 +105,18 @@ def test_only_the_commands_of_the_rule(place: World) -> None:
     assert "/usr/bin/orlop logs *" in sudo(place, "watcher", "-l").stderr
 
 
+def test_a_program_of_the_directory_is_none_of_the_path(place: World) -> None:
+    place.run("mkdir", "-p", "/run/trap")
+    place.write("/run/trap/mistyped", "#!/bin/sh\necho trapped\n")
+    place.run("chmod", "755", "/run/trap/mistyped")
+    argv = ("setpriv", "--reuid=free", "--clear-groups", "--regid=nogroup")
+    script = 'cd /run/trap && exec /usr/lib/orlop/sudo "$0"'
+    done = place.run(*argv, "sh", "-c", script, "mistyped", check=False)
+    assert (done.returncode, done.stdout) == (127, "")
+    done = place.run(*argv, "sh", "-c", script, "./mistyped", check=False)
+    assert (done.returncode, done.stdout) == (0, "trapped\n")
+
+
 def test_a_rule_that_asks_is_not_met_without_a_password(place: World) -> None:
     done = sudo(place, "keyed", "id")
     assert "keyed has no password" in done.stderr

@@ -114,6 +114,7 @@ def test_a_request() -> None:
         b"[" * 100000,
         b'{"command": "id"}\n',
         request(command=["a\0b"]),
+        request(command=["a\ud800"]),
         request(command=[1]),
         request(terminals=[True]),
         request(size=["80", 24]),
@@ -129,6 +130,14 @@ def test_what_is_no_request(line: bytes) -> None:
 def test_what_a_request_cannot_smuggle() -> None:
     found = elevation.parse_request(request(term="x\nLD_PRELOAD=y", cwd="relative"))
     assert (found.term, found.cwd) == ("dumb", "/")
+
+
+def test_a_record_is_one_line_without_a_log_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(log, "LOG", "/nonexistent/log")
+    log.record("in /a\nsudo: root: \ud800")
+    assert capsys.readouterr().err == "sudo: in /a?sudo: root: ?\n"
 
 
 def test_a_record_is_one_line() -> None:

@@ -169,6 +169,8 @@ def run(client: Client, request: Request, command: tuple[str, ...], streams: lis
 def _run(
     client: Client, request: Request, command: tuple[str, ...], streams: list[int], text: str
 ) -> int:
+    if "/" not in command[0]:  # the kernel would take one of the directory, whosever that is
+        raise FileNotFoundError(command[0])
     arguments = [f"-{os.path.basename(command[0])}"] if request.login else [command[0]]
     arguments += command[1:]
     environment = policy.environment(client.user, client.uid, client.gid, request.term, text)
