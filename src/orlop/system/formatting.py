@@ -16,7 +16,7 @@ from orlop.lib import block_ioctl, partition_table
 from orlop.lib.block_ioctl import PartitionChange
 from orlop.lib.blocking import run_bounded
 from orlop.lib.disk_ids import read_text
-from orlop.lib.disk_signatures import find_signatures
+from orlop.lib.disk_signatures import UNKNOWN, find_signatures
 from orlop.lib.errors import Conflict, OrlopError
 from orlop.system import disk_references
 from orlop.system.block_devices import candidates
@@ -34,6 +34,9 @@ MAKE_TIMEOUT_S = 600.0
 
 MARK = b"ORLOP UNFINISHED"
 """In the second sector, where the partition table's header will be."""
+
+_OWN = frozenset({UNKNOWN, "a GPT partition table"})
+"""What the mark, and the table's second copy, look like."""
 
 MAKERS = {
     "ext4": ("/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-m", "1", "-L", LABEL),
@@ -85,9 +88,10 @@ def refuse_unless_empty(name: str, device: str, sys_block: str = SYS_BLOCK) -> N
         if size < MIN_BYTES:
             raise Conflict(f"{device} is too small, {size >> 20} MiB")
         sector = block_ioctl.sector_bytes(descriptor)
-        if os.pread(descriptor, len(MARK), sector) == MARK:
-            return
         found = find_signatures(lambda at, length: os.pread(descriptor, length, at), size)
+        if os.pread(descriptor, len(MARK), sector) == MARK:
+            # What others put beside it since is theirs: not all of them write to that sector.
+            found = [what for what in found if what not in _OWN]
     finally:
         os.close(descriptor)
     if found:

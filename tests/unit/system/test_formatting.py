@@ -1,0 +1,57 @@
+"""Which disks are refused. The rest needs block devices: tests/engine/test_formatting_native.py."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orlop.lib import partition_table
+from orlop.lib.errors import Conflict
+from orlop.system import formatting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZE = formatting.MIN_BYTES
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    path = tmp_path / "disk"
+    path.touch()
+    os.truncate(path, SIZE)
+    return path
+
+
+def put(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def refuse_unless_empty(path: Path) -> None:
+    formatting.refuse_unless_empty("disk", str(path), sys_block=str(path.parent / "sys"))
+
+
+def test_unfinished_work_of_ours_is_no_content(disk: Path) -> None:
+    put(disk, 512, formatting.MARK)
+    refuse_unless_empty(disk)
+    second_copy, *_ = partition_table.make_gpt("X", SIZE, 512, bytes(range(32))).writes
+    put(disk, second_copy.offset_bytes, second_copy.data)
+    refuse_unless_empty(disk)
+
+
+@pytest.mark.parametrize(
+    ("offset", "data", "what"),
+    [(510, b"\x55\xaa", "partition table"), (4096, b"\xfc\x4e\x2b\xa9", "member of a RAID")],
+    ids=["MBR", "RAID"],
+)
+def test_what_others_put_beside_our_mark_is_theirs(
+    disk: Path, offset: int, data: bytes, what: str
+) -> None:
+    put(disk, 512, formatting.MARK)
+    put(disk, offset, data)
+    with pytest.raises(Conflict, match=what):
+        refuse_unless_empty(disk)
