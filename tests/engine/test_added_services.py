@@ -91,6 +91,26 @@ def test_added_enabled_kept_and_removed(machine: NativeMachine) -> None:
     assert machine.request("POST", "/orlop/services/remove", {"names": ["base"]})[0] == 409
 
 
+def test_nothing_of_it_is_there_when_it_cannot_be_added(machine: NativeMachine) -> None:
+    """Neither a file of somebody else's is written over, nor is there one that would count."""
+    own = machine.path("/var/lib/orlop/services/web.yml")
+    own.write_text(WEB.replace(" web:", " other:"))
+    code, answer = add(machine, WEB)
+    assert code == 409
+    assert answer["message"].startswith("/var/lib/orlop/services/web.yml is there already")
+    assert own.read_text() == WEB.replace(" web:", " other:")
+    own.unlink()
+    trial = {"verb": "set", "key": "hostname", "text": "trial", "confirm": "600s"}
+    assert machine.request("POST", "/orlop/config/change", trial)[0] == 200
+    code, answer = add(machine, WEB)
+    assert code == 409, answer
+    assert "waits to be confirmed" in answer["message"]
+    assert not own.exists()
+    assert machine.request("POST", "/orlop/config/confirm")[0] == 200
+    assert add(machine, WEB)[0] == 200
+    assert service(machine.wait_ready(), "web")["state"] == "disabled"
+
+
 def reexecute(machine: NativeMachine) -> None:
     before = machine.wait_ready()["reexecutions"]
     assert machine.request("POST", "/orlop/reexec")[0] == 204
@@ -330,6 +350,14 @@ services:
     while (root / "etc/resolv.conf").read_text() != "nameserver 192.0.2.53\n":
         assert time.monotonic() < deadline_s
         time.sleep(0.1)
+    # The same image by another name stays when one of the names goes.
+    inside(machine, lambda: servers.registry.put_image("shop/web", "2", layers, config=wants))
+    twin = text.replace("web:", "twin:", 1).replace("/web:1", "/web:2")
+    assert machine.request("POST", "/orlop/services/add", {"name": "t.yml", "text": twin})[0] == 200
+    held = image_of(machine, "web")
+    assert image_of(machine, "twin") == held
+    assert machine.request("POST", "/orlop/services/remove", {"names": ["twin"]})[0] == 200
+    assert image_of(machine, "web") == held
     # Everything it needs is here now.
     servers.registry.stop()
     reexecute(machine)

@@ -90,11 +90,16 @@ class AddedServices:
         async with self._lock:
             enable, start = request.get("enable") is True, request.get("start") is True
             checked = await self._check(source, enabling=enable or start)
-            await self._fetch_images(source, checked)
-            path = await self._keep(source, checked)
             names = [*checked.services]
+            path = DIRECTORY / f"{names[0]}.yml"
+            await asyncio.to_thread(_refuse_to_overwrite, path, checked.replaces)
+            await self._fetch_images(source, checked)
             wanted = [name for name in names if name not in checked.profiles]
-            await self._switch({name: enable and name in wanted for name in names})
+            enabled = wanted if enable else []
+            # First: a file whose services nothing is said of has them started at the next boot.
+            await self._switch({name: False for name in names if name not in enabled})
+            await self._keep(path, source, checked)
+            await self._switch(dict.fromkeys(enabled, True))
             await self._boot.config.reload()
             if enable or start:
                 await self._start(wanted)
@@ -102,7 +107,7 @@ class AddedServices:
                 "services": [*names],
                 "file": str(path),
                 "origin": source.origin,
-                "enabled": [*wanted] if enable else [],
+                "enabled": [*enabled],
                 "images": {s.image: self.images.id_of(s.image) for s in checked.services.values()},
                 "notices": [*checked.notices],
             }
@@ -197,9 +202,8 @@ class AddedServices:
                 text = f"{checked.places[name]}service {name}: image: {error}"
                 raise kind(text, hint=error.hint) from error
 
-    async def _keep(self, source: Source, checked: _Checked) -> Path:
+    async def _keep(self, path: Path, source: Source, checked: _Checked) -> None:
         """Put the file where the next boot finds it, instead of those that it replaces."""
-        path = DIRECTORY / f"{next(iter(checked.services))}.yml"
         note = f"# from {source.origin}\n".encode("ascii", "replace")
         text = source.text.encode()
         # At the end, so that lines have the numbers that their author knows.
@@ -216,7 +220,6 @@ class AddedServices:
             await asyncio.to_thread(work)
         except OSError as error:
             raise errors.Unavailable(f"cannot keep {path}: {error.strerror}") from error
-        return path
 
     async def _switch(self, enabled: Mapping[str, bool]) -> None:
         """Write down which services are started at a boot."""
@@ -245,11 +248,21 @@ class AddedServices:
         services.start_all()
         for name in boot.config.current.services:
             try:
-                if name in services.names() and services.is_outdated(name):
+                if name not in services.names() or not services.is_outdated(name):
+                    continue
+                if self.images.is_there(services.definition(name).image):
                     await services.restart(name)
-            except OrlopError as error:
+                else:  # the way to the registry may be what this change is about
+                    boot.tasks.start(self._restart_some_time(name), f"restart of {name}")
+            except (OrlopError, OSError) as error:
                 log.warning("cannot restart service %s: %s", name, error)
         await boot.firewall.follow()
+
+    async def _restart_some_time(self, name: str) -> None:
+        try:
+            await self._boot.services.restart(name)
+        except (OrlopError, OSError) as error:
+            log.warning("cannot restart service %s: %s", name, error)
 
     async def _start(self, names: Sequence[str]) -> None:
         """Start *names* if they do not run, anew those that are not as they were described."""
@@ -312,10 +325,12 @@ class AddedServices:
             for name in names:
                 await self._forget(name)
             await self._boot.config.reload()
-            left = {services.definition(name).image for name in services.names()}
-            for image in images - left:
-                if not self.images.is_built_in(image):
-                    await self.images.discard(self.images.id_of(image))
+            # By digest: one image may have several names.
+            left = {self.images.id_of(services.definition(name).image) for name in services.names()}
+            for image in images:
+                found = self.images.id_of(image)
+                if found not in left and not self.images.is_built_in(image):
+                    await self.images.discard(found)
             return {"services": [*names], "files": [*sorted(files)]}
 
     def _check_removable(self, name: str, names: Sequence[str], files: Mapping[str, str]) -> None:
@@ -412,6 +427,16 @@ class AddedServices:
             await self._boot.engine.kill_container(name, signal or "SIGKILL", last=False)
         except (NotFound, Conflict) as error:
             raise NotModified(f"service {name} does not run") from error
+
+
+def _refuse_to_overwrite(path: Path, replaced: Sequence[str]) -> None:
+    """A file that somebody has put there by hand may have any name.
+
+    Raises:
+        Conflict: *path* is there, and has other services, or is broken.
+    """
+    if str(path) not in replaced and os.path.lexists(path):
+        raise Conflict(f"{path} is there already, with something else in it: give it another name")
 
 
 def _unlink(files: set[str]) -> None:

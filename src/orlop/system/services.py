@@ -141,7 +141,10 @@ class Services:
     def is_outdated(self, name: str) -> bool:
         """Whether *name* was started by another definition than it has now."""
         service = self._find(name)
-        return service.up.is_set() and service.started not in (None, service.definition)
+        ended = service.state in (ServiceState.STOPPED, ServiceState.DISABLED)
+        return (
+            service.up.is_set() and not ended and service.started not in (None, service.definition)
+        )
 
     def adopt(self) -> None:
         """Take over the containers that are there already: after a re-execution.

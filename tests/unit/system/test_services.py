@@ -250,6 +250,21 @@ def _config(bench: Bench, name: str) -> Any:
     return from_service(bench.definitions[name])
 
 
+def test_what_was_stopped_is_not_outdated() -> None:
+    bench = Bench(web={"command": ["one"]})
+
+    async def scenario() -> None:
+        await bench.start()
+        changed = {"web": parse_service("web", {"command": ["two"]})}
+        assert not bench.services.is_outdated("web")
+        bench.services.define(changed, {})
+        assert bench.services.is_outdated("web")
+        await bench.services.stop("web")
+        assert not bench.services.is_outdated("web")
+
+    run(bench, scenario)
+
+
 def test_stopping_in_reverse_order_in_parallel() -> None:
     bench = Bench(
         web=needs("base"), app=needs("base"), base={}, log={"x-orlop": {"stage": "early"}}
