@@ -110,7 +110,6 @@ class Boot:
         self.children = Children(user_realm.note_exit)
         self.children.start()
         self.tasks = TaskSet()
-        self.power = Power(self.machine, stop_engine=self._stop_engine)
         self.power_socket = PowerSocket(
             service_files.POWER_SOCKET,
             lambda action: self.power.request(action, "the power service asks for it"),
@@ -126,6 +125,7 @@ class Boot:
             ),
             children=self.children,
         )
+        self.power = Power(self.machine, stop_engine=self.engine.close)
         self.images = ServiceImages(self)
         self.services = Services(
             self.engine,
@@ -276,6 +276,7 @@ class Boot:
         user_realm.prepare()
         keeper = OutputKeeper(f"{service_files.USER_DIRECTORY}/containers", self.tasks)
         self.tasks.start(keeper.follow(self.engine, "engine"), "output of the user's containers")
+        await self.chosen_engine.prepare()
 
     def define_services(self) -> definitions.Definitions:
         """Let there be the services of the image and of the configuration."""
@@ -474,9 +475,6 @@ class Boot:
         log.info("executed anew at %.2f s", uptime_s())
         give_back_free_memory()
         self.tasks.start(self._look_after_sockets(), "sockets")
-
-    async def _stop_engine(self) -> None:
-        await self.engine.close()
 
     async def _look_after_sockets(self) -> None:
         """Somebody may remove a socket from /run; then it is made again."""

@@ -144,16 +144,26 @@ class Engines:
             if name != OWN:
                 self._boot.engine.images.get(consoles.image_of(self._boot, name))
             await self._boot.config.change(operation, Manner(dry_run=True))
-            if not only_enable and name != self.chosen:
+            before = self.chosen
+            if not only_enable and name != before:
                 await self._replace(name)
-            await self._boot.config.change(operation, Manner())
+            try:
+                await self._boot.config.change(operation, Manner())
+            except OrlopError:
+                if self.chosen != before:
+                    await self._use(before)
+                raise
 
     async def _replace(self, name: str) -> None:
         before = self.chosen
         try:
+            await self._prepare(name)
+        except OSError as error:
+            raise Unavailable(f"engine {name} cannot be used: {error}") from error
+        try:
             await self._use(name)
             reason = await self._wait_answer()
-        except OrlopError as error:
+        except (OrlopError, OSError) as error:
             reason = str(error)
         if reason:
             await self._use(before)
@@ -168,10 +178,21 @@ class Engines:
         with suppress(OSError):
             os.unlink(SOCKET)  # what is there from now on is the other's
         self.chosen = name
-        if name != OWN:
-            await asyncio.to_thread(_prepare)
         boot.define_services()
         await boot.services.start(USER_ENGINE)
+
+    async def prepare(self) -> None:
+        """At a boot: have ready what the configured engine wants to find.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if not self._boot.machine.parameters.recovery:
+            await self._prepare(self.configured())
+
+    async def _prepare(self, name: str) -> None:
+        if name != OWN:
+            await asyncio.to_thread(_make_files)
 
     async def look_after(self) -> None:
         """At a boot: go back to the system's own engine if the chosen one does not answer."""
@@ -203,7 +224,7 @@ class Engines:
         return f"it does not answer within {ANSWER_TIMEOUT_S:g} s (orlop logs {USER_ENGINE})"
 
 
-def _prepare() -> None:
+def _make_files() -> None:
     """Make what dockerd wants to find."""
     os.makedirs(DATA, mode=0o711, exist_ok=True)
     if not os.path.exists(SETTINGS):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from orlop.lib.errors import InvalidArgument
+from orlop.lib.errors import Conflict, InvalidArgument, OrlopError, Unavailable
 from orlop.system import consoles, engines
 from orlop.wire.compose import parse_service
 from orlop.wire.compose_model import ConfigDelivery
@@ -15,7 +16,11 @@ from orlop.wire.compose_values import Fields
 from orlop.wire.config import kinds_consoles
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from orlop.engine.images import Image
+    from orlop.system.config_control import Manner
     from orlop.wire.config.kinds import Kind
 
 
@@ -77,3 +82,78 @@ def test_names_in_the_configuration() -> None:
     assert check(kinds_consoles.ENGINE, "orlop") == "orlop"
     with pytest.raises(InvalidArgument, match="name of an image"):
         check(kinds_consoles.CONSOLE, "No Image")
+
+
+class Machine:
+    """As much of a boot as `Engines` needs; *events* is what was done, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+        self.events: list[str] = []
+        self.keeps_choices = True
+        boot = cast("Any", SimpleNamespace())
+        boot.machine = SimpleNamespace(
+            parameters=SimpleNamespace(recovery=False, shutdown_s=1), reexecutions=0
+        )
+        boot.config = SimpleNamespace(current={}, change=self._change)
+        boot.engine = SimpleNamespace(images=SimpleNamespace(get=lambda _: None))
+        boot.power = SimpleNamespace(end_user_containers=self._end)
+        boot.services = SimpleNamespace(stop=self._stop, start=self._start)
+        boot.define_services = lambda: None
+        monkeypatch.setattr(engines, "answers", self._answers)
+        monkeypatch.setattr(engines, "SOCKET", str(directory / "socket"))
+        monkeypatch.setattr(engines, "DATA", str(directory / "docker"))
+        monkeypatch.setattr(engines, "SETTINGS", str(directory / "docker.json"))
+        self.boot = boot
+        self.engines = engines.Engines(boot)
+        self.engines.chosen = engines.OWN
+
+    async def _change(self, operation: Mapping[str, str], manner: Manner) -> None:
+        if not self.keeps_choices and not manner.dry_run:
+            raise Conflict("the last change waits to be confirmed")
+        if not manner.dry_run:
+            self.events.append(f"keep {operation['text']}")
+
+    async def _end(self, _limit_s: float) -> None:
+        self.events.append("end containers")
+
+    async def _stop(self, _name: str) -> None:
+        self.events.append("stop")
+
+    async def _start(self, _name: str) -> None:
+        self.events.append(f"start {self.engines.chosen}")
+
+    async def _answers(self) -> bool:
+        return True
+
+
+def test_an_engine_whose_choice_cannot_be_kept_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Machine(monkeypatch, tmp_path)
+    machine.keeps_choices = False
+    with pytest.raises(OrlopError, match="waits to be confirmed"):
+        asyncio.run(machine.engines.switch("docker:26"))
+    assert machine.engines.chosen == engines.OWN
+    assert machine.events[-1] == "start orlop"
+
+
+def test_the_present_engine_runs_on_where_nothing_can_be_written_for_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Machine(monkeypatch, tmp_path)
+    (tmp_path / "docker").write_text("in the way")
+    with pytest.raises(Unavailable, match="docker"):
+        asyncio.run(machine.engines.switch("docker:26"))
+    assert (machine.engines.chosen, machine.events) == (engines.OWN, [])
+
+
+def test_a_configured_engine_finds_its_settings_at_the_first_boot(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Machine(monkeypatch, tmp_path)
+    asyncio.run(machine.engines.prepare())
+    assert not (tmp_path / "docker.json").exists()
+    machine.boot.config.current[engines.KEY] = "docker:26"
+    asyncio.run(machine.engines.prepare())
+    assert (tmp_path / "docker.json").read_text() == "{}\n"
+    assert (tmp_path / "docker").is_dir()
