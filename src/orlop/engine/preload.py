@@ -233,7 +233,8 @@ class Preload:
                 log.error("preload: %s is left out: %s", path.name, error)
 
     async def _bring(self, path: Path, sums: dict[str, str] | None, memory: Memory) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        descriptor = await asyncio.to_thread(os.open, path, flags)  # a disk may be slow to answer
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
