@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from orlop.cli.answers import Object, get_object, strings_of, text_of
 from orlop.cli.arguments import Option, UsageError
@@ -30,6 +31,10 @@ CATALOGUE = "catalogue.internal"
 SESSION = ("/bin/sh", "/run/orlop/base/usr/lib/orlop/guest/session")
 SHELL = "/bin/sh"
 MARK = "/run/orlop/etc/console"
+NO_PROGRAM, AT_ONCE_S = (126, 127), 5.0
+"""Statuses of a program that cannot run, and how soon a shell ends that is one: its C library is
+half installed. Who ends a shell themselves with one of these gets another shell."""
+
 PASSED_ON = ("TERM", "LANG", "COLORTERM", "ORLOP_FIRST_COMMAND")
 """Of the session's environment, and everything about SSH."""
 
@@ -186,10 +191,13 @@ def enter(program: list[str]) -> int:
         reason = error.message
     else:
         session.end_with_terminal()
+        begun_s = time.monotonic()
         status = session.run(interactive=True, terminal=terminal)
-        if session.was_running:
+        soon = time.monotonic() - begun_s < AT_ONCE_S
+        broken = terminal and not program and status in NO_PROGRAM and soon
+        if session.was_running and not broken:
             return status
-        reason = "it has no shell"
+        reason = f"its shell ended with status {status}" if broken else "it has no shell"
     print(
         f"orlop: the chosen console cannot be used ({reason}); this is the default one",
         file=sys.stderr,
