@@ -56,9 +56,10 @@ def apply(settings: Mapping[str, object], own: str, shared: str, *, look_up: boo
     from orlop.services.network import act, kinds
     from orlop.services.network.wanted import interpret
 
+    names = kinds.hosts(settings)
+    # Before the lock: a card that has just appeared is not to wait for a name server.
+    known = {name: found for name in names if look_up and (found := _look_up(name))}
     with act.locked(f"{own}/lock"):
-        names = kinds.hosts(settings)
-        known = {name: found for name in names if look_up and (found := _look_up(name))}
         kernel = act.Kernel()
         try:
             links = kernel.links()
