@@ -36,7 +36,11 @@ VOLUMES_FROM: Mapping[str, tuple[str, ...]] = {
     "container-data-volumes": ("/var/lib/docker:/var/lib/docker",),
     "media-volumes": ("/var/mnt:/mnt:rslave",),
     "system-volumes": ("/var/log:/var/log", "/run/orlop/etc:/run/orlop/etc:ro"),
-    "user-volumes": ("/var/lib/orlop/root:/root", "/var/opt:/opt"),
+    "user-volumes": (
+        "/var/lib/orlop/root:/root",
+        "/var/lib/orlop/home:/home",
+        "/var/lib/orlop/persist/opt:/opt",
+    ),
 }
 """The containers of RancherOS that held directories of the machine, and what is like them here."""
 

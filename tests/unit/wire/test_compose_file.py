@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orlop.lib.errors import InvalidArgument
+from orlop.system import persistence
 from orlop.wire.compose_file import ServicesFile, parse_file
 from orlop.wire.compose_model import Dependency, DependencyCondition, MountKind, ServiceDefinition
 from orlop.wire.located_yaml import parse_yaml
@@ -61,6 +62,15 @@ def test_service_of_rancheros() -> None:
         text.startswith("web.yml:19: service open-vm-tools: log_driver: is not supported")
         for text in found.notices
     )
+
+
+def test_volumes_of_users_are_those_of_the_consoles() -> None:
+    service = one("web:\n  image: nginx\n  volumes_from: [user-volumes]\n")
+    assert {mount.target: mount.source for mount in service.mounts} == {
+        "/root": "/var/lib/orlop/root",
+        "/home": "/var/lib/orlop/home",
+        "/opt": f"{persistence.DIRECTORY}/opt",
+    }
 
 
 def test_version_1_has_what_docker_gives() -> None:
