@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from orlop.wire.compose_model import ServiceDefinition
 
 
+RESERVED = frozenset({"bootcmd", "runcmd", "shell", "shell.trial"})
+"""Services that the system has when the configuration, or a person's console, wants them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Present:
     """What is there: all services, the file that each is from (not for the system's own), and
@@ -35,6 +39,8 @@ def check(found: ServicesFile, present: Present, *, enabling: bool) -> list[str]
         InvalidArgument: with file, line and key.
     """
     names = [service.name for service in found.services]
+    for name in sorted(RESERVED.intersection(names)):
+        _fail(found, name, (), "the system has a service of that name")
     replaced = _replaced_files(found, present)
     others = {
         name: service
