@@ -5,7 +5,6 @@ What a machine is not told of costs it nothing: modules for it are imported when
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from functools import partial
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SWAP_TIMEOUT_S = 60.0
+PERSIST_TIMEOUT_S = 20.0
+"""As for the other directories and small files on a disk that may have ceased to answer."""
+
 GROW_TIMEOUT_S = 600.0
 """A large disk's file system is enlarged block group by block group."""
 
@@ -81,7 +83,12 @@ class StorageActions:
     async def persist(self, new: Configuration) -> None:
         """Have the directories that are kept ready for the services that start with them."""
         paths = persistence.wanted(new.get("orlop.persist"))
-        changed, problems = await asyncio.to_thread(persistence.apply, paths)
+        try:
+            call = partial(persistence.apply, paths)
+            changed, problems = await run_bounded(call, PERSIST_TIMEOUT_S)
+        except TimeoutError:
+            text = f"no answer within {PERSIST_TIMEOUT_S:g} s"
+            changed, problems = False, {persistence.DIRECTORY: text}
         if changed and self._boot.machine.phase is not Phase.STARTING:
             self.remounted |= {*persistence.SERVICES}
         self._warn(new, "orlop.persist", problems)
