@@ -179,6 +179,7 @@ class Engines:
             os.unlink(SOCKET)  # what is there from now on is the other's
         self.chosen = name
         boot.define_services()
+        boot.power.refuse_while_stopping()  # it would start its containers, to be killed
         await boot.services.start(USER_ENGINE)
 
     async def prepare(self) -> None:

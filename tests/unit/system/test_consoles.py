@@ -90,13 +90,16 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
         self.events: list[str] = []
         self.keeps_choices = True
+        self.goes_down = False
         boot = cast("Any", SimpleNamespace())
         boot.machine = SimpleNamespace(
             parameters=SimpleNamespace(recovery=False, shutdown_s=1), reexecutions=0
         )
         boot.config = SimpleNamespace(current={}, change=self._change)
         boot.engine = SimpleNamespace(images=SimpleNamespace(get=lambda _: None))
-        boot.power = SimpleNamespace(end_user_containers=self._end)
+        boot.power = SimpleNamespace(
+            end_user_containers=self._end, refuse_while_stopping=self._refuse
+        )
         boot.services = SimpleNamespace(stop=self._stop, start=self._start)
         boot.define_services = lambda: None
         monkeypatch.setattr(engines, "answers", self._answers)
@@ -115,6 +118,10 @@ class Machine:
 
     async def _end(self, _limit_s: float) -> None:
         self.events.append("end containers")
+
+    def _refuse(self) -> None:
+        if self.goes_down:
+            raise Unavailable("the machine is going down")
 
     async def _stop(self, _name: str) -> None:
         self.events.append("stop")
@@ -157,3 +164,13 @@ def test_a_configured_engine_finds_its_settings_at_the_first_boot(
     asyncio.run(machine.engines.prepare())
     assert (tmp_path / "docker.json").read_text() == "{}\n"
     assert (tmp_path / "docker").is_dir()
+
+
+def test_no_engine_is_started_while_the_machine_goes_down(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Machine(monkeypatch, tmp_path)
+    machine.goes_down = True
+    with pytest.raises(Unavailable, match="going down"):
+        asyncio.run(machine.engines.switch("docker:26"))
+    assert not any(event.startswith(("start", "keep")) for event in machine.events)
