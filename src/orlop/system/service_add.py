@@ -21,6 +21,7 @@ from orlop.lib.errors import Conflict, InvalidArgument, NotFound, NotModified, O
 from orlop.system import configuration
 from orlop.system.config_control import Manner
 from orlop.system.configuration import as_list, as_map
+from orlop.system.consoles import image_of
 from orlop.system.service_catalogue import Catalogue
 from orlop.system.services import ServiceState
 from orlop.wire.compose import parse_service
@@ -327,6 +328,8 @@ class AddedServices:
             await self._boot.config.reload()
             # By digest: one image may have several names.
             left = {self.images.id_of(services.definition(name).image) for name in services.names()}
+            for chosen in (self._boot.chosen_console, self._boot.chosen_engine):
+                left.add(self.images.id_of(image_of(self._boot, chosen.configured())))
             for image in images:
                 found = self.images.id_of(image)
                 if found not in left and not self.images.is_built_in(image):
