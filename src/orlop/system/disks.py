@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib.mount import read_mounts
 from orlop.system.block_devices import SYS_BLOCK, candidates, read_volume
+from orlop.system.persistence import ALWAYS, in_force
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 SECTOR_BYTES = 512
 MAX_MOUNTS = 32
-KEPT = ("/var",)
-"""What of the machine is on the state partition: /root of the consoles is below it too."""
 
 
 def read_disks(state: State | None, sys_block: str = SYS_BLOCK, dev: str = "/dev") -> list[Json]:
@@ -58,7 +57,7 @@ def persistence(state: State | None) -> dict[str, Json]:
     return {
         "kind": "disk" if on_disk else "memory",
         "device": state.device if on_disk and state is not None else "",
-        "paths": [*KEPT] if on_disk else [],
+        "paths": [*ALWAYS, *in_force()] if on_disk else [],
     }
 
 

@@ -101,11 +101,13 @@ def test_disks_and_partitions(sysfs: Path, tmp_path: Path) -> None:
     assert content["mounts"] == []
 
 
-def test_what_is_kept() -> None:
+def test_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disks, "in_force", lambda: ("/opt",))
     assert disks.persistence(None)["kind"] == "memory"
     assert disks.persistence(State("memory"))["paths"] == []
     kept = disks.persistence(State("disk", device="/dev/vda1"))
-    assert kept == {"kind": "disk", "device": "/dev/vda1", "paths": ["/var"]}
+    assert (kept["kind"], kept["device"]) == ("disk", "/dev/vda1")
+    assert kept["paths"] == ["/root", "/home", "/mnt", "/var", "/opt"]
 
 
 def test_looks_that_hang_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
