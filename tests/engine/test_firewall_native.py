@@ -93,8 +93,9 @@ def test_only_what_is_published(pair: Pair) -> None:
         assert pair.is_cut_off("udp", host, 8081)
         pair.outside.run("ping", "-c", "1", "-W", "30", host)
     # A port that is used again while the server, which hung up first, still remembers it.
+    # (TCP itself may refuse that once, when the numbers of the two connections are too close.)
     assert pair.ask("tcp", HOST4, 9090, own_port=40000) == OUTSIDE4
-    assert pair.ask("tcp", HOST4, 9090, own_port=40000) == OUTSIDE4
+    assert any(pair.ask("tcp", HOST4, 9090, own_port=40000) == OUTSIDE4 for _ in range(5))
     # What the machine asks of others is answered.
     server = subprocess.Popen(
         pair.outside.command(sys.executable, str(PEER), "serve", "udp", "53"),

@@ -132,7 +132,8 @@ def test_many_reexecs_leak_no_descriptor(engine: EngineProcess) -> None:
     for _ in range(3):
         engine.reexec()
 
-    assert engine.descriptors() == before
+    # One that is busy has some for a moment.
+    engine.wait_until(lambda: engine.descriptors() <= before)
     engine.run("after", ["ls", "/proc/self/fd"])
     engine.wait("after")
     # stdin, stdout, stderr and the directory itself: nothing of the engine's.
