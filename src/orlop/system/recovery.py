@@ -60,7 +60,9 @@ async def find_lock(boot: Boot, choice: state.Choice) -> state.Choice:
     hashed = boot.machine.parameters.recovery_password
     if not hashed and choice.volume is not None:
         try:
-            hashed = await run_bounded(partial(_read_from, choice.volume), MOUNT_TIMEOUT_S)
+            directory = boot.machine.parameters.state_directory
+            call = partial(_read_from, choice.volume, directory)
+            hashed = await run_bounded(call, MOUNT_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             reason = getattr(error, "strerror", None) or "no answer"
             boot.machine.warn(
@@ -71,13 +73,15 @@ async def find_lock(boot: Boot, choice: state.Choice) -> state.Choice:
     return state.Choice(None)
 
 
-def _read_from(volume: Volume) -> str:
+def _read_from(volume: Volume, directory: str) -> str:
+    """What is kept on *volume*, of which only *directory* (empty: all of it) is the state."""
     fstype = volume.superblock.fstype
     flags = MountFlag.RDONLY | MountFlag.NOSUID | MountFlag.NODEV | MountFlag.NOEXEC
     os.makedirs(state.READ_ONLY_TARGET, exist_ok=True)
     mount(volume.device, state.READ_ONLY_TARGET, fstype, flags, _OPTIONS.get(fstype, ""))
     try:
-        return _read(f"{state.READ_ONLY_TARGET}{KEPT.removeprefix('/var')}")
+        root = f"{state.READ_ONLY_TARGET}/{directory}".rstrip("/")
+        return _read(root + KEPT.removeprefix(state.TARGET))
     finally:
         detach(Path(state.READ_ONLY_TARGET))
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
 
 from orlop.lib.password_hash import hash_password
-from orlop.system import recovery
+from orlop.system import recovery, state
+from orlop.system.block_devices import Volume
 from orlop.system.configuration import Configuration
+from orlop.system.machine import Machine
 from orlop.system.parameters import parse_parameters
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from orlop.system.state import Choice
+from orlop.system.superblock import Superblock
 
 
 def test_it_is_kept_and_removed(tmp_path: Path) -> None:
@@ -31,3 +37,21 @@ def test_on_the_command_line() -> None:
     found = parse_parameters("orlop.recovery.password=secret")
     assert found.recovery_password == ""
     assert "orlop recovery hash" in found.warnings[0]
+
+
+@pytest.mark.parametrize("directory", ["", "sub/dir"])
+def test_on_the_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, directory: str) -> None:
+    """Also where only a directory of it is the state."""
+    hashed = hash_password("x", rounds=1)
+    kept = tmp_path / "disk" / directory / "lib/orlop/recovery.hash"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(f"{hashed}\n")
+    monkeypatch.setattr(state, "READ_ONLY_TARGET", str(tmp_path / "disk"))
+    monkeypatch.setattr(recovery, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(recovery, "mount", lambda *_: None)
+    monkeypatch.setattr(recovery, "detach", lambda _: None)
+    words = f"orlop.recovery orlop.state.directory={directory}" if directory else "orlop.recovery"
+    boot = cast("Any", SimpleNamespace(machine=Machine(parse_parameters(words))))
+    volume = Volume("/dev/vda1", Superblock("ext4", "ORLOP_STATE", ""))
+    assert asyncio.run(recovery.find_lock(boot, Choice(volume))) == Choice(None)
+    assert Path(recovery.LOCK).read_text() == f"{hashed}\n"
