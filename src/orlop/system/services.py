@@ -158,6 +158,8 @@ class Services:
             if info is not None and info.state is not State.CREATED:
                 self._settle(service, ServiceState.RUNNING)
                 service.up.set()
+                service.started = service.definition
+                service.asked = info.pid > 0 and self._may_start(service.definition) is not None
 
     def mark_stopped(self, names: Iterable[str]) -> None:
         """Leave *names* stopped: a person wanted that before the re-execution."""

@@ -244,6 +244,25 @@ def test_taking_over_after_a_reexecution() -> None:
     run(bench, scenario)
 
 
+def test_what_was_asked_for_goes_on_after_a_reexecution() -> None:
+    """It stays although it is not enabled, and is started anew when it is described otherwise."""
+    bench = Bench(web={"command": ["one"]})
+    bench.refusals["web"] = (ServiceState.DISABLED, "not enabled")
+
+    async def scenario() -> None:
+        await bench.engine.create(_config(bench, "web"))
+        await bench.engine.start_container("web")
+        bench.services.adopt()
+        await bench.services.configuration_changed([])
+        await asyncio.sleep(0)
+        assert bench.states() == {"web": "running"}
+        assert not bench.services.is_outdated("web")
+        bench.services.define({"web": parse_service("web", {"command": ["two"]})}, {})
+        assert bench.services.is_outdated("web")
+
+    run(bench, scenario)
+
+
 def _config(bench: Bench, name: str) -> Any:
     from orlop.engine.config import from_service
 
