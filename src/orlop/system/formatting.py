@@ -9,6 +9,7 @@ whose unfinished work it is, so that a power cut in between is made good by the 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -39,11 +40,13 @@ _OWN = frozenset({UNKNOWN, "a GPT partition table"})
 """What the mark, and the table's second copy, look like."""
 
 MAKERS = {
-    "ext4": ("/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-m", "1", "-L", LABEL),
-    "xfs": ("/run/orlop/extras/usr/sbin/mkfs.xfs", "-q", "-f", "-L", LABEL),
-    "btrfs": ("/run/orlop/extras/usr/bin/mkfs.btrfs", "-q", "-f", "-L", LABEL),
+    "ext4": ("/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-m", "1"),
+    "xfs": ("/run/orlop/extras/usr/sbin/mkfs.xfs", "-q", "-f"),
+    "btrfs": ("/run/orlop/extras/usr/bin/mkfs.btrfs", "-q", "-f"),
 }
 """What makes a file system. One percent for root: PID 1 writes when nobody else can any more."""
+
+MAX_LABEL_BYTES = {"ext4": 16, "xfs": 12, "btrfs": 255}
 
 
 def disks(sys_block: str = SYS_BLOCK) -> list[str]:
@@ -150,8 +153,30 @@ def partition_of(device: str) -> str:
     return f"{device}p1" if device[-1].isdigit() else f"{device}1"
 
 
-async def format_disk(name: str, fstype: str, children: Children) -> str:
-    """Make the disk *name* the state's; the device of the partition.
+def label_for(wanted: str, name: str, fstype: str, sys_block: str = SYS_BLOCK) -> str:
+    """The label with which *wanted* (`orlop.state`) means what is made on the disk *name*.
+
+    Raises:
+        Conflict: there is none: the next boot would not find it, and go on without a state.
+    """
+    kind, value = disk_references.split(wanted)
+    device = f"/dev/{name.replace('!', '/')}"
+    names = disk_references.read_names(device, sys_block)
+    names = replace(names, partition=1, part_label=LABEL)
+    if kind == "LABEL" and len(value.encode()) <= MAX_LABEL_BYTES[fstype]:
+        return value
+    if disk_references.names_match(kind, value, names) or (kind, value) == (
+        "DEVICE",
+        partition_of(device),
+    ):
+        return LABEL
+    raise Conflict(f"{device} is left as it is: what would be made on it is not {wanted}")
+
+
+async def format_disk(
+    name: str, fstype: str, children: Children, wanted: str = f"LABEL={LABEL}"
+) -> str:
+    """Make the disk *name* the state's, which *wanted* means; the device of the partition.
 
     Raises:
         Conflict: there is something on it, or it is in use.
@@ -161,11 +186,13 @@ async def format_disk(name: str, fstype: str, children: Children) -> str:
     maker = MAKERS[fstype]
     if not os.path.exists(maker[0]):
         raise Conflict(f"what makes {fstype} is in orlop-extras.erofs, which is not here")
+    label = label_for(wanted, name, fstype)
     try:
         await run_bounded(partial(refuse_unless_empty, name, device), PROBE_TIMEOUT_S)
         layout = await run_bounded(partial(mark, device), PROBE_TIMEOUT_S)
         part = partition_of(device)
-        status, output = await children.run([*maker, part], timeout_s=MAKE_TIMEOUT_S)
+        command = [*maker, "-L", label, part]
+        status, output = await children.run(command, timeout_s=MAKE_TIMEOUT_S)
         if not status.ok:
             lines = output.decode(errors="replace").strip().splitlines()[-1:]
             raise OrlopError(f"{os.path.basename(maker[0])} failed on {part}: {' '.join(lines)}")
@@ -178,9 +205,9 @@ async def format_disk(name: str, fstype: str, children: Children) -> str:
 
 
 async def format_first(
-    references: Sequence[str], fstype: str, children: Children
+    references: Sequence[str], fstype: str, children: Children, wanted: str
 ) -> tuple[str | None, list[str]]:
-    """Format the first of the disks *references* that is there and may be.
+    """Format the first of the disks *references* that is there and may be, to be *wanted*.
 
     Returns the partition's device, or None; and what was refused, in words. Without either, no such
     disk has appeared yet.
@@ -190,7 +217,7 @@ async def format_first(
         try:
             name = find_disk(reference)
             if name is not None:
-                return await format_disk(name, fstype, children), refused
+                return await format_disk(name, fstype, children, wanted), refused
         except OrlopError as error:
             hint = f" ({error.hint})" if error.hint else ""
             refused.append(f"orlop.state.autoformat={reference}: {error}{hint}")

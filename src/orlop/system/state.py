@@ -198,7 +198,8 @@ async def _look_or_format(parameters: Parameters, children: Children) -> Choice:
     from orlop.system import formatting
 
     kind = "ext4" if fstype == "auto" else fstype
-    device, refused = await formatting.format_first(parameters.autoformat, kind, children)
+    references = parameters.autoformat
+    device, refused = await formatting.format_first(references, kind, children, wanted)
     if device is None:
         return Choice(None, tuple(refused))
     name = device.removeprefix(f"{DEVICES}/")

@@ -55,3 +55,29 @@ def test_what_others_put_beside_our_mark_is_theirs(
     put(disk, offset, data)
     with pytest.raises(Conflict, match=what):
         refuse_unless_empty(disk)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "label"),
+    [
+        ("LABEL=ORLOP_STATE", "ORLOP_STATE"),
+        ("LABEL=RANCHER_STATE", "RANCHER_STATE"),
+        ("LABEL=longer-than-16-bytes", None),
+        ("SERIAL=one", "ORLOP_STATE"),
+        ("SERIAL=other", None),
+        ("/dev/disk/by-id/virtio-one", "ORLOP_STATE"),
+        ("/dev/disk/by-id/virtio-one-part1", "ORLOP_STATE"),
+        ("/dev/vda1", "ORLOP_STATE"),
+        ("/dev/vda2", None),
+        ("PARTLABEL=ORLOP_STATE", "ORLOP_STATE"),
+        ("UUID=0", None),
+    ],
+)
+def test_what_is_made_is_found_again(tmp_path: Path, wanted: str, label: str | None) -> None:
+    (tmp_path / "vda").mkdir()
+    (tmp_path / "vda/serial").write_text("one")
+    if label is not None:
+        assert formatting.label_for(wanted, "vda", "ext4", str(tmp_path)) == label
+        return
+    with pytest.raises(Conflict, match=f"is not {wanted}"):
+        formatting.label_for(wanted, "vda", "ext4", str(tmp_path))
