@@ -462,7 +462,8 @@ class Boot:
             self.tasks.start(self.power.watchdog.serve(), "watchdog")
         else:
             self._open_watchdog()
-        machine.state = await state.present()
+        machine.state = await state.present(machine.parameters.state_directory)
+        self.conditions.withheld = state.withheld(machine.state, machine.parameters)
         await self._attempt("open the power socket", self._serve_power())
         if not await self._start_engine(resumed):
             return

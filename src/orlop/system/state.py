@@ -325,20 +325,26 @@ def withheld(state: State, parameters: Parameters) -> dict[str, str]:
     return {"engine": "there is no state, and orlop.state.required"}
 
 
-async def present() -> State:
-    """What /var is by the mount table: after a re-execution of PID 1."""
-    for entry in reversed(read_mounts()):
-        if os.fspath(entry.target) != TARGET:
+async def present(directory: str = "") -> State:
+    """What /var is by the mount table: after a re-execution of PID 1.
+
+    *directory*: only that one of the partition is the state.
+    """
+    found = {os.fspath(entry.target): entry for entry in read_mounts()}
+    for mode, place, root in (
+        ("disk", TARGET, TARGET),
+        ("memory", READ_ONLY_TARGET, f"{READ_ONLY_TARGET}/{directory}".rstrip("/")),
+    ):
+        entry = found.get(place)
+        if entry is None or entry.fstype not in _OPTIONS:
             continue
-        if entry.fstype not in _OPTIONS:
-            break
         names = [entry.source.removeprefix(f"{DEVICES}/")]
         volume = next(iter(await block_devices.probe(names, DEVICES)), None)
         if volume is None:
-            return State("disk", TARGET, entry.source, entry.fstype)
+            return State(mode, root, entry.source, entry.fstype)
         superblock = volume.superblock
         identity = (superblock.fstype, superblock.label, superblock.uuid)
-        return State("disk", TARGET, entry.source, *identity)
+        return State(mode, root, entry.source, *identity)
     return State("memory")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from orlop.lib.blocking import run_bounded
+from orlop.lib.mount import MountEntry
 from orlop.system import block_devices, state
 from orlop.system.block_devices import Volume, candidates, probe, read_volume
 from orlop.system.disk_references import Names
@@ -54,6 +55,30 @@ def test_by_the_disk_it_is_on() -> None:
 def test_what_cannot_be_mounted_is_not_chosen() -> None:
     swap = Volume("/dev/vdc", Superblock("swap", "ORLOP_STATE", "x"))
     assert choose("LABEL=ORLOP_STATE", [swap]).volume is None
+
+
+@pytest.mark.parametrize(
+    ("mounted", "expected"),
+    [
+        ([("/var", "ext4", "/dev/vdz1")], ("disk", "/var", "/dev/vdz1")),
+        (
+            [("/run/orlop/state", "ext4", "/dev/vdz1"), ("/var", "tmpfs", "tmpfs")],
+            ("memory", "/run/orlop/state/sub", "/dev/vdz1"),
+        ),
+        ([("/var", "tmpfs", "tmpfs")], ("memory", "/var", "")),
+        ([("/var", "tmpfs", "tmpfs"), ("/var", "xfs", "/dev/vdz1")], ("disk", "/var", "/dev/vdz1")),
+    ],
+)
+def test_the_state_after_a_reexecution(
+    monkeypatch: pytest.MonkeyPatch,
+    mounted: list[tuple[str, str, str]],
+    expected: tuple[str, str, str],
+) -> None:
+    """Also that of a disk that can only be read: the keys to log in with are on it."""
+    entries = [MountEntry(Path(target), kind, of, frozenset()) for target, kind, of in mounted]
+    monkeypatch.setattr(state, "read_mounts", lambda: entries)
+    found = asyncio.run(state.present("sub"))
+    assert (found.mode, found.root, found.device) == expected
 
 
 def test_an_engine_without_the_state_it_needs() -> None:
