@@ -222,7 +222,10 @@ async def mount_state(choice: Choice, children: Children, directory: str = "") -
             mount_one(VOLATILE_STATE)
         except OSError as error:
             warnings.append(f"cannot mount a memory file system at /var: {error.strerror}")
-    warnings += _make_directories()
+    try:
+        warnings += await run_bounded(_make_directories, MOUNT_TIMEOUT_S)
+    except TimeoutError:
+        warnings.append(f"cannot make directories in /var: no answer within {MOUNT_TIMEOUT_S:g} s")
     if state is None:
         return State("memory", warnings=tuple(warnings))
     return State(

@@ -139,6 +139,21 @@ def test_a_silent_disk_delays_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyP
         release.set()
 
 
+def test_a_disk_that_falls_silent_after_its_mount(monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    release = threading.Event()
+    monkeypatch.setattr(state, "make_directory", lambda _: release.wait())
+    monkeypatch.setattr(state, "mount_one", lambda _: None)
+    monkeypatch.setattr(state, "MOUNT_TIMEOUT_S", 0.05)
+    try:
+        found = asyncio.run(state.mount_state(Choice(None), cast("Children", None)))
+    finally:
+        release.set()
+    assert found.mode == "memory"
+    assert "no answer within" in found.warnings[0]
+
+
 def test_bounded_calls() -> None:
     def fail() -> None:
         raise OSError(5, "broken")
