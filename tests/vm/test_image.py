@@ -13,7 +13,7 @@ from orlop.engine.seccomp import read_profile, resolve
 from tests.vm.lab import Lab
 
 _HEADER_BYTES = 110
-NOBODY_NEEDS = ("apt", "apt-get", "dpkg", "rpm", "systemd", "systemctl", "su", "sudo", "mount.nfs")
+NOBODY_NEEDS = ("apt", "apt-get", "dpkg", "rpm", "systemd", "systemctl", "su", "mount.nfs")
 
 
 def cpio_members(data: bytes) -> Iterator[tuple[str, bytes]]:
