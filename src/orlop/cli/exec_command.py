@@ -70,9 +70,12 @@ def start(client: Client, name: str, request: Object) -> Session:
     if not isinstance(created, dict):
         raise Internal("the engine gave the program no id")
     exec_id = text_of(created, "Id")
-    response = client.request(
-        "POST", f"/exec/{exec_id}/start", {"Detach": False, "Tty": request["Tty"]}, upgrade=True
-    )
+    body: Object = {"Detach": False, "Tty": request["Tty"]}
+    if request["Tty"]:
+        # A terminal has its size before the program can look at it; what follows is its changes.
+        columns, rows = size()
+        body["ConsoleSize"] = [rows, columns]
+    response = client.request("POST", f"/exec/{exec_id}/start", body, upgrade=True)
     return Session(client, exec_id, *response.detach())
 
 
