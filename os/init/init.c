@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/reboot.h>
 #include <unistd.h>
 
@@ -109,6 +110,16 @@ static _Noreturn void fail(const char *act, const char *advice)
         pause(); /* PID 1 may not end: the kernel would panic */
 }
 
+/* Python wants random numbers before it can open /dev/urandom, and ends without them. A processor
+ * without RDRAND (the default one of several hypervisors) has none this early: waiting makes the
+ * kernel collect them, in about a second. */
+static void wait_for_random_numbers(void)
+{
+    char byte;
+    while (getrandom(&byte, 1, 0) < 0 && errno == EINTR)
+        ;
+}
+
 int main(void)
 {
     if (access(IMAGE, R_OK) != 0)
@@ -120,6 +131,7 @@ int main(void)
     if (chdir(NEW_ROOT) != 0 || mount(".", "/", NULL, MS_MOVE, NULL) != 0 || chroot(".") != 0 ||
         chdir("/") != 0)
         fail("make the system image the root", "This is a bug: please report it.");
+    wait_for_random_numbers();
     execve(ARGUMENTS[0], ARGUMENTS, ENVIRONMENT);
     fail("start /usr/bin/python3.13", "The system image is incomplete: copy the initrd again.");
 }

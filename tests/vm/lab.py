@@ -51,6 +51,7 @@ class Hardware(TypedDict, total=False):
     rtc_start: str
     hotplug_slots: int
     usb: bool
+    random_numbers: bool
     extra: tuple[str, ...]
 
 

@@ -1,4 +1,4 @@
-"""A machine with nothing: no network, a blank disk, no key, and a typing mistake."""
+"""A machine with nothing: no network, a blank disk, no key, no random numbers, a typing mistake."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,8 @@ def blank(lab: Lab) -> Disk:
 
 @pytest.fixture(scope="module")
 def bare(lab: Lab, blank: Disk) -> Iterator[Machine]:
-    with lab.machine(lab.kernel(MISTAKE), "bare", nics=(), disks=(blank,)) as machine:
+    kernel = lab.kernel(MISTAKE)
+    with lab.machine(kernel, "bare", nics=(), disks=(blank,), random_numbers=False) as machine:
         machine.boot()
         yield machine
 
@@ -28,6 +29,11 @@ def bare(lab: Lab, blank: Disk) -> Iterator[Machine]:
 def test_everything_but_ssh_runs(bare: Machine) -> None:
     guest.wait_for_services(bare)
     assert guest.services(bare)["ssh"] == "skipped"
+
+
+def test_random_numbers_are_waited_for(bare: Machine) -> None:
+    """Without them Python, and so PID 1, does not even start."""
+    bare.fail("grep -qw rdrand /proc/cpuinfo")
 
 
 def test_nothing_listens(bare: Machine) -> None:

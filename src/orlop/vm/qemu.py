@@ -86,14 +86,16 @@ def command_line(spec: MachineSpec, accelerator: Accelerator) -> list[str]:
 def _machine(spec: MachineSpec, accelerator: Accelerator) -> list[str]:
     words = ["-name", f"guest={spec.name}", "-nodefaults", "-no-user-config"]
     words += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"]
+    cpu = accelerator.cpu if spec.random_numbers else f"{accelerator.cpu},-rdrand,-rdseed"
     # Without system management mode: neither firmware needs it, and each entry into it swaps the
     # memory map, a race that QEMU 10 under multi-threaded emulation can lose by an assertion.
-    words += ["-machine", "q35,smm=off", "-accel", accelerator.argument, "-cpu", accelerator.cpu]
+    words += ["-machine", "q35,smm=off", "-accel", accelerator.argument, "-cpu", cpu]
     words += ["-smp", str(spec.cpus), "-m", f"{spec.memory_mib}M"]
     words += ["-rtc", f"base={spec.rtc_start or 'utc'},clock=host"]
     words += ["-display", "none", "-vga", "std" if spec.display else "none"]
-    words += ["-object", "rng-random,id=entropy,filename=/dev/urandom"]
-    words += ["-device", "virtio-rng-pci,rng=entropy"]
+    if spec.random_numbers:
+        words += ["-object", "rng-random,id=entropy,filename=/dev/urandom"]
+        words += ["-device", "virtio-rng-pci,rng=entropy"]
     words += ["-device", "i6300esb", "-action", "watchdog=reset"]
     # A panic is an event for whoever listens; what follows it is the guest's own choice (panic=).
     words += ["-device", "pvpanic", "-action", "panic=none"]

@@ -138,6 +138,8 @@ class MachineSpec:
     hotplug_slots: int = 0
     usb: bool = False
     display: bool = True
+    random_numbers: bool = True
+    """Whether hardware gives any: a virtio-rng, RDRAND. Many a hypervisor has neither by default."""
     extra: tuple[str, ...] = field(default=())
     """More arguments for QEMU, as they are; for a test of one odd device."""
 
