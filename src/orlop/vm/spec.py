@@ -139,7 +139,7 @@ class MachineSpec:
     usb: bool = False
     display: bool = True
     random_numbers: bool = True
-    """Whether hardware gives any: a virtio-rng, RDRAND. Many a hypervisor has neither by default."""
+    """Whether hardware gives any: a virtio-rng, RDRAND. Many a hypervisor has neither."""
     extra: tuple[str, ...] = field(default=())
     """More arguments for QEMU, as they are; for a test of one odd device."""
 
