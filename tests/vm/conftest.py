@@ -16,7 +16,7 @@ from tests.vm.ntp_server import NtpServer
 from tests.vm.syslog_listener import SyslogListener
 
 LAB = pytest.StashKey[Lab]()
-OUTPUTS = ("orlop.iso", "vmlinuz", "initrd", "kernel.config")
+OUTPUTS = ("orlop.iso", "orlop.efi", "vmlinuz", "initrd", "kernel.config")
 WRONG_TIME = "2020-01-01T00:00:00"
 
 

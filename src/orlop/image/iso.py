@@ -1,9 +1,9 @@
 """Make the ISO: one file that boots as a CD and as a USB stick, on BIOS and on UEFI.
 
 GRUB is put together with the few modules it needs, once per firmware. Both copies find the medium
-by a file named after the build, read one menu from it and one kernel and initrd: nothing large
-is there twice. The EFI boot loader sits in a small FAT file system which the El Torito catalogue
-(CD) and the partition table (stick) both point at.
+by a file named after the build, read one menu from it and start one unified kernel image: nothing
+large is there twice. The EFI boot loader sits in a small FAT file system which the El Torito
+catalogue (CD) and the partition table (stick) both point at.
 """
 
 import os
@@ -22,12 +22,13 @@ type Run = Callable[[Sequence[str | os.PathLike[str]]], None]
 
 # What the menu uses (os/boot/grub.cfg), what the medium is made of, and nothing else.
 COMMON_MODULES = (
-    *("configfile", "normal", "minicmd", "echo", "test", "linux"),
+    *("configfile", "normal", "minicmd", "echo", "test"),
     *("iso9660", "part_msdos", "part_gpt", "search", "search_fs_file"),
     *("serial", "terminal", "reboot", "halt", "sleep"),
 )
-BIOS_MODULES = (*COMMON_MODULES, "biosdisk")
-EFI_MODULES = (*COMMON_MODULES, "fat", "efifwsetup")
+BIOS_MODULES = (*COMMON_MODULES, "biosdisk", "linux", "loopback")
+# Without `linux`: what it loads is not shown to the firmware, which checks signatures.
+EFI_MODULES = (*COMMON_MODULES, "chain", "fat", "efifwsetup")
 
 _SECTOR_BYTES = 512
 _CLUSTER_BYTES = 2048
@@ -39,8 +40,7 @@ _FAT_OVERHEAD_BYTES = 16 * 1024
 class Boot:
     """What goes on the medium. `build` is unique to these contents: hexadecimal, 16 digits."""
 
-    kernel: Path
-    initrd: Path
+    image: Path
     menu: str
     search: str
     build: str
@@ -82,8 +82,7 @@ def make_iso(boot: Boot, output: Path, scratch: Path, run: Run, *, epoch: int) -
         "/boot/bios.img": bios,
         "/boot/grub/grub.cfg": menu,
         f"/boot/{boot.build}.id": mark,
-        "/boot/vmlinuz": boot.kernel,
-        "/boot/initrd": boot.initrd,
+        "/boot/orlop.efi": boot.image,
     }
     run(xorriso_command(contents, esp, output, epoch=epoch))
 

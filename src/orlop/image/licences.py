@@ -60,6 +60,7 @@ _KNOWN: Mapping[str, str] = {
     "zlib": "Zlib",
     "grub2": "GPL-3.0-or-later",
     "musl": "MIT",
+    "systemd": "LGPL-2.1-or-later",
 }
 
 _COMMON_LICENCE = re.compile(r"/usr/share/common-licenses/([A-Za-z0-9.-]*[A-Za-z0-9])")

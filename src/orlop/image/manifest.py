@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orlop import __version__
-from orlop.image import sbom, sizes
+from orlop.image import sbom, sizes, uki
 from orlop.image.blobs import BlobSet, BlobStore, Digest
 from orlop.image.kernel_config import CONFIG_FILE
 from orlop.image.licences import licence_of
@@ -23,9 +23,15 @@ from orlop.image.sizes import Row
 from orlop.image.step import StepContext
 
 OWN_LICENCE = "Apache-2.0"
-LINKED_TOOLS = {"musl": "musl-dev", "nettle": "nettle-dev", "grub2": "grub-common"}
+LINKED_TOOLS = {
+    "musl": "musl-dev",
+    "nettle": "nettle-dev",
+    "grub2": "grub-common",
+    "systemd": "systemd-boot-efi",
+}
 """Source packages of which the tool root's binaries end up in the release: linked statically into
-/init and other small programs, into chronyd, and the boot loaders."""
+/init and other small programs, into chronyd, the boot loaders, and the stub of the unified kernel
+image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +210,13 @@ def _groups(
     image = (context.result("root") / IMAGE_FILE).stat().st_size
     initrd = (context.result("initrd") / "initrd").stat().st_size
     kernel = (context.result("kernel") / "vmlinuz").stat().st_size
+    image_around = (context.result("uki") / uki.FILE).stat().st_size - kernel - initrd
     iso = (context.result("iso") / "orlop.iso").stat().st_size
+    loaders = iso - image_around - kernel - initrd
     around = [
         sizes.Group("kernel", 1, kernel, kernel),
-        sizes.Group("boot loaders and ISO", 0, iso - kernel - initrd, iso - kernel - initrd),
+        sizes.Group("boot loaders and ISO", 0, loaders, loaders),
+        sizes.Group("unified kernel image: stub and alignment", 1, image_around, image_around),
         sizes.Group("/init", 1, initrd - image, initrd - image),
     ]
     return sorted(
@@ -219,6 +228,7 @@ def _groups(
 def _outputs(context: StepContext) -> dict[str, dict[str, object]]:
     files = {
         "orlop.iso": context.result("iso") / "orlop.iso",
+        uki.FILE: context.result("uki") / uki.FILE,
         "vmlinuz": context.result("kernel") / "vmlinuz",
         "initrd": context.result("initrd") / "initrd",
         "kernel.config": context.result("kernel-config") / CONFIG_FILE,

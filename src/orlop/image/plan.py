@@ -2,7 +2,7 @@
 
     debs -> packages -> python-libraries -> python --+
     sources -> build-* ------------------------------+-> root -> initrd -+
-    kernel-source -> kernel-config -> kernel -> modules -----------------+-> iso -> manifest
+    kernel-source -> kernel-config -> kernel -> modules -----------------+-> uki -> iso -> manifest
 
 Only ``python`` and what follows it depends on our Python code.
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orlop.image import debian, kernel_steps, root, source_build
+from orlop.image import debian, kernel_steps, root, source_build, uki
 from orlop.image import manifest as manifest_step
 from orlop.image import release_steps as release
 from orlop.image.command_line import default_command_line
@@ -22,6 +22,7 @@ from orlop.image.source_build import Build
 from orlop.image.step import Inputs, Step
 
 ISO_TOOLS = ("dosfstools", "grub-common", "grub-efi-amd64-bin", "grub-pc-bin", "mtools", "xorriso")
+UKI_TOOLS = ("python3-pefile", "systemd-boot-efi", "systemd-ukify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ def plan(checkout: Path, locked: bool) -> Plan:
     )
     outputs = {
         "orlop.iso": ("iso", "orlop.iso"),
+        uki.FILE: ("uki", uki.FILE),
         "vmlinuz": ("kernel", "vmlinuz"),
         "initrd": ("initrd", "initrd"),
         "kernel.config": ("kernel-config", CONFIG_FILE),
@@ -120,12 +122,17 @@ def release_steps(checkout: Path) -> tuple[Step, ...]:
     return (
         Step("initrd", release.build_initrd, Inputs(needs=("root", "build-init"), tools=())),
         Step(
+            "uki",
+            functools.partial(uki.build_uki, command_line=command_line),
+            Inputs(values=(command_line,), needs=("kernel", "initrd", "root"), tools=UKI_TOOLS),
+        ),
+        Step(
             "iso",
             functools.partial(release.build_iso, checkout=checkout, command_line=command_line),
             Inputs(
                 files=(checkout / release.GRUB_MENU, checkout / release.GRUB_SEARCH),
                 values=(command_line,),
-                needs=("kernel", "initrd", "root"),
+                needs=("uki", "root"),
                 tools=ISO_TOOLS,
             ),
         ),
@@ -136,7 +143,7 @@ def release_steps(checkout: Path) -> tuple[Step, ...]:
                 needs=(
                     *("debs", "sources", "kernel-source", "packages"),
                     *("python-libraries", "python", "root"),
-                    *("kernel", "kernel-config", "hardening", "initrd", "iso"),
+                    *("kernel", "kernel-config", "hardening", "initrd", "uki", "iso"),
                     *(f"build-{name}" for name in builds),
                 ),
                 tools=tuple(manifest_step.LINKED_TOOLS.values()),

@@ -1,0 +1,129 @@
+"""The unified kernel image: command line, kernel and initrd as one EFI program, `orlop.efi`.
+
+systemd's stub starts what is in it on UEFI. On BIOS, GRUB reads kernel and initrd out of it by
+their sectors (`sections`), so that neither is anywhere twice. Each entry of the boot menu is a
+profile, chosen by `@NUMBER` at the beginning of the load options: the command line of a profile is
+in the file, and so under its signature.
+
+Sources: UAPI.5 (unified kernel images), systemd-stub(7), ukify(1), PE Format (Microsoft).
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orlop.image.step import StepContext
+from orlop.lib.errors import InvalidArgument
+
+FILE = "orlop.efi"
+STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
+PROFILE_STUB = "/usr/lib/systemd/boot/efi/addonx64.efi.stub"
+SECTOR_BYTES = 512
+QUIET_WORDS = ("quiet", "loglevel=")
+"""What the profile for debugging leaves out of the command line."""
+
+_DOS_HEADER = struct.Struct("<2s58xI")
+_FILE_HEADER = struct.Struct("<4sHHIIIHH")
+_SECTION_HEADER = struct.Struct("<8sIIII16x")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """An entry of the boot menu; its place in `profiles` is the number that chooses it."""
+
+    name: str
+    title: str
+    command_line: str
+
+    @property
+    def text(self) -> str:
+        """The content of the section `.profile`."""
+        return f"ID={self.name}\nTITLE={self.title}\n"
+
+
+def profiles(command_line: str, version: str) -> tuple[Profile, ...]:
+    """The entries for a system with *command_line*: the normal one first."""
+    title = f"Orlop {version}"
+    loud = " ".join(word for word in command_line.split() if not word.startswith(QUIET_WORDS))
+    return (
+        Profile("main", title, command_line),
+        Profile("debug", f"{title}, with all messages", f"{loud} orlop.debug"),
+        Profile(
+            "recovery",
+            f"{title}, recovery: a shell on the console, no services",
+            f"{command_line} orlop.recovery",
+        ),
+    )
+
+
+def build_uki(context: StepContext, *, command_line: str) -> None:
+    """Step ``uki``: make `orlop.efi`; nothing in it depends on when or where."""
+    release = json.loads((context.result("root") / "release.json").read_text())
+    [kernel_release] = (path.name for path in (context.result("kernel") / "lib/modules").iterdir())
+    first, *others = profiles(command_line, release["version"])
+    joined = []
+    for profile in others:
+        target = context.scratch / f"{profile.name}.efi"
+        context.run(
+            [
+                *("ukify", "build", "--stub", PROFILE_STUB, "--output", str(target)),
+                *("--profile", profile.text, "--cmdline", profile.command_line),
+            ]
+        )
+        joined += ["--join-profile", str(target)]
+    context.run(
+        [
+            *("ukify", "build", "--stub", STUB, "--output", str(context.output / FILE)),
+            *("--linux", str(context.result("kernel") / "vmlinuz")),
+            *("--initrd", str(context.result("initrd") / "initrd")),
+            *("--uname", kernel_release, "--os-release", os_release(release)),
+            *("--cmdline", first.command_line, "--profile", first.text, *joined),
+        ]
+    )
+
+
+def os_release(release: Mapping[str, str]) -> str:
+    """What boot managers and `bootctl` read of an image: os-release(5)."""
+    return (
+        f'ID=orlop\nNAME=Orlop\nPRETTY_NAME="Orlop {release["version"]}"\n'
+        f"VERSION_ID={release['version']}\nBUILD_ID={release['build']}\n"
+    )
+
+
+def sections(path: Path) -> dict[str, tuple[int, int]]:
+    """Where each section of the PE file at *path* lies: name to (first sector, sectors of 512 B).
+
+    Of sections with the same name it is the first, which in a unified kernel image is the one of
+    the profile that is used by default.
+
+    Raises:
+        InvalidArgument: not a PE file, or a section does not begin at a sector.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(8192)
+    try:
+        magic, at = _DOS_HEADER.unpack_from(head)
+        signature, _, count, _, _, _, optional_bytes, _ = _FILE_HEADER.unpack_from(head, at)
+        if (magic, signature) != (b"MZ", b"PE\0\0"):
+            raise InvalidArgument(f"{path} is not an EFI program")
+        table = at + _FILE_HEADER.size + optional_bytes
+        rows = [
+            _SECTION_HEADER.unpack_from(head, table + index * _SECTION_HEADER.size)
+            for index in range(count)
+        ]
+    except struct.error as error:
+        raise InvalidArgument(f"{path} is not an EFI program: {error}") from None
+    found: dict[str, tuple[int, int]] = {}
+    for name, virtual_bytes, _, _, start in rows:
+        text = name.rstrip(b"\0").decode(errors="replace")
+        if start % SECTOR_BYTES:
+            raise InvalidArgument(f"{path}: section {text} begins within a sector")
+        found.setdefault(text, (start // SECTOR_BYTES, -(-virtual_bytes // SECTOR_BYTES)))
+    return found
+
+
+def block_list(place: tuple[int, int]) -> str:
+    """*place* of `sections` as GRUB writes a part of a file or disk: `START+COUNT`."""
+    return f"{place[0]}+{place[1]}"
