@@ -1,4 +1,4 @@
-"""Partition tables: making one with a single partition, and growing the last partition of one.
+"""Partition tables: making one, and growing the last partition of one.
 
 Pure: from sectors that were read to sectors that are to be written. GPT with sectors of any size,
 and the four primary partitions of an MBR. Sources: UEFI 2.10 chapter 5.
@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import struct
 from binascii import crc32
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from orlop.lib.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ALIGNMENT_BYTES = 1 << 20
 GPT_MAGIC = b"EFI PART"
 LINUX_DATA = bytes.fromhex("af3dc60f838472478e793d69d8477de4")
 """0FC63DAF-8483-4772-8E79-3D69D8477DE4 as it lies on a disk: a file system of Linux."""
+EFI_SYSTEM = bytes.fromhex("28732ac11ff8d211ba4b00a0c93ec93b")
+"""C12A7328-F81F-11D2-BA4B-00A0C93EC93B: what UEFI firmware starts from."""
+BIOS_BOOT = bytes.fromhex("4861682149646f6e744e656564454649")
+"""21686148-6449-6E6F-744E-656564454649: GRUB for a BIOS, without a file system."""
 
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
 _REVISION, _HEADER_BYTES = 0x00010000, 92
@@ -24,6 +31,7 @@ _ENTRY_BYTES, _ENTRIES = 128, 128
 _MAX_TABLE_BYTES = 1 << 18
 """More entries than anybody has: what a disk says of itself may be anything."""
 
+_BOOT_CODE_BYTES = 440
 _MBR_TABLE, _MBR_ENTRY = 446, struct.Struct("<B3sB3sII")
 _MBR_EXTENDED = frozenset({0x05, 0x0F, 0x85})
 _MBR_PROTECTIVE = 0xEE
@@ -35,6 +43,16 @@ class Write:
 
     offset_bytes: int
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition to be made; *kind* is the GUID of its type as it lies on a disk."""
+
+    name: str
+    kind: bytes
+    start_bytes: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +158,44 @@ def make_gpt(name: str, disk_bytes: int, sector_bytes: int, guids: bytes) -> Lay
 
     The very last write is that of the first two sectors, from which on the table counts.
     """
+    whole = Partition(name, LINUX_DATA, ALIGNMENT_BYTES, usable_end(disk_bytes, sector_bytes))
+    whole = replace(whole, size_bytes=whole.size_bytes - ALIGNMENT_BYTES)
+    writes = make_table((whole,), disk_bytes, sector_bytes, guids)
+    return Layout(writes, whole.start_bytes, whole.size_bytes)
+
+
+def usable_end(disk_bytes: int, sector_bytes: int) -> int:
+    """Where, in bytes, the last partition of a new table has to end: the table's copy is behind."""
+    table_sectors = -(-_ENTRIES * _ENTRY_BYTES // sector_bytes)
+    end = (disk_bytes // sector_bytes - table_sectors - 1) * sector_bytes
+    return end // ALIGNMENT_BYTES * ALIGNMENT_BYTES
+
+
+def make_table(
+    partitions: Sequence[Partition],
+    disk_bytes: int,
+    sector_bytes: int,
+    guids: bytes,
+    boot_code: bytes = b"",
+) -> tuple[Write, ...]:
+    """A new table with *partitions*. *guids*: 16 random bytes for the disk and each of them.
+
+    *boot_code*, up to 440 bytes, is what a BIOS executes. The very last write is that of the first
+    two sectors, from which on the table counts, and the disk boots.
+
+    Raises:
+        InvalidArgument: the partitions overlap, are not aligned, or do not fit.
+    """
+    _check(partitions, disk_bytes, sector_bytes)
     end = disk_bytes // sector_bytes
     table_sectors = -(-_ENTRIES * _ENTRY_BYTES // sector_bytes)
-    first = ALIGNMENT_BYTES // sector_bytes
-    last_usable = end - table_sectors - 2
-    last = (last_usable + 1) * sector_bytes // ALIGNMENT_BYTES * ALIGNMENT_BYTES // sector_bytes - 1
-    disk_guid, own_guid = (_random_guid(guids[at : at + 16]) for at in (0, 16))
-    entry = LINUX_DATA + own_guid + struct.pack("<QQQ", first, last, 0)
-    # UTF-16 of ASCII, by hand: the codec for it is not in the image.
-    entry += b"".join(bytes((byte, 0)) for byte in name.encode("ascii"))[:72].ljust(72, b"\0")
-    entries = entry.ljust(_ENTRIES * _ENTRY_BYTES, b"\0")
+    own = [_random_guid(guids[at : at + 16]) for at in range(0, len(guids), 16)]
+    if len(own) != len(partitions) + 1 or len(boot_code) > _BOOT_CODE_BYTES:
+        raise InvalidArgument("not one GUID for each partition, or too much code to boot")
+    rows = [
+        _entry(part, guid, sector_bytes) for part, guid in zip(partitions, own[1:], strict=True)
+    ]
+    entries = b"".join(rows).ljust(_ENTRIES * _ENTRY_BYTES, b"\0")
     header = _Header(
         magic=GPT_MAGIC,
         revision=_REVISION,
@@ -159,8 +205,8 @@ def make_gpt(name: str, disk_bytes: int, sector_bytes: int, guids: bytes) -> Lay
         own_sector=1,
         other_sector=end - 1,
         first_usable=2 + table_sectors,
-        last_usable=last_usable,
-        disk_guid=disk_guid,
+        last_usable=end - table_sectors - 2,
+        disk_guid=own[0],
         table_sector=2,
         entries=_ENTRIES,
         entry_bytes=_ENTRY_BYTES,
@@ -168,9 +214,30 @@ def make_gpt(name: str, disk_bytes: int, sector_bytes: int, guids: bytes) -> Lay
     )
     *copies, head = _copies(header, entries, end, sector_bytes)
     table = Write(2 * sector_bytes, head.data[sector_bytes:])
-    start = _protective_mbr(end).ljust(sector_bytes, b"\0") + head.data[:sector_bytes]
-    writes = (*copies, table, Write(0, start))
-    return Layout(writes, first * sector_bytes, (last - first + 1) * sector_bytes)
+    start = _protective_mbr(end, boot_code).ljust(sector_bytes, b"\0") + head.data[:sector_bytes]
+    return (*copies, table, Write(0, start))
+
+
+def _check(partitions: Sequence[Partition], disk_bytes: int, sector_bytes: int) -> None:
+    free = ALIGNMENT_BYTES
+    for part in sorted(partitions, key=lambda part: part.start_bytes):
+        if (part.start_bytes | part.size_bytes) % ALIGNMENT_BYTES or part.size_bytes <= 0:
+            raise InvalidArgument(
+                f"partition {part.name} is not aligned to {ALIGNMENT_BYTES} bytes"
+            )
+        if part.start_bytes < free:
+            raise InvalidArgument(f"partition {part.name} overlaps what is before it")
+        free = part.start_bytes + part.size_bytes
+    if free > usable_end(disk_bytes, sector_bytes) or len(partitions) > _ENTRIES:
+        raise InvalidArgument(f"the partitions do not fit on a disk of {disk_bytes} bytes")
+
+
+def _entry(part: Partition, guid: bytes, sector_bytes: int) -> bytes:
+    first = part.start_bytes // sector_bytes
+    last = first + part.size_bytes // sector_bytes - 1
+    # UTF-16 of ASCII, by hand: the codec for it is not in the image.
+    name = b"".join(bytes((byte, 0)) for byte in part.name.encode("ascii"))
+    return part.kind + guid + struct.pack("<QQQ", first, last, 0) + name[:72].ljust(72, b"\0")
 
 
 def _copies(header: _Header, entries: bytes, end: int, sector: int) -> tuple[Write, Write]:
@@ -214,11 +281,14 @@ def _random_guid(raw: bytes) -> bytes:
     return bytes(data)
 
 
-def _protective_mbr(end: int) -> bytes:
-    entry = _MBR_ENTRY.pack(
+def _protective_mbr(end: int, boot_code: bytes) -> bytes:
+    """With *boot_code*, an entry that is active and empty: some BIOSes start nothing else."""
+    whole = _MBR_ENTRY.pack(
         0, b"\0\2\0", _MBR_PROTECTIVE, b"\xff\xff\xff", 1, min(end - 1, 2**32 - 1)
     )
-    return entry.rjust(_MBR_TABLE + 16, b"\0").ljust(510, b"\0") + b"\x55\xaa"
+    active = _MBR_ENTRY.pack(0x80, b"\0\1\0", 0, b"\0\1\0", 0, 1) if boot_code else b""
+    table = (whole + active).ljust(4 * _MBR_ENTRY.size, b"\0")
+    return boot_code.ljust(_MBR_TABLE, b"\0") + table + b"\x55\xaa"
 
 
 def grow_mbr(sector0: bytes, number: int, disk_bytes: int, sector_bytes: int) -> Layout | None:

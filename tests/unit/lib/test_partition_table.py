@@ -1,5 +1,6 @@
 """Partition tables: what other programs make of those that are written here."""
 
+import re
 import struct
 import subprocess
 from dataclasses import replace
@@ -9,10 +10,15 @@ import pytest
 
 from orlop.lib.errors import InvalidArgument
 from orlop.lib.partition_table import (
+    BIOS_BOOT,
+    EFI_SYSTEM,
+    LINUX_DATA,
     Layout,
+    Partition,
     grow_gpt,
     grow_mbr,
     make_gpt,
+    make_table,
     parse_gpt,
     table_place,
 )
@@ -77,6 +83,44 @@ def test_a_new_table_is_one_that_others_read(tmp_path: Path) -> None:
     words = ["partx", "--show", "--noheadings", "--output", "NAME,TYPE", str(disk)]
     shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert shown.split() == ["ORLOP_STATE", "0fc63daf-8483-4772-8e79-3d69d8477de4"]
+
+
+def test_several_partitions_and_code_to_boot(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.touch()
+    parts = (
+        Partition("one", BIOS_BOOT, MIB, MIB),
+        Partition("two", EFI_SYSTEM, 2 * MIB, 128 * MIB),
+        Partition("three", LINUX_DATA, 130 * MIB, 69 * MIB),
+    )
+    writes = make_table(parts, 200 * MIB, 512, bytes(range(64)), b"\xeb\xfe" * 220)
+    with disk.open("r+b") as file:
+        file.truncate(200 * MIB)
+    write(disk, Layout(writes, 0, 0))
+    assert extents(disk) == [(2048, 2048), (4096, 128 * 2048), (130 * 2048, 69 * 2048)]
+    assert backup_is_whole(disk)
+    assert disk.read_bytes()[:440] == b"\xeb\xfe" * 220
+    dumped = subprocess.run(
+        ["sfdisk", "--dump", str(disk)], capture_output=True, text=True, check=True
+    )
+    assert dumped.stderr == ""
+    shown = dumped.stdout.lower()
+    assert "label: gpt" in shown
+    assert "21686148-6449-6e6f-744e-656564454649" in shown
+    assert "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" in shown
+    assert len(set(re.findall(r"uuid=([0-9a-f-]{36})", shown))) == 3
+    subprocess.run(["sfdisk", "--verify", str(disk)], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("start", "size"), [(0, 5 * MIB), (MIB, 200 * MIB), (MIB + 512, MIB), (2 * MIB, 0), (3, MIB)]
+)
+def test_partitions_that_cannot_be(start: int, size: int) -> None:
+    with pytest.raises(InvalidArgument):
+        make_table((Partition("x", LINUX_DATA, start, size),), 100 * MIB, 512, GUIDS)
+    first = Partition("first", LINUX_DATA, MIB, 10 * MIB)
+    with pytest.raises(InvalidArgument, match="overlaps"):
+        make_table((first, replace(first, start_bytes=10 * MIB)), 100 * MIB, 512, bytes(48))
 
 
 def test_large_sectors() -> None:
