@@ -9,24 +9,18 @@ Sources: UAPI.5 (unified kernel images), systemd-stub(7), ukify(1), PE Format (M
 """
 
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from orlop.image.step import StepContext
-from orlop.lib.errors import InvalidArgument
+from orlop.lib.unified_image import HEAD_BYTES, parse_sections
 
 FILE = "orlop.efi"
 STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 PROFILE_STUB = "/usr/lib/systemd/boot/efi/addonx64.efi.stub"
-SECTOR_BYTES = 512
 QUIET_WORDS = ("quiet", "loglevel=")
 """What the profile for debugging leaves out of the command line."""
-
-_DOS_HEADER = struct.Struct("<2s58xI")
-_FILE_HEADER = struct.Struct("<4sHHIIIHH")
-_SECTION_HEADER = struct.Struct("<8sIIII16x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,26 +96,8 @@ def sections(path: Path) -> dict[str, tuple[int, int]]:
         InvalidArgument: not a PE file, or a section does not begin at a sector.
     """
     with path.open("rb") as stream:
-        head = stream.read(8192)
-    try:
-        magic, at = _DOS_HEADER.unpack_from(head)
-        signature, _, count, _, _, _, optional_bytes, _ = _FILE_HEADER.unpack_from(head, at)
-        if (magic, signature) != (b"MZ", b"PE\0\0"):
-            raise InvalidArgument(f"{path} is not an EFI program")
-        table = at + _FILE_HEADER.size + optional_bytes
-        rows = [
-            _SECTION_HEADER.unpack_from(head, table + index * _SECTION_HEADER.size)
-            for index in range(count)
-        ]
-    except struct.error as error:
-        raise InvalidArgument(f"{path} is not an EFI program: {error}") from None
-    found: dict[str, tuple[int, int]] = {}
-    for name, virtual_bytes, _, _, start in rows:
-        text = name.rstrip(b"\0").decode(errors="replace")
-        if start % SECTOR_BYTES:
-            raise InvalidArgument(f"{path}: section {text} begins within a sector")
-        found.setdefault(text, (start // SECTOR_BYTES, -(-virtual_bytes // SECTOR_BYTES)))
-    return found
+        head = stream.read(HEAD_BYTES)
+    return {name: section.sectors for name, section in parse_sections(head, str(path)).items()}
 
 
 def block_list(place: tuple[int, int]) -> str:
