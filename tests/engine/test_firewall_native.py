@@ -11,7 +11,12 @@ import pytest
 
 from tests.engine.native_machine import NativeMachine
 from tests.engine.networks.lab import PEER
-from tests.engine.services.namespaces import NetworkNamespace, cable, network_namespace
+from tests.engine.services.namespaces import (
+    NetworkNamespace,
+    cable,
+    network_namespace,
+    wait_until,
+)
 from tests.engine.test_config_native import config
 from tests.engine.test_pid1_native import STAY
 
@@ -147,6 +152,32 @@ def test_rules_at_run_time(pair: Pair) -> None:
     assert config(machine, "unset", "orlop.firewall")[0] == 0
     assert pair.is_cut_off("tcp", HOST4, 8080)
     assert "table inet theirs" in pair.inside.run("nft", "list", "tables")
+
+
+def test_what_others_do_to_the_table_is_undone(pair: Pair) -> None:
+    pair.serve("tcp", 22)
+
+    def shown() -> str:
+        argv = pair.inside.command("nft", "-s", "list", "table", "inet", "orlop_host")
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
+    before = shown()
+    for wrong in (
+        ("flush", "ruleset"),
+        ("delete", "chain", "inet", "orlop_host", "input"),
+        ("delete", "table", "inet", "orlop_host"),
+    ):
+        pair.inside.run("nft", *wrong)
+        wait_until(lambda: shown() == before, "the table being as it was")
+    assert pair.ask("tcp", HOST4, 22) == OUTSIDE4
+    # One that is not wanted does not come back.
+    assert config(pair.machine, "set", "orlop.firewall.enabled", "false")[0] == 0
+    pair.inside.run("nft", "add", "table", "inet", "orlop_host")
+    pair.inside.run("nft", "flush", "ruleset")
+    assert config(pair.machine, "set", "orlop.firewall.enabled", "true")[0] == 0
+    assert shown() == before
+    pair.inside.run("nft", "flush", "ruleset")
+    wait_until(lambda: shown() == before, "the table being as it was")
 
 
 def test_the_kernel_refuses(pair: Pair) -> None:

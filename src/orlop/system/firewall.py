@@ -1,9 +1,10 @@
 """The machine's firewall: written at boot before anything listens, and when what it says changes.
 
-PID 1 runs `nft` for it, which replaces the table in one transaction or leaves it as it is. The
-engines' tables are their own. Should the kernel refuse, the machine goes on with what was in force;
-at boot, with the rules that no configuration has a part in, and if not even they can be set,
-without any: a machine that nobody reaches cannot be mended. A warning says so.
+PID 1 runs `nft` for it, which replaces the table in one transaction or leaves it as it is. What
+others do to the table is undone; the engines' tables are their own. Should the kernel refuse, the
+machine goes on with what was in force; at boot, with the rules that no configuration has a part in,
+and if not even they can be set, without any: a machine that nobody reaches cannot be mended. A
+warning says so.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+from orlop.engine.network.table_guard import Guard
 from orlop.engine.settings import DEFAULT_NFT
 from orlop.lib.errors import OrlopError
 from orlop.system.configuration import as_map
-from orlop.system.firewall_rules import plan
+from orlop.system.firewall_rules import REMOVAL, TABLE, plan
 
 if TYPE_CHECKING:
     from orlop.system.boot import Boot
@@ -50,9 +52,9 @@ class Firewall:
     def __init__(self, boot: Boot) -> None:
         self._boot = boot
         self._lock = asyncio.Lock()
-        self._begun = False
         self.text = ""
         """What is in force, as it was given to nft; empty if that is nothing of ours."""
+        self._guard: Guard | None = None
 
     def ports(self) -> list[str]:
         """What the services there are listen on."""
@@ -65,23 +67,37 @@ class Firewall:
 
     async def start(self) -> None:
         """Put the rules in force for the first time, when the services are known."""
-        self._begun = True
+        self._guard = Guard(TABLE, self._write_again, self._boot.tasks)
         await self.follow()
 
     async def follow(self) -> None:
         """Put in force what the configuration says now; what cannot be is a warning."""
         async with self._lock:
-            if not self._begun:
+            if self._guard is None:
                 return
             for settings in (self._settings(),) if self.text else (self._settings(), {}):
                 text = plan(settings, [*self.ports(), *tunnel_ports(self._boot.config.current)])
                 try:
+                    self._watch(self._guard, wanted=text != REMOVAL)
                     await self._write(text)
                 except (OrlopError, OSError) as error:
                     self._boot.machine.warn(f"firewall: {error}")
                 else:
                     self.text = text
                     return
+
+    def _watch(self, guard: Guard, *, wanted: bool) -> None:
+        if not wanted:
+            guard.close()
+            return
+        try:
+            guard.watch(0)
+        except OSError as error:  # the rules count all the same
+            self._boot.machine.warn(f"firewall: the kernel does not tell of changes: {error}")
+
+    async def _write_again(self) -> None:
+        async with self._lock:
+            await self._write(self.text)
 
     def _settings(self) -> dict[str, Json]:
         return as_map(self._boot.config.current.get("orlop.firewall"))

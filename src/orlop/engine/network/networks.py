@@ -101,7 +101,7 @@ class Networks:
             try:
                 await self._core.table.write()
                 assert self._core.kernel is not None
-                self._core.table.watch(self._core.kernel.filter_port)
+                self._core.table.guard.watch(self._core.kernel.filter_port)
             except (OSError, OrlopError) as error:
                 self._fail(error)
             except Exception as error:
@@ -112,7 +112,7 @@ class Networks:
 
     async def close(self) -> None:
         """Let go. Containers keep their networks, and the published ports they have."""
-        self._core.table.close()
+        self._core.table.guard.close()
         self.sandboxes.close()
         if self._core.kernel is not None:
             await self._core.in_thread(self._core.kernel.close)

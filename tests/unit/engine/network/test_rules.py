@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orlop.engine.network import rules
 from orlop.engine.network.model import Driver, Endpoint, Network, PublishedPort
-from orlop.engine.network.table import Watch
+from orlop.engine.network.table_guard import Watch
 from orlop.lib import netlink_message as message
 from orlop.lib.netlink_message import Flag, Request
 from orlop.wire.netlink import nftables
