@@ -229,7 +229,26 @@ async def ask_change(
         InvalidArgument, NotFound: the change is wrong; with what the worker says.
         OrlopError, OSError, ValueError: the worker failed.
     """
-    answer = await _ask_worker(children, names, json.dumps(operation).encode())
+    return _or_raise(await _ask_worker(children, names, json.dumps(operation).encode()))
+
+
+async def ask_services(children: Children, request: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Let the worker say what it finds in a text about services: see `service_worker`.
+
+    Raises:
+        InvalidArgument, NotFound: what is in it is wrong, or not there.
+        OrlopError, OSError, ValueError: the worker failed.
+    """
+    descriptor = os.memfd_create("services", os.MFD_CLOEXEC)
+    try:
+        os.pwrite(descriptor, json.dumps(request).encode(), 0)
+        answer = await ask(children, ["services"], WORKER_TIMEOUT_S, {0: descriptor})
+    finally:
+        os.close(descriptor)
+    return _or_raise(as_map(json.loads(answer)))
+
+
+def _or_raise(answer: Mapping[str, Json]) -> Mapping[str, Json]:
     if "error" in answer:
         kind = NotFound if answer.get("kind") == "NotFound" else InvalidArgument
         hint = f" ({answer['hint']})" if answer.get("hint") else ""

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DIRECTORY = Path("/var/lib/orlop/services")
-WORKER_TIMEOUT_S = 60.0
 RETRY_DELAYS_S = (2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 """While the network is not there yet; the last one repeats."""
 
@@ -88,13 +87,12 @@ class AddedServices:
             OrlopError: it, or an image of it, cannot be had. Nothing has changed then.
         """
         source = await self._find(request)
+        enable, start = request.get("enable") is True, request.get("start") is True
+        # Others do not wait for what this fetches; what they have done meanwhile counts.
+        await self._prepare(source, enabling=enable or start)
         async with self._lock:
-            enable, start = request.get("enable") is True, request.get("start") is True
-            checked = await self._check(source, enabling=enable or start)
+            path, checked = await self._prepare(source, enabling=enable or start)
             names = [*checked.services]
-            path = DIRECTORY / f"{names[0]}.yml"
-            await asyncio.to_thread(_refuse_to_overwrite, path, checked.replaces)
-            await self._fetch_images(source, checked)
             wanted = [name for name in names if name not in checked.profiles]
             enabled = wanted if enable else []
             # First: a file whose services nothing is said of has them started at the next boot.
@@ -112,6 +110,14 @@ class AddedServices:
                 "images": {s.image: self.images.id_of(s.image) for s in checked.services.values()},
                 "notices": [*checked.notices],
             }
+
+    async def _prepare(self, source: Source, *, enabling: bool) -> tuple[Path, _Checked]:
+        """Have all there that the services of *source* want; nothing has changed yet."""
+        checked = await self._check(source, enabling=enabling)
+        path = DIRECTORY / f"{next(iter(checked.services))}.yml"
+        await asyncio.to_thread(_refuse_to_overwrite, path, checked.replaces)
+        await self._fetch_images(source, checked)
+        return path, checked
 
     async def _find(self, request: Mapping[str, object]) -> Source:
         digest = str(request.get("digest") or "")
@@ -161,7 +167,7 @@ class AddedServices:
             "enabling": enabling,
             "environment": current.get("orlop.environment"),
         }
-        answer = await self._ask(request)
+        answer = await configuration.ask_services(self._boot.children, request)
         found = as_map(answer.get("services"))
         parts = {name: as_map(entry) for name, entry in found.items()}
         return _Checked(
@@ -171,24 +177,6 @@ class AddedServices:
             frozenset(map(str, as_list(answer.get("profiles")))),
             [str(file) for file in as_list(answer.get("replaces"))],
         )
-
-    async def _ask(self, request: Mapping[str, Json]) -> Mapping[str, Json]:
-        descriptor = os.memfd_create("services", os.MFD_CLOEXEC)
-        try:
-            os.pwrite(descriptor, json.dumps(request).encode(), 0)
-            answer = as_map(
-                json.loads(
-                    await configuration.ask(
-                        self._boot.children, ["services"], WORKER_TIMEOUT_S, {0: descriptor}
-                    )
-                )
-            )
-        finally:
-            os.close(descriptor)
-        if "error" in answer:
-            hint = f" ({answer['hint']})" if answer.get("hint") else ""
-            raise InvalidArgument(f"{answer['error']}{hint}")  # the API has no place for a hint
-        return answer
 
     async def _fetch_images(self, source: Source, checked: _Checked) -> None:
         for name, service in checked.services.items():
@@ -281,8 +269,11 @@ class AddedServices:
             NotFound: there is no such service. InvalidArgument: they cannot be beside others.
             OrlopError: an image cannot be had.
         """
+        services = self._boot.services
+        for name in names if enabled else ():  # others do not wait for what this fetches
+            await self.images.provide(services.definition(name).image)
         async with self._lock:
-            services, current = self._boot.services, self._boot.config.current
+            current = self._boot.config.current
             files = {current.service_files.get(name, "") for name in names}
             for name in names:
                 services.status(name)
@@ -368,15 +359,17 @@ class AddedServices:
         Raises:
             NotFound: there is no such service. OrlopError: an image cannot be had.
         """
+        services = self._boot.services
+        images = {name: services.definition(name).image for name in names}
+        changed = [
+            image
+            for image in dict.fromkeys(images.values())
+            if not self.images.is_built_in(image) and await self.images.pull(image)
+        ]
         async with self._lock:
-            services = self._boot.services
-            images = {name: services.definition(name).image for name in names}
-            changed = [
-                image
-                for image in dict.fromkeys(images.values())
-                if not self.images.is_built_in(image) and await self.images.pull(image)
-            ]
             for name, image in images.items():
+                if name not in services.names():
+                    continue  # removed meanwhile
                 if image in changed and services.status(name).state is ServiceState.RUNNING:
                     await services.restart(name)
             return {

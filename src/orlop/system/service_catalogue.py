@@ -1,19 +1,13 @@
 """A catalogue of services, consoles and engines: an index, and the files that it names.
 
-`index.json` is at a URL or in a directory, which `orlop.catalogue` names:
-
-    {"services": {NAME: {"description": TEXT, "definition": PATH, "sha256": HEX,
-                         "images": {REFERENCE: {"archive": PATH, "digest": DIGEST,
-                                                "size_bytes": NUMBER}}}},
-     "consoles": {...}, "engines": {...}}
-
-Paths are relative to the index; an archive is one of OCI, the digest that of the image's manifest.
+`index.json` is at a URL or in a directory, which `orlop.catalogue` names; `wire.catalogue_index`
+says what is in it. Paths are relative to the index; an archive is one of OCI, the digest that of
+the image's manifest.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 
 # Not hashlib: that loads OpenSSL's library, six megabytes that PID 1 has no other use for.
@@ -24,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin
 
 from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
+from orlop.system import configuration
 from orlop.system.configuration import as_map
 
 if TYPE_CHECKING:
@@ -34,7 +29,6 @@ if TYPE_CHECKING:
     from orlop.wire.compose_model import Json
 
 INDEX = "index.json"
-SECTIONS = ("services", "consoles", "engines")
 MAX_INDEX_BYTES = 1 << 20
 
 
@@ -68,21 +62,13 @@ class Catalogue:
         found = self._boot.config.current.get("orlop.catalogue")
         return found if isinstance(found, str) else ""
 
-    async def index(self, place: str = "") -> dict[str, Json]:
-        """What there is at *place*, else where the configuration says.
+    async def index(self, place: str = "") -> Mapping[str, Json]:
+        """What there is at *place*, else where the configuration says: `wire.catalogue_index`.
 
         Raises:
             NotFound: there is no catalogue. OrlopError: it cannot be read.
         """
-        place = place or self.place
-        if not place:
-            raise NotFound("there is no catalogue: orlop config set orlop.catalogue URL")
-        text = await self._read(_join(place, INDEX))
-        try:
-            index = as_map(json.loads(text))
-        except (ValueError, RecursionError) as error:
-            raise InvalidArgument(f"{_join(place, INDEX)}: no JSON: {error}") from error
-        return {section: as_map(index.get(section)) for section in SECTIONS}
+        return await self._ask(place or self.place, {})
 
     async def find(self, section: str, name: str, place: str = "") -> Entry:
         """The entry *name*.
@@ -91,14 +77,7 @@ class Catalogue:
             NotFound: there is none. OrlopError: its definition cannot be had, or is another one.
         """
         place = place or self.place
-        entries = as_map((await self.index(place)).get(section))
-        entry = as_map(entries.get(name))
-        if not entry:
-            from orlop.wire.compose_values import nearest
-
-            guess = nearest(name, [*entries])
-            also = f" (did you mean {guess}?)" if guess else ""
-            raise NotFound(f"the catalogue {place} has no {name}{also}")
+        entry = await self._ask(place, {"section": section, "entry": name})
         where = _join(place, str(entry.get("definition")))
         text = await self._read(where)
         found = sha256(text.encode()).hexdigest()
@@ -110,6 +89,14 @@ class Catalogue:
             if (row := as_map(value))
         }
         return Entry(text, f"{where}@sha256:{found}", archives)
+
+    async def _ask(self, place: str, request: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Let a worker without privileges read the index."""
+        if not place:
+            raise NotFound("there is no catalogue: orlop config set orlop.catalogue URL")
+        text = await self._read(_join(place, INDEX))
+        question = {**request, "index": text, "place": place}
+        return await configuration.ask_services(self._boot.children, question)
 
     async def load(self, archive: str, image: str, digest: str) -> None:
         """Take *image* from one of the archives that `find` names.

@@ -3,9 +3,14 @@
     {"name": NAME, "text": TEXT, "services": {NAME: DEFINITION}, "files": {NAME: FILE},
      "enabled": [NAME], "enabling": BOOL, "environment": {NAME: VALUE}}
 
+or, about the index of a catalogue, of which it wants all or one entry,
+
+    {"index": TEXT, "place": PLACE, "section": SECTION, "entry": NAME}
+
 It gives up every privilege before it looks at the text. The answer is one JSON object on stdout:
 `services` (each with its `definition` and the `place` of its image), `notices`, `profiles` and
-`replaces`, the files whose services are all in this one; or `error`, `hint` and `kind`.
+`replaces`, the files whose services are all in this one; or what `wire.catalogue_index` finds; or
+`error`, `hint` and `kind`.
 """
 
 from __future__ import annotations
@@ -41,7 +46,8 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGPROF, _out_of_time)
     signal.setitimer(signal.ITIMER_PROF, SOURCE_CPU_S)
     try:
-        answer = read(json.loads(request))
+        asked = json.loads(request)
+        answer = read_index(asked) if "index" in asked else read(asked)
     except OrlopError as error:
         answer = {"error": error.message, "hint": error.hint, "kind": type(error).__name__}
     except (MemoryError, TimeoutError):
@@ -89,6 +95,20 @@ def read(request: dict[str, Json]) -> dict[str, Json]:
         "profiles": [*found.profiles],
         "replaces": [*replaced],
     }
+
+
+def read_index(request: dict[str, Json]) -> dict[str, Json]:
+    """What a catalogue offers, or one entry of it.
+
+    Raises:
+        NotFound: there is no such entry. InvalidArgument: it is no index.
+    """
+    from orlop.wire import catalogue_index
+
+    place, text = str(request["place"]), str(request["index"])
+    if name := request.get("entry"):
+        return catalogue_index.choose(place, text, str(request.get("section")), str(name))
+    return catalogue_index.read(place, text)
 
 
 def _out_of_time(_number: int, _frame: FrameType | None) -> None:
