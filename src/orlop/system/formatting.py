@@ -186,8 +186,8 @@ async def format_disk(
     maker = MAKERS[fstype]
     if not os.path.exists(maker[0]):
         raise Conflict(f"what makes {fstype} is in orlop-extras.erofs, which is not here")
-    label = label_for(wanted, name, fstype)
     try:
+        label = await run_bounded(partial(label_for, wanted, name, fstype), PROBE_TIMEOUT_S)
         await run_bounded(partial(refuse_unless_empty, name, device), PROBE_TIMEOUT_S)
         layout = await run_bounded(partial(mark, device), PROBE_TIMEOUT_S)
         part = partition_of(device)
@@ -215,9 +215,11 @@ async def format_first(
     refused: list[str] = []
     for reference in references:
         try:
-            name = find_disk(reference)
+            name = await run_bounded(partial(find_disk, reference), PROBE_TIMEOUT_S)
             if name is not None:
                 return await format_disk(name, fstype, children, wanted), refused
+        except TimeoutError:
+            refused.append(f"orlop.state.autoformat={reference}: the disks do not answer")
         except OrlopError as error:
             hint = f" ({error.hint})" if error.hint else ""
             refused.append(f"orlop.state.autoformat={reference}: {error}{hint}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orlop.lib import partition_table
+from orlop.lib.children import Children
 from orlop.lib.errors import Conflict
 from orlop.system import formatting
 
@@ -81,3 +84,24 @@ def test_what_is_made_is_found_again(tmp_path: Path, wanted: str, label: str | N
         return
     with pytest.raises(Conflict, match=f"is not {wanted}"):
         formatting.label_for(wanted, "vda", "ext4", str(tmp_path))
+
+
+def test_the_loop_does_not_wait_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not answer holds its thread, and is said."""
+    answers = threading.Event()
+    monkeypatch.setattr(formatting, "PROBE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(formatting, "find_disk", lambda reference: answers.wait() and None)
+
+    async def ask() -> tuple[str | None, list[str]]:
+        own = Children()
+        try:
+            return await formatting.format_first(["SERIAL=x"], "ext4", own, "LABEL=x")
+        finally:
+            own.close()
+
+    found, refused = asyncio.run(ask())
+    answers.set()
+    assert (found, refused) == (
+        None,
+        ["orlop.state.autoformat=SERIAL=x: the disks do not answer"],
+    )
