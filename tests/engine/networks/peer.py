@@ -51,7 +51,10 @@ def ask(kind: str, address: str, port: int, own_port: int, timeout_s: float) -> 
         sock.connect((address, port))
         if kind == "udp":
             sock.send(b"?")
-        print(sock.recv(100).decode())
+        answer = sock.recv(100)
+        print(answer.decode())
+        if kind == "tcp":
+            sock.recv(1)  # the end: it is the server that hangs up first
 
 
 if __name__ == "__main__":
