@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    type Content = bytes | Path
+    type Content = bytes | Path | Piece
     type Write = Callable[[int, bytes], object]
     """`write(offset, data)`, from the first byte of the file system on."""
 
@@ -48,6 +48,15 @@ _CHUNK_BYTES = 1 << 20
 _ALIGNMENT_BYTES = 4096
 # A boot sector that is executed stops: nobody should get there, GRUB is in the MBR.
 _BOOT_CODE = b"\xeb\x58\x90", b"\xf4\xeb\xfd"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """*size_bytes* of a file or device, from *offset_bytes* on."""
+
+    path: Path
+    offset_bytes: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +166,7 @@ def _tree(files: Mapping[str, Content]) -> _Node:
         for folder in folders:
             new = _Node(checked(folder), None, 0, node)
             node = node.children.setdefault(folder.upper(), new)
-        size = len(content) if isinstance(content, bytes) else content.stat().st_size
-        new = _Node(checked(name), content, size, node)
+        new = _Node(checked(name), content, _size(content), node)
         if node.content is not None or node.children.setdefault(name.upper(), new) is not new:
             raise InvalidArgument(f"{path} is there twice")
     return root
@@ -188,22 +196,39 @@ def _allocate(root: _Node, shape: Geometry) -> list[_Node]:
     return nodes
 
 
+def _size(content: Content) -> int:
+    match content:
+        case bytes():
+            return len(content)
+        case Piece(size_bytes=size):
+            return size
+        case _:
+            return content.stat().st_size
+
+
 def _pieces(node: _Node) -> Iterator[bytes]:
     """The content of a file; every piece but the last is a multiple of any cluster.
 
     Raises:
         InvalidArgument: the file is not as long as it was.
     """
-    if isinstance(node.content, bytes):
-        yield node.content
-        return
-    assert node.content is not None
+    match node.content:
+        case bytes(data):
+            yield data
+            return
+        case Piece(path, start, _):
+            pass
+        case None:
+            return
+        case path:
+            start = 0
     left = node.size
-    with node.content.open("rb") as stream:
+    with path.open("rb") as stream:
+        stream.seek(start)
         while left:
             piece = stream.read(min(left, _CHUNK_BYTES))
             if not piece:
-                raise InvalidArgument(f"{node.content} became shorter")
+                raise InvalidArgument(f"{path} became shorter")
             left -= len(piece)
             yield piece
 

@@ -13,7 +13,7 @@ from orlop.lib.errors import InvalidArgument
 ENTRY_BYTES = 32
 LABEL, FOLDER, FILE = 0x08, 0x10, 0x20
 
-_LONG_NAME = 0x0F
+LONG_NAME = 0x0F
 _LONG_CHARACTERS = 13
 _SHORT_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-~!#$%&'()@^`{}")
 _LONG_NAME_BARRED = frozenset('"*/:<>?\\|')
@@ -97,6 +97,6 @@ def long_entries(name: str, alias: bytes) -> bytes:
         last = 0x40 if number == count else 0
         data += struct.pack(
             "<B10sBBB12sH4s",
-            *(number | last, part[:10], _LONG_NAME, 0, check, part[10:22], 0, part[22:]),
+            *(number | last, part[:10], LONG_NAME, 0, check, part[10:22], 0, part[22:]),
         )
     return data

@@ -1,13 +1,19 @@
 """FAT32 file systems: dosfstools finds nothing wrong with them, and mtools reads the files back."""
 
+import random
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.lib.errors import InvalidArgument, ResourceExhausted
-from orlop.lib.fat32 import make_fat32, plan_geometry
+from orlop.lib.errors import InvalidArgument, NotFound, ResourceExhausted
+from orlop.lib.fat32 import Piece, make_fat32, plan_geometry
+from orlop.lib.fat_reader import read_file
+
+if TYPE_CHECKING:
+    from orlop.lib.fat32 import Content
 
 MIB = 1 << 20
 EPOCH = 1_700_000_000
@@ -24,7 +30,7 @@ FILES = {
 }
 
 
-def make(path: Path, size: int, files: Mapping[str, bytes | Path], sector: int = 512) -> None:
+def make(path: Path, size: int, files: "Mapping[str, Content]", sector: int = 512) -> None:
     with path.open("w+b") as disk:
         disk.truncate(size)
 
@@ -87,10 +93,11 @@ def test_the_same_bytes_on_a_disk_that_was_in_use(tmp_path: Path) -> None:
 def test_files_can_come_from_files_and_folders_can_be_large(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(bytes(range(251)) * 20_000)
-    many: dict[str, bytes | Path] = {f"orlop/{n:016x}.efi": b"%d" % n for n in range(500)}
+    many: dict[str, Content] = {f"orlop/{n:016x}.efi": b"%d" % n for n in range(500)}
     disk = tmp_path / "disk"
-    make(disk, 128 * MIB, {"image": source, **many})
+    make(disk, 128 * MIB, {"image": source, "part": Piece(source, 300, 2_000_000), **many})
     check(disk)
+    assert read(disk, "part") == source.read_bytes()[300:2_000_300]
     assert read(disk, "image") == source.read_bytes()
     assert read(disk, f"orlop/{499:016x}.efi") == b"499"
 
@@ -132,3 +139,52 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     for name in ("a/../b", "x:y", "ä", "", "end.", "a//b", "a\nb"):
         with pytest.raises(InvalidArgument, match="not a name"):
             make(disk, 64 * MIB, {name: b""})
+
+
+def reader(path: Path) -> Callable[[int, int], bytes]:
+    return part_of(path.read_bytes())
+
+
+def part_of(data: bytes) -> Callable[[int, int], bytes]:
+    return lambda offset, size: data[offset : offset + size]
+
+
+def test_our_own_reader_finds_every_file(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    make(disk, 64 * MIB, FILES)
+    for name, data in FILES.items():
+        assert read_file(reader(disk), name.lower()) == data
+    for name in ("nothing", "orlop", "orlop/none", "upper.txt/x", ""):
+        with pytest.raises(NotFound):
+            read_file(reader(disk), name)
+
+
+@pytest.mark.parametrize("sectors", [1440, 5760, 40960])
+def test_it_reads_the_small_ones_of_mtools(tmp_path: Path, sectors: int) -> None:
+    disk, source = tmp_path / "disk", tmp_path / "source"
+    source.write_bytes(bytes(range(256)) * 1200)
+    make_it = ["mformat", "-i", str(disk), "-C", "-T", str(sectors), "-h", "1", "-s", "1", "::"]
+    subprocess.run(make_it, check=True)
+    subprocess.run(["mmd", "-i", str(disk), "::/EFI", "::/EFI/BOOT"], check=True)
+    names = ("::/EFI/BOOT/BOOTX64.EFI", "::/EFI/BOOT/second.cfg")
+    for name in names:
+        subprocess.run(["mcopy", "-i", str(disk), str(source), name], check=True)
+    for name in names:
+        assert read_file(reader(disk), name.removeprefix("::/")) == source.read_bytes()
+
+
+def test_a_damaged_one_is_an_error_and_ends(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    make(disk, 64 * MIB, {"orlop/images/a.efi": b"x" * 100_000, "b": b"y"})
+    head = disk.read_bytes()[: 2 * MIB]
+    chance = random.Random(1)
+    for _ in range(300):
+        data = bytearray(head)
+        for _ in range(8):
+            data[chance.choice((chance.randrange(512), chance.randrange(len(data))))] = (
+                chance.randrange(256)
+            )
+        try:
+            read_file(part_of(bytes(data)), "orlop/images/a.efi")
+        except (InvalidArgument, NotFound):
+            pass

@@ -1,0 +1,156 @@
+"""Reads a file out of a FAT file system without mounting it: FAT12, FAT16 and FAT32.
+
+For the boot loader in a medium's EFI partition, and for looking at what was written. What is there
+may be anything, so every length has a limit and no chain of clusters goes round in a circle. Pure.
+Source: Microsoft's FAT specification, 1.03 of 2000.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import InvalidArgument, NotFound
+from orlop.lib.fat32 import MIN_CLUSTERS
+from orlop.lib.fat_entries import ENTRY_BYTES, FOLDER, LABEL, LONG_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    type Read = Callable[[int, int], bytes]
+    """`read(offset, size)`: up to *size* bytes from *offset*, fewer at the end."""
+
+MAX_FILE_BYTES = 64 << 20
+_MAX_FOLDER_BYTES = 1 << 20
+_MAX_TABLE_BYTES = 16 << 20
+_FAT16_CLUSTERS = 4085
+_DELETED, _LAST = 0xE5, 0
+_BOOT_SECTOR = struct.Struct("<11xHBHBHHxHHHIII")
+
+
+class _FileSystem:
+    """The boot sector's numbers, and the allocation table."""
+
+    def __init__(self, read: Read) -> None:
+        self.read = read
+        head = read(0, 512)
+        if len(head) < 512 or head[510:] != b"\x55\xaa":
+            raise InvalidArgument("this is not a file system of FAT")
+        (
+            sector,
+            per_cluster,
+            reserved,
+            fats,
+            root_entries,
+            small,
+            fat_small,
+            *_,
+            large,
+            fat_large,
+        ) = _BOOT_SECTOR.unpack_from(head)
+        fat_sectors, sectors = fat_small or fat_large, small or large
+        if sector not in {512, 1024, 2048, 4096} or not per_cluster or not fats or not reserved:
+            raise InvalidArgument("this is not a file system of FAT")
+        self.cluster_bytes = sector * per_cluster
+        root_at = (reserved + fats * fat_sectors) * sector
+        root_bytes = -(-root_entries * ENTRY_BYTES // sector) * sector
+        self.data_at = root_at + root_bytes
+        clusters = (sectors * sector - self.data_at) // self.cluster_bytes
+        if clusters <= 0 or fat_sectors * sector > _MAX_TABLE_BYTES:
+            raise InvalidArgument("the file system of FAT has an impossible size")
+        self._bits = 12 if clusters < _FAT16_CLUSTERS else 16 if clusters < MIN_CLUSTERS else 32
+        self._end = clusters + 2
+        self._table = read(reserved * sector, fat_sectors * sector)
+        self.root = (
+            self.content(struct.unpack_from("<I", head, 44)[0], _MAX_FOLDER_BYTES)
+            if self._bits == 32
+            else read(root_at, root_bytes)
+        )
+
+    def content(self, first: int, limit_bytes: int) -> bytes:
+        """The clusters from *first* on, up to *limit_bytes*.
+
+        Raises:
+            InvalidArgument: the chain leads nowhere.
+        """
+        pieces: list[bytes] = []
+        cluster, left = first, limit_bytes
+        while left > 0 and not (pieces and cluster >= self._end):
+            if not 2 <= cluster < self._end:
+                raise InvalidArgument("a chain of clusters leads nowhere")
+            want = min(left, self.cluster_bytes)
+            pieces.append(self.read(self.data_at + (cluster - 2) * self.cluster_bytes, want))
+            left -= want
+            cluster = self._next(cluster)
+        return b"".join(pieces)
+
+    def _next(self, cluster: int) -> int:
+        """What the table says, for any of the three kinds; an end is `_end` or more."""
+        at = cluster * self._bits // 8
+        raw = self._table[at : at + 4].ljust(4, b"\0")
+        if self._bits == 32:
+            value: int = struct.unpack("<I", raw)[0] & 0x0FFFFFFF
+            return value
+        value = struct.unpack("<H", raw[:2])[0]
+        if self._bits == 12:
+            return value >> 4 if cluster & 1 else value & 0xFFF
+        return value
+
+
+def read_file(read: Read, path: str) -> bytes:
+    """What is in the file *path* (`EFI/BOOT/BOOTX64.EFI`; capitals do not matter).
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidArgument: this is no file system of FAT, or a damaged one.
+        OSError: from *read*.
+    """
+    system = _FileSystem(read)
+    folder = system.root
+    *folders, name = path.split("/")
+    for part in folders:
+        kind, first, _ = _find(folder, part, path)
+        if not kind & FOLDER:
+            raise NotFound(f"there is no {path}")
+        folder = system.content(first, _MAX_FOLDER_BYTES)
+    kind, first, size = _find(folder, name, path)
+    if kind & FOLDER:
+        raise NotFound(f"{path} is a folder")
+    if size > MAX_FILE_BYTES:
+        raise InvalidArgument(f"{path} is too large")
+    data = system.content(first, size) if size else b""
+    if len(data) != size:
+        raise InvalidArgument(f"{path} is shorter than its folder says")
+    return data
+
+
+def _find(folder: bytes, name: str, path: str) -> tuple[int, int, int]:
+    """Attributes, first cluster and size of *name*."""
+    for found, entry in _entries(folder):
+        if found.upper() == name.upper():
+            kind, high, low, size = entry[11], entry[20:22], entry[26:28], entry[28:32]
+            first = int.from_bytes(low + high, "little")
+            return kind, first, int.from_bytes(size, "little")
+    raise NotFound(f"there is no {path}")
+
+
+def _entries(folder: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and entries: each under its long name if it has one, else under its short one."""
+    long = b""
+    for at in range(0, len(folder) - ENTRY_BYTES + 1, ENTRY_BYTES):
+        entry = folder[at : at + ENTRY_BYTES]
+        if entry[0] == _LAST:
+            return
+        if entry[11] == LONG_NAME:
+            long = entry[1:11] + entry[14:26] + entry[28:32] + long
+            continue
+        if entry[0] != _DELETED and not entry[11] & LABEL:
+            # UTF-16, of which only ASCII can be looked for: the codec is not in the image.
+            name = long[::2].partition(b"\0")[0] if long else _short(entry)
+            yield name.rstrip(b"\xff").decode("latin-1"), entry
+        long = b""
+
+
+def _short(entry: bytes) -> bytes:
+    stem, kind = entry[:8].rstrip(), entry[8:11].rstrip()
+    return stem + b"." + kind if kind else stem
