@@ -194,12 +194,10 @@ def _link(path: Path, target: str) -> None:
 
 
 def _remove(directory: Path) -> None:
-    for name in (PUBLIC, SECRET):
-        try:
-            (directory / name).unlink(missing_ok=True)
-        except NotADirectoryError:
-            return
+    """All of it: of a version in the making a crash may have left files in the making, too."""
     try:
+        for name in os.listdir(directory):
+            (directory / name).unlink(missing_ok=True)
         directory.rmdir()
     except OSError:
-        pass  # not there, or a file in the making that a crash has left: it does no harm
+        pass  # not there, or of no harm

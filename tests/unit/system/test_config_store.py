@@ -86,3 +86,12 @@ def test_trial(store: ConfigStore, tmp_path: Path) -> None:
     assert store.trial() is None
     (tmp_path / "config/trial.json").write_text("{")
     assert store.trial() is None
+
+
+def test_a_version_that_a_crash_left_half_made_is_in_nobodys_way(store: ConfigStore) -> None:
+    number = store.add(Texts("a: 1\n"))
+    made = store._versions / f".orlop-{number + 1}"
+    made.mkdir()
+    (made / ".orlop-0123").write_text("half")
+    assert store.add(Texts("b: 2\n")) == number + 1
+    assert store.read(number + 1).public == "b: 2\n"

@@ -1,0 +1,114 @@
+"""`orlop os stage`: a release's image on the ESP, and the generation that is to be tried next."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import NotModified
+from orlop.system.updates import bad, staging
+from orlop.system.updates.generations import Generation, Image, Release, ServiceVersion
+from orlop.system.updates.journal import Status, Task
+from orlop.system.updates.ledger import capture, sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from orlop.system.updates.journal import Change
+    from orlop.system.updates.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is to be staged. *beside* has the image's other files, by name."""
+
+    release: Release
+    image: Image
+    beside: Mapping[str, bytes]
+    services: Mapping[str, ServiceVersion]
+    tainted: bool = False
+
+
+def stage(
+    ledger: Ledger,
+    esp: Path,
+    candidate: Candidate,
+    source: Path,
+    report: Callable[[int], None],
+) -> Generation:
+    """Put *source* on the ESP and make a generation of it, the next one to be applied.
+
+    Raises:
+        NotModified: it runs already, or is staged. OrlopError, OSError: nothing has changed.
+    """
+    good = capture(ledger)
+    standing = ledger.generations.standing()
+    number = ledger.generations.next_number()
+    new = Generation(
+        number,
+        time.time(),
+        candidate.release,
+        candidate.image,
+        dict(candidate.services),
+        good.configuration,
+        candidate.tainted,
+    )
+    for other in filter(None, (standing.good, standing.staged)):
+        if new.same_as(ledger.generations.read(other)):
+            state = "runs already" if other == standing.good else "is staged already"
+            raise NotModified(f"generation {other} is that, and {state}")
+    staging.check_fits(esp, candidate.image)
+
+    def add() -> None:
+        ledger.generations.add(new, ledger.generations.texts(good.number))
+        ledger.generations.stand(replace(standing, staged=number))
+
+    def take_back() -> None:
+        ledger.generations.stand(standing)
+        ledger.generations.remove(number)
+
+    tasks = (
+        Task(
+            "image",
+            lambda: staging.write_image(esp, source, candidate.image, candidate.beside, report),
+            lambda: sweep(ledger, esp),
+        ),
+        Task("generation", add, take_back),
+        Task("replace", lambda: _forget_staged(ledger, esp, standing.staged)),
+    )
+    ledger.journal.run("stage", tasks, {"generation": number, "before": standing.staged})
+    known = ledger.bad()
+    if len(left := bad.without_older(known, candidate.release.sequence)) < len(known):
+        ledger.set_bad(left)
+    return new
+
+
+def _forget_staged(ledger: Ledger, esp: Path, number: int) -> None:
+    """A newer release takes the place of the one that was staged and never tried."""
+    if number and number not in ledger.generations.pins():
+        ledger.generations.remove(number)
+        sweep(ledger, esp)
+
+
+def after_interruption(ledger: Ledger, esp: Path, change: Change) -> None:
+    """All that was to be staged is there, or it is as it was."""
+    number, before = (int(str(change.data[key])) for key in ("generation", "before"))
+    if change.tasks.get("generation") is Status.DONE:
+        ledger.journal.redo(
+            change.number, (Task("replace", lambda: _forget_staged(ledger, esp, before)),)
+        )
+        return
+
+    def take_back() -> None:
+        standing = ledger.generations.standing()
+        if standing.staged == number:
+            ledger.generations.stand(replace(standing, staged=before))
+        ledger.generations.remove(number)
+
+    tasks = (
+        Task("image", lambda: None, lambda: sweep(ledger, esp)),
+        Task("generation", lambda: None, take_back),
+    )
+    ledger.journal.take_back(change.number, tasks, "interrupted")

@@ -1,0 +1,193 @@
+"""Stage, apply, roll back, pin and collect, as long as nothing goes wrong, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from orlop.lib.errors import Conflict, Internal, InvalidArgument, NotModified, ResourceExhausted
+from orlop.system.config_store import Texts
+from orlop.system.updates import bad, collect, rollback, staging
+from orlop.system.updates.decide import BeginTrial, Cause, Condemn, Rearm
+from orlop.system.updates.generations import Standing, collectable, difference
+from orlop.system.updates.ledger import Ledger, capture
+from tests.unit.system.updates.machine_tree import Tree, content, image
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    return Tree(tmp_path)
+
+
+def configure(ledger: Ledger, text: str) -> None:
+    ledger.config.switch(ledger.config.add(Texts(text)))
+
+
+def standing(tree: Tree) -> Standing:
+    return tree.ledger().generations.standing()
+
+
+def try_out(tree: Tree, *, good: bool) -> None:
+    tree.arm(standing(tree).staged)
+    tree.boot_loader()
+    assert tree.come_up(good=good) == BeginTrial()
+
+
+def test_a_good_one_is_promoted(tree: Tree) -> None:
+    number = tree.stage("b")
+    assert (number, standing(tree)) == (2, Standing(good=1, staged=2))
+    try_out(tree, good=True)
+    assert standing(tree) == Standing(good=2, previous=1)
+    tree.check()
+    with pytest.raises(NotModified, match="generation 2 is that, and runs already"):
+        tree.stage("b")
+
+
+def test_a_red_one_is_bad_and_remembered(tree: Tree) -> None:
+    tree.stage("b", 2)
+    try_out(tree, good=False)
+    tree.boot_loader()
+    assert tree.come_up() == Condemn(Cause.HEALTH)
+    assert standing(tree) == Standing(good=1)
+    tree.check()
+    found = tree.ledger().bad()[image("b").sha256]
+    assert (found.count, found.sequence, found.cause, found.text) == (1, 2, "health", "red")
+    tree.stage("c", 3)
+    assert tree.ledger().bad() == {}, "a newer release ends that"
+
+
+def test_a_power_cut_is_nobodys_fault_three_times(tree: Tree) -> None:
+    tree.arm(tree.stage("b"))
+    for _ in range(2):
+        tree.boot_loader()
+        tree.boot_loader()
+        assert tree.come_up() == Rearm(Cause.UNKNOWN)
+    tree.boot_loader()
+    tree.boot_loader()
+    assert tree.come_up() == Condemn(Cause.UNKNOWN)
+    tree.check()
+
+
+def test_a_power_cut_and_then_it_is_good(tree: Tree) -> None:
+    tree.arm(tree.stage("b"))
+    tree.boot_loader()
+    tree.boot_loader()
+    tree.come_up()
+    tree.boot_loader()
+    assert tree.come_up() == BeginTrial()
+    assert standing(tree).good == 2
+    tree.check()
+
+
+def test_a_newer_one_takes_the_place_of_what_is_staged(tree: Tree) -> None:
+    tree.stage("b", 2)
+    assert tree.stage("c", 3) == 3
+    assert tree.ledger().generations.numbers() == [1, 3]
+    assert staging.present(tree.esp) == {image("a").id, image("c").id}
+    with pytest.raises(NotModified, match="is staged already"):
+        tree.stage("c", 3)
+
+
+def test_a_full_esp_is_noticed_before_anything_is_done(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "MARGIN_BYTES", 1 << 60)
+    with pytest.raises(ResourceExhausted, match="EFI system partition has"):
+        tree.stage("b")
+    assert tree.ledger().journal.changes == {}
+
+
+def test_a_source_that_has_changed_is_refused(tree: Tree) -> None:
+    (tree.incoming / "b").write_bytes(content("c"))
+    source, candidate = tree.incoming / "b", tree.candidate("b")
+    with pytest.raises(InvalidArgument, match="changed"):
+        staging.write_image(tree.esp, source, candidate.image, candidate.beside, lambda _: None)
+    assert staging.present(tree.esp) == {image("a").id}
+
+
+def test_a_damaged_image_is_not_armed(tree: Tree) -> None:
+    number = tree.stage("b")
+    path = tree.esp / f"orlop/images/{image('b').id}.efi"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(Internal, match="damaged"):
+        tree.arm(number)
+    assert tree.record()[0].trial == ""
+
+
+def test_rolling_back_restores_the_configuration(tree: Tree) -> None:
+    tree.stage("b")
+    try_out(tree, good=True)
+    configure(tree.ledger(), "hostname: b\n")
+    rollback.roll_back(tree.ledger(), tree.esp, 1)
+    tree.boot_loader()
+    assert tree.running == "build-a"
+    assert tree.ledger().texts().public == "hostname: a\n"
+    assert standing(tree) == Standing(good=1, previous=3)
+    tree.check()
+    rollback.roll_back(tree.ledger(), tree.esp, 3)
+    tree.boot_loader()
+    assert tree.running == "build-b"
+    assert tree.ledger().texts().public == "hostname: b\n"
+
+
+def test_a_failed_trial_restores_the_configuration(tree: Tree) -> None:
+    tree.stage("b")
+    try_out(tree, good=False)
+    configure(tree.ledger(), "hostname: trial\n")
+    tree.boot_loader()
+    tree.come_up()
+    assert tree.ledger().texts().public == "hostname: a\n"
+
+
+def test_what_was_never_good_is_not_rolled_back_to(tree: Tree) -> None:
+    number = tree.stage("b")
+    with pytest.raises(Conflict, match="never good"):
+        rollback.roll_back(tree.ledger(), tree.esp, number)
+    with pytest.raises(NotModified):
+        rollback.roll_back(tree.ledger(), tree.esp, 1)
+
+
+def test_a_change_of_the_configuration_is_another_generation(tree: Tree) -> None:
+    ledger = tree.ledger()
+    assert capture(ledger).number == 1
+    configure(ledger, "hostname: other\n")
+    found = capture(ledger)
+    assert found.number == 2
+    assert standing(tree) == Standing(good=2)
+    old = ledger.generations.read(1)
+    assert difference(old, found).keys() == {"configuration"}
+    assert ledger.generations.texts(2).public == "hostname: other\n"
+
+
+def test_collecting_keeps_what_is_needed_and_pinned(tree: Tree) -> None:
+    for sequence, name in enumerate("bcd", 2):
+        tree.stage(name, sequence)
+        try_out(tree, good=True)
+    collect.set_pin(tree.ledger(), 2, pinned=True)
+    with pytest.raises(NotModified):
+        collect.set_pin(tree.ledger(), 2, pinned=True)
+    assert collect.collect(tree.ledger(), tree.esp) == [1]
+    assert tree.ledger().generations.numbers() == [2, 3, 4]
+    kept = {image(name).id for name in "abcd"}
+    assert staging.present(tree.esp) == kept, "a is the recovery image"
+    collect.set_pin(tree.ledger(), 2, pinned=False)
+    assert collect.collect(tree.ledger(), tree.esp) == [2]
+    assert staging.present(tree.esp) == kept - {image("b").id}
+    assert collect.collect(tree.ledger(), tree.esp) == []
+
+
+def test_what_is_needed() -> None:
+    assert collectable([1, 2, 3, 4, 5], Standing(4, 2, 5), {1}) == [3]
+
+
+def test_the_back_off_grows() -> None:
+    known: dict[str, bad.Bad] = {}
+    hours = []
+    for _ in range(9):
+        known = bad.add(known, "x", bad.Bad(1, 1000.0, 5, "health"))
+        hours.append(bad.left_s(known["x"], 1000.0) / 3600)
+    assert hours == [8, 12, 24, 48, 96, 168, 336, 336, 336]
+    assert bad.left_s(known["x"], 0.0) == 336 * 3600, "a clock that was set back"
+    assert bad.left_s(known["x"], 1000.0 + 336 * 3600) == 0
+    assert bad.without_older(known, 5) == known
+    assert bad.without_older(known, 6) == {}
