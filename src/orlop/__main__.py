@@ -26,6 +26,7 @@ WORKERS = {
     "certificates": "orlop.engine.certificates_worker",
     "config": "orlop.system.config_worker",
     "copy": "orlop.engine.copy_worker",
+    "health": "orlop.system.health.worker",
     "password": "orlop.lib.password_worker",
     "registry": "orlop.engine.registry.worker",
     "seed": "orlop.system.seed_worker",

@@ -130,6 +130,12 @@ def _net() -> Command:
     return net
 
 
+def _health() -> Command:
+    from orlop.cli import health
+
+    return health
+
+
 def _dmesg() -> Command:
     from orlop.cli import dmesg
 
@@ -248,6 +254,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "events": (_events, "what containers, images and networks go through"),
     "disks": (_disks, "disks, partitions, file systems, and what is kept on which"),
     "net": (_net, "interfaces, addresses, routes, and who listens on which port"),
+    "health": (_health, "whether the machine, its services and your workloads work"),
     "boot": (_boot, "when each stage of the boot was reached"),
     "dmesg": (_dmesg, "the kernel's messages"),
     "config": (_config, "the machine's configuration"),

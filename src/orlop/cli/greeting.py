@@ -58,6 +58,7 @@ def facts(
     for line in _service_lines(services, style, width - LABEL_WIDTH - 4):
         lines.append(_line(first, line, style, clean=False))
         first = ""
+    lines += _health(status, style, width)
     warnings = status.get("warnings")
     texts = [str(text) for text in warnings] if isinstance(warnings, list) else []
     shown = texts if warnings_max is None else texts[:warnings_max]
@@ -125,6 +126,18 @@ def _memory(status: Object) -> str:
     total = number_of(status, "memory", "total_bytes")
     available = number_of(status, "memory", "available_bytes")
     return f"{size(total - available)} of {size(total)} in use" if total else "unknown"
+
+
+def _health(status: Object, style: Style, width: int) -> list[str]:
+    """Whether the machine works, once that is known."""
+    health = status.get("health")
+    if not isinstance(health, dict):
+        return []
+    verdict, text = text_of(health, "verdict"), printable(text_of(health, "text"))
+    colour = {"green": style.good, "red": style.bad}.get(verdict, style.warning)
+    said = f"{colour(printable(verdict))}{': ' if text else ''}"
+    text = shorten(text, max(width - LABEL_WIDTH - len(verdict) - 6, 20))
+    return [_line("health", f"{said}{text}", style, clean=False)]
 
 
 def _services(status: Object) -> list[Object]:

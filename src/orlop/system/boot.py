@@ -47,6 +47,7 @@ from orlop.system.config_control import ConfigControl
 from orlop.system.consoles import Consoles
 from orlop.system.engines import Engines
 from orlop.system.firewall import Firewall
+from orlop.system.health.later import HealthLater
 from orlop.system.machine import Machine, Phase, StageTime
 from orlop.system.output_keeper import OutputKeeper
 from orlop.system.power import Power, PowerAction
@@ -92,7 +93,7 @@ class Boot:
         self.config = ConfigControl(self, first.command_line)
         self.cloud = CloudControl(self, first.command_line)
         self.chosen_console, self.chosen_engine = Consoles(self), Engines(self)
-        self.firewall = Firewall(self)
+        self.firewall, self.health = Firewall(self), HealthLater(self)
         self.conditions = Conditions(
             first.command_line,
             frozenset(parameters.disabled_services),
@@ -335,6 +336,7 @@ class Boot:
             addresses=[address.text for address in addresses.read_addresses()],
             services={status.name: status.state.value for status in self.services.statuses()},
         )
+        self.health.begin()
         log.info("ready after %.2f s", machine.stages[-1].uptime_s)
         give_back_free_memory()
 
@@ -363,11 +365,7 @@ class Boot:
 
     def _catch_signals(self) -> None:
         """docs/boot.md lists these signals and what they do."""
-        loop = asyncio.get_running_loop()
-
-        def power(action: PowerAction, why: str) -> None:
-            self.power.request(action, why)
-
+        loop, power = asyncio.get_running_loop(), self.power.request
         loop.add_signal_handler(signal.SIGTERM, power, PowerAction.POWEROFF, "SIGTERM")
         loop.add_signal_handler(signal.SIGPWR, power, PowerAction.POWEROFF, "the power fails")
         loop.add_signal_handler(signal.SIGINT, power, PowerAction.REBOOT, "Ctrl-Alt-Del")
@@ -472,6 +470,7 @@ class Boot:
         await self._attempt("start the services", self._start_services())
         machine.stages = [StageTime(*stage) for stage in resumed.stages]
         machine.phase = Phase.RECOVERY if machine.parameters.recovery else Phase.READY
+        self.health.begin()
         machine.channel.send("reexecuted", count=machine.reexecutions)
         log.info("executed anew at %.2f s", uptime_s())
         give_back_free_memory()

@@ -16,6 +16,7 @@ from orlop.system.boot_channel import BootChannel, uptime_s
 if TYPE_CHECKING:
     from orlop.system.parameters import Parameters
     from orlop.system.state import State
+    from orlop.wire.compose_model import Json
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ class Machine:
     stages: list[StageTime] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     reexecutions: int = 0
+    health: dict[str, Json] | None = None
+    """What was last found out about it: `health.plan.Report.summary`."""
 
     def stage(self, name: str, at_s: float | None = None) -> None:
         """Note that stage *name* is reached, and tell the host."""

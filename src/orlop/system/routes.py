@@ -31,6 +31,7 @@ def make_routes(boot: Boot) -> Sequence[Route]:
         Route("GET", "/orlop/cloud", handlers.cloud),
         Route("GET", "/orlop/dmesg", handlers.dmesg),
         Route("GET", "/orlop/firewall", handlers.firewall),
+        Route("GET", "/orlop/health", handlers.health),
         Route("POST", "/orlop/poweroff", handlers.poweroff),
         Route("POST", "/orlop/reboot", handlers.reboot),
         Route("POST", "/orlop/halt", handlers.halt),
@@ -60,6 +61,10 @@ class _Handlers:
 
     async def firewall(self, exchange: Exchange) -> None:
         await exchange.respond_json(200, self._boot.firewall.report())
+
+    async def health(self, exchange: Exchange) -> None:
+        report = await self._boot.health.now.look()
+        await exchange.respond_json(200, report.answer())
 
     async def poweroff(self, exchange: Exchange) -> None:
         await self._end(exchange, PowerAction.POWEROFF)

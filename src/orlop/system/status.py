@@ -53,6 +53,7 @@ def machine_status(machine: Machine, services: Services) -> dict[str, Json]:
         "memory": memory(),
         "pressure": pressure(),
         "services": [service_status(status) for status in services.statuses()],
+        "health": machine.health,
         "warnings": list(machine.warnings),
     }
 

@@ -1,0 +1,39 @@
+"""The machine's health, of which nothing is needed until the machine has started."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import TYPE_CHECKING
+
+from orlop.system.machine import Phase
+
+if TYPE_CHECKING:
+    from orlop.system.boot import Boot
+    from orlop.system.health.keeper import Health
+
+DELAY_S = 20.0
+"""After the start there is enough to do, and all of it is still settling."""
+
+
+class HealthLater:
+    """For the machine of *boot*."""
+
+    def __init__(self, boot: Boot) -> None:
+        self._boot = boot
+
+    @functools.cached_property
+    def now(self) -> Health:
+        """The code, loaded when somebody wants to know."""
+        from orlop.system.health.keeper import Health
+
+        return Health(self._boot)
+
+    def begin(self) -> None:
+        """Look at it from time to time, when everything has started."""
+        if self._boot.machine.phase is Phase.READY:
+            self._boot.tasks.start(self._follow(), "health")
+
+    async def _follow(self) -> None:
+        await asyncio.sleep(DELAY_S)
+        await self.now.follow()
