@@ -1,17 +1,20 @@
 """Make the ISO: one file that boots as a CD and as a USB stick, on BIOS and on UEFI.
 
-GRUB is put together with the few modules it needs, once per firmware. Both copies find the medium
-by a file named after the build, read one menu from it and start one unified kernel image: nothing
-large is there twice. The EFI boot loader sits in a small FAT file system which the El Torito
-catalogue (CD) and the partition table (stick) both point at.
+GRUB (`boot_loader`) reads one menu from it and starts one unified kernel image: nothing large is
+there twice. The EFI boot loader sits in a small FAT file system which the El Torito catalogue (CD)
+and the partition table (stick) both point at; the menu there finds the medium by a file named after
+the build. What an installer puts on a disk is here too: boot loaders, image and the disk's menu.
 """
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from orlop.image.boot_loader import BIOS_FOLDER
+from orlop.lib import bios_loader
 from orlop.lib.errors import InvalidArgument
 
 LABEL = "ORLOP"
@@ -19,16 +22,6 @@ ESP_TYPE = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 """GPT partition type of an EFI system partition (UEFI specification, 5.3.3)."""
 
 type Run = Callable[[Sequence[str | os.PathLike[str]]], None]
-
-# What the menu uses (os/boot/grub.cfg), what the medium is made of, and nothing else.
-COMMON_MODULES = (
-    *("configfile", "normal", "minicmd", "echo", "test"),
-    *("iso9660", "part_msdos", "part_gpt", "search", "search_fs_file"),
-    *("serial", "terminal", "reboot", "halt", "sleep"),
-)
-BIOS_MODULES = (*COMMON_MODULES, "biosdisk", "linux", "loopback")
-# Without `linux`: what it loads is not shown to the firmware, which checks signatures.
-EFI_MODULES = (*COMMON_MODULES, "chain", "fat", "efifwsetup")
 
 _SECTOR_BYTES = 512
 _CLUSTER_BYTES = 2048
@@ -38,11 +31,18 @@ _FAT_OVERHEAD_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """What goes on the medium. `build` is unique to these contents: hexadecimal, 16 digits."""
+    """What goes on the medium. `build` is unique to these contents: hexadecimal, 16 digits.
+
+    image: the unified kernel image. bios, efi: the boot loaders (`boot_loader`). menu: of the
+    medium. search: finds it, from the EFI partition. disk_menu: of a disk, for an installer.
+    """
 
     image: Path
+    bios: Path
+    efi: Path
     menu: str
     search: str
+    disk_menu: Path
     build: str
 
 
@@ -69,45 +69,46 @@ def make_iso(boot: Boot, output: Path, scratch: Path, run: Run, *, epoch: int) -
     *run* runs a command with SOURCE_DATE_EPOCH set to *epoch*, and raises when it fails.
     """
     search, menu, mark = scratch / "search.cfg", scratch / "grub.cfg", scratch / "build.id"
-    bios, loader, esp = scratch / "bios.img", scratch / "bootx64.efi", scratch / "esp.img"
+    bios, esp = scratch / "bios.img", scratch / "esp.img"
     search.write_text(boot.search)
     menu.write_text(boot.menu)
     mark.write_text(boot.build + "\n")
-    run(grub_command("i386-pc-eltorito", BIOS_MODULES, search, bios))
-    run(grub_command("x86_64-efi", EFI_MODULES, search, loader))
-    for command in esp_commands(loader, esp, boot.build):
-        os.utime(loader, (epoch, epoch))
+    core = boot.bios.read_bytes()[bios_loader.SECTOR_BYTES :]
+    bios.write_bytes((BIOS_FOLDER / "cdboot.img").read_bytes() + core)
+    loader = shutil.copyfile(boot.efi, scratch / "bootx64.efi")
+    files = {"EFI/BOOT/BOOTX64.EFI": loader, "orlop/grub.cfg": search}
+    for path in files.values():
+        os.utime(path, (epoch, epoch))
+    for command in esp_commands(files, esp, boot.build):
         run(command)
     contents = {
         "/boot/bios.img": bios,
-        "/boot/grub/grub.cfg": menu,
         f"/boot/{boot.build}.id": mark,
         "/boot/orlop.efi": boot.image,
+        "/orlop/grub.cfg": menu,
+        "/orlop/disk.cfg": boot.disk_menu,
     }
     run(xorriso_command(contents, esp, output, epoch=epoch))
 
 
-def grub_command(target: str, modules: Sequence[str], config: Path, output: Path) -> list[str]:
-    """How to make the boot loader for *target*; *config* runs first and finds the medium."""
-    return [
-        *("grub-mkimage", "--format", target, "--output", str(output)),
-        *("--config", str(config), "--prefix", "/boot/grub", *modules),
-    ]
-
-
-def esp_commands(loader: Path, output: Path, build: str) -> list[list[str]]:
-    """How to make the FAT file system with *loader* in it, as small as it can be."""
-    clusters = -(-loader.stat().st_size // _CLUSTER_BYTES)
+def esp_commands(files: Mapping[str, Path], output: Path, build: str) -> list[list[str]]:
+    """How to make the FAT file system with *files* in it, as small as it can be."""
+    clusters = sum(-(-path.stat().st_size // _CLUSTER_BYTES) for path in files.values())
     sectors = (clusters * _CLUSTER_BYTES + _FAT_OVERHEAD_BYTES) // _SECTOR_BYTES
     per_cluster = _CLUSTER_BYTES // _SECTOR_BYTES
     sectors += -sectors % per_cluster
+    folders = {parent for name in files for parent in PurePosixPath(name).parents}
+    folders.discard(PurePosixPath())
     return [
         [
             *("mformat", "-i", str(output), "-C", "-T", str(sectors), "-h", "1", "-s", "1"),
             *("-c", str(per_cluster), "-r", "1", "-L", "4", "-N", build[:8], "-v", LABEL, "::"),
         ],
-        ["mmd", "-i", str(output), "::/EFI", "::/EFI/BOOT"],
-        ["mcopy", "-m", "-i", str(output), str(loader), "::/EFI/BOOT/BOOTX64.EFI"],
+        ["mmd", "-i", str(output), *(f"::/{folder}" for folder in sorted(folders))],
+        *(
+            ["mcopy", "-m", "-i", str(output), str(path), f"::/{name}"]
+            for name, path in files.items()
+        ),
     ]
 
 

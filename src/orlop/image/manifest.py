@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orlop import __version__
-from orlop.image import sbom, sizes, uki
+from orlop.image import boot_loader, sbom, sizes, uki
 from orlop.image.blobs import BlobSet, BlobStore, Digest
 from orlop.image.kernel_config import CONFIG_FILE
 from orlop.image.licences import licence_of
@@ -229,6 +229,8 @@ def _outputs(context: StepContext) -> dict[str, dict[str, object]]:
     files = {
         "orlop.iso": context.result("iso") / "orlop.iso",
         uki.FILE: context.result("uki") / uki.FILE,
+        boot_loader.BIOS_FILE: context.result("loader") / boot_loader.BIOS_FILE,
+        boot_loader.EFI_FILE: context.result("loader") / boot_loader.EFI_FILE,
         "vmlinuz": context.result("kernel") / "vmlinuz",
         "initrd": context.result("initrd") / "initrd",
         "kernel.config": context.result("kernel-config") / CONFIG_FILE,

@@ -3,6 +3,7 @@
     debs -> packages -> python-libraries -> python --+
     sources -> build-* ------------------------------+-> root -> initrd -+
     kernel-source -> kernel-config -> kernel -> modules -----------------+-> uki -> iso -> manifest
+                                                               loader -----------+
 
 Only ``python`` and what follows it depends on our Python code.
 """
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orlop.image import debian, kernel_steps, root, source_build, uki
+from orlop.image import boot_loader, debian, kernel_steps, root, source_build, uki
 from orlop.image import manifest as manifest_step
 from orlop.image import release_steps as release
 from orlop.image.command_line import default_command_line
@@ -49,6 +50,8 @@ def plan(checkout: Path, locked: bool) -> Plan:
     outputs = {
         "orlop.iso": ("iso", "orlop.iso"),
         uki.FILE: ("uki", uki.FILE),
+        boot_loader.BIOS_FILE: ("loader", boot_loader.BIOS_FILE),
+        boot_loader.EFI_FILE: ("loader", boot_loader.EFI_FILE),
         "vmlinuz": ("kernel", "vmlinuz"),
         "initrd": ("initrd", "initrd"),
         "kernel.config": ("kernel-config", CONFIG_FILE),
@@ -127,12 +130,20 @@ def release_steps(checkout: Path) -> tuple[Step, ...]:
             Inputs(values=(command_line,), needs=("kernel", "initrd", "root"), tools=UKI_TOOLS),
         ),
         Step(
+            "loader",
+            functools.partial(boot_loader.build_loader, checkout=checkout),
+            Inputs(files=(checkout / boot_loader.SCRIPT,), tools=boot_loader.TOOLS, epoch=0),
+        ),
+        Step(
             "iso",
             functools.partial(release.build_iso, checkout=checkout, command_line=command_line),
             Inputs(
-                files=(checkout / release.GRUB_MENU, checkout / release.GRUB_SEARCH),
+                files=tuple(
+                    checkout / file
+                    for file in (release.GRUB_MENU, release.GRUB_SEARCH, release.DISK_MENU)
+                ),
                 values=(command_line,),
-                needs=("uki", "root"),
+                needs=("loader", "uki", "root"),
                 tools=ISO_TOOLS,
             ),
         ),
@@ -143,7 +154,7 @@ def release_steps(checkout: Path) -> tuple[Step, ...]:
                 needs=(
                     *("debs", "sources", "kernel-source", "packages"),
                     *("python-libraries", "python", "root"),
-                    *("kernel", "kernel-config", "hardening", "initrd", "uki", "iso"),
+                    *("kernel", "kernel-config", "hardening", "initrd", "uki", "loader", "iso"),
                     *(f"build-{name}" for name in builds),
                 ),
                 tools=tuple(manifest_step.LINKED_TOOLS.values()),

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from orlop.image import boot_loader
 from orlop.image.initrd import initrd_members, write_cpio
 from orlop.image.iso import Boot, fill_template, make_iso
 from orlop.image.root import IMAGE_FILE
@@ -14,7 +15,8 @@ from orlop.image.step import StepContext
 from orlop.image.uki import FILE, block_list, profiles, sections
 
 GRUB_MENU = "os/boot/grub.cfg"
-GRUB_SEARCH = "os/boot/search.cfg"
+GRUB_SEARCH = "os/boot/medium.cfg"
+DISK_MENU = "os/boot/disk.cfg"
 
 
 def build_initrd(context: StepContext) -> None:
@@ -30,11 +32,15 @@ def build_iso(context: StepContext, *, checkout: Path, command_line: str) -> Non
     release = json.loads((context.result("root") / "release.json").read_text())
     menu, search = checkout / GRUB_MENU, checkout / GRUB_SEARCH
     build = medium_identity(image)
+    words = menu_words(image, command_line, release["version"])
     boot = Boot(
-        image,
-        fill_template(menu.read_text(), menu_words(image, command_line, release["version"]), menu),
-        without_comments(fill_template(search.read_text(), {"BUILD": build}, search)),
-        build,
+        image=image,
+        bios=context.result("loader") / boot_loader.BIOS_FILE,
+        efi=context.result("loader") / boot_loader.EFI_FILE,
+        menu=fill_template(menu.read_text(), words, menu),
+        search=fill_template(search.read_text(), {"BUILD": build}, search),
+        disk_menu=checkout / DISK_MENU,
+        build=build,
     )
     # The tools want to be told through the environment, which `run` of the context does.
     run = functools.partial(_run, context)
@@ -59,9 +65,3 @@ def medium_identity(image: Path) -> str:
     """16 hexadecimal digits that tell this medium from any other that is plugged in."""
     with image.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-
-
-def without_comments(script: str) -> str:
-    """*script* for GRUB's rescue parser, to which `#` is a command that does not exist."""
-    lines = script.splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith("#"))

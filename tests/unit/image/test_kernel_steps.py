@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orlop.image import kernel, kernel_modules, kernel_steps, release_steps
+from orlop.image import kernel, kernel_modules, kernel_steps
 from orlop.lib.errors import InvalidArgument
 
 CHECKOUT = Path(__file__).parents[3]
@@ -97,9 +97,3 @@ def test_module_that_depmod_does_not_know_is_an_error(tmp_path: Path) -> None:
     (installed / "kernel/fs/lost.ko").write_bytes(b"module")
     with pytest.raises(InvalidArgument, match=r"kernel/fs/lost\.ko"):
         kernel_modules.copy_modules(installed, tmp_path / "target")
-
-
-def test_comments_are_not_commands_to_grub() -> None:
-    assert release_steps.without_comments("# why\nset a=b # c\n  set c\n") == (
-        "set a=b # c\n  set c\n"
-    )
