@@ -34,6 +34,7 @@ WORKERS = {
     "store": "orlop.engine.store.worker",
     "archive": "orlop.engine.archive_worker",
     "tls": "orlop.engine.tls_worker",
+    "update": "orlop.system.updates.fetch_worker",
     "userns": "orlop.engine.userns_worker",
     "unlock": "orlop.system.unlock_worker",
     "tree": "orlop.engine.store.tree_worker",

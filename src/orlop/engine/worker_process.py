@@ -192,7 +192,8 @@ def _parse(line: bytes) -> dict[str, Any]:
         kind = getattr(errors, str(message.get("kind")), Internal)
         if not (isinstance(kind, type) and issubclass(kind, OrlopError)):
             kind = Internal
-        raise kind(str(message["error"]))
+        hint = message.get("hint")
+        raise kind(str(message["error"]), hint=hint if isinstance(hint, str) else None)
     return message
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from orlop.engine.registry.http import TransportError
-from orlop.engine.registry.session import RETRY_DELAYS_S, Session
+from orlop.engine.registry.session import RETRY_DELAYS_S
 from orlop.lib.errors import OrlopError
 from orlop.wire.registry.headers import parse_content_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from orlop.engine.registry.http import Response
     from orlop.wire.registry.manifest import Descriptor
@@ -22,15 +22,32 @@ MAX_CUTS = 50
 """How often a download may go on after it was cut, if it got somewhere each time."""
 
 
+class Asking(Protocol):
+    """What a download takes of a `Session`."""
+
+    def url(self, path: str) -> str: ...
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        ok: Collection[int] = (200,),
+        on_wait: Callable[[float], None] = lambda _: None,
+    ) -> Response: ...
+
+
 class Download:
-    """One blob into *sink*, piece by piece and in order."""
+    """One blob into *sink*, piece by piece and in order, from *offset* on."""
 
     def __init__(
         self,
-        session: Session,
+        session: Asking,
         blob: Descriptor,
         sink: Callable[[memoryview], None],
         *,
+        offset: int = 0,
         on_bytes: Callable[[int], None] = lambda _: None,
         on_wait: Callable[[float], None] = lambda _: None,
     ) -> None:
@@ -40,7 +57,7 @@ class Download:
         self._sink = sink
         self._on_bytes = on_bytes
         self._on_wait = on_wait
-        self._offset = 0
+        self._offset = offset
         self.resumed = False
 
     def run(self) -> None:

@@ -90,7 +90,7 @@ class _Worker:
         self._uploads = Uploads(channel, PARALLEL_UPLOADS)
         self._images = open_images(job)
         compression.load_codecs()
-        _copy_network_files()
+        copy_network_files()
         drop_privileges(DIRECTORY, LIMITS, start_threads=self._start_threads, network=True)
 
     def _start_threads(self) -> None:
@@ -113,7 +113,7 @@ class _Worker:
             case "artifact":
                 return self._try(["pull"], lambda session: files.artifact(session, job), True)
             case "fetch":
-                insecure = _is_insecure(job.reference.domain, self._insecure)
+                insecure = is_insecure(job.reference.domain, self._insecure)
                 return files.fetch(Pool(self._contexts, insecure=insecure), job)
             case "search" if job.reference.domain:
                 return self._try([], lambda session: asking.search_registry(session, job), False)
@@ -149,7 +149,7 @@ class _Worker:
                 last = error
                 if session.connected and endpoint.url.startswith("https://"):
                     secure.add(endpoint.host)
-                if not _goes_on(error, endpoint):
+                if not goes_on(error, endpoint):
                     break
         raise translate_pull_error(last, self._job.reference) if "pull" in actions[:1] else last
 
@@ -163,18 +163,19 @@ class _Worker:
     def _endpoints(self, with_mirrors: bool) -> list[Endpoint]:
         domain = self._job.reference.domain
         hosts = endpoint_hosts(domain, self._mirrors)
-        insecure = frozenset(host for host in hosts if _is_insecure(host, self._insecure))
+        insecure = frozenset(host for host in hosts if is_insecure(host, self._insecure))
         return plan_endpoints(domain, self._mirrors, insecure, with_mirrors=with_mirrors)
 
 
-def _goes_on(error: OrlopError, endpoint: Endpoint) -> bool:
+def goes_on(error: OrlopError, endpoint: Endpoint) -> bool:
     """Whether the next endpoint may do better, as dockerd decides."""
     if isinstance(error, RefusedByRegistry):
         return endpoint.mirror
     return not isinstance(error, Unauthorized)
 
 
-def _is_insecure(host: str, insecure: InsecureRegistries) -> bool:
+def is_insecure(host: str, insecure: InsecureRegistries) -> bool:
+    """Whether *host* may be talked to without checked certificates."""
     if insecure.matches_host(host):
         return True
     name = host_only(host)
@@ -187,8 +188,8 @@ def _is_insecure(host: str, insecure: InsecureRegistries) -> bool:
     return insecure.matches_address([str(item[4][0]) for item in found])
 
 
-def _copy_network_files() -> None:
-    """The staging directory will be the root directory."""
+def copy_network_files() -> None:
+    """Into the staging directory, which will be the root directory."""
     try:
         os.mkdir("etc", 0o755, dir_fd=DIRECTORY)
     except FileExistsError:

@@ -1,0 +1,289 @@
+"""A repository of releases: a directory of files that any web server can serve.
+
+    metadata/N.root.json, N.targets.json, N.snapshot.json, timestamp.json
+    targets/releases/SHA256.VERSION.json, channels/SHA256.NAME.json, blobs/SHA256.SHA256
+
+New files come first and `timestamp.json` last: a client, or a copy made meanwhile, sees the old
+state or the new one. Nothing that was published is changed.
+Source: The Update Framework, specification 1.0, with consistent snapshots.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+from orlop.image.release_keys import Keys
+from orlop.lib import atomic_file, signatures
+from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotFound
+from orlop.wire.json_fields import format_moment
+from orlop.wire.release import Blob, blob_name
+from orlop.wire.tuf.metadata import (
+    MAX_BYTES,
+    ROLES,
+    FileInfo,
+    Root,
+    canonical,
+    check_signatures,
+    key_id,
+    key_json,
+    parse_listing,
+    parse_root,
+)
+
+SPEC_VERSION = "1.0.34"
+DAY_S = 86400
+LIFETIME_DAYS: Mapping[str, int] = {
+    "root": 3 * 365,
+    "targets": 365,
+    "snapshot": 90,
+    "timestamp": 30,
+}
+"""How long metadata is valid unless told otherwise."""
+
+
+@dataclass(slots=True)
+class Repository:
+    """The one in *directory*; *targets* are those of the last state and what is to come."""
+
+    directory: Path
+    root: Root
+    versions: dict[str, int]
+    targets: dict[str, FileInfo] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> Path:
+        return self.directory / "metadata"
+
+    def add(self, name: str, data: bytes) -> str:
+        """Add the target *name*; its digest. It is published with `publish`."""
+        digest = sha256(data).hexdigest()
+        path = self._path(name, digest)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_file.write_bytes(path, data)
+        self.targets[name] = FileInfo(0, len(data), digest)
+        return digest
+
+    def add_blob(self, source: Path) -> Blob:
+        """Add the file *source* as a blob."""
+        with source.open("rb") as stream:
+            digest = file_digest(stream, "sha256").hexdigest()
+            size = os.fstat(stream.fileno()).st_size
+        name = blob_name(digest)
+        path = self._path(name, digest)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.parent / f"{atomic_file.TEMPORARY_PREFIX}{digest}"
+            shutil.copyfile(source, temporary)
+            temporary.chmod(0o644)
+            temporary.rename(path)
+        self.targets[name] = FileInfo(0, size, digest)
+        return Blob(digest, size)
+
+    def read(self, name: str) -> bytes:
+        """The content of the target *name*.
+
+        Raises:
+            NotFound: there is none.
+        """
+        if name not in self.targets:
+            raise NotFound(f"{self.directory} has no {name}")
+        return self._path(name, self.targets[name].sha256).read_bytes()
+
+    def names(self, folder: str) -> list[str]:
+        """The targets below *folder*, without it and `.json`."""
+        prefix = f"{folder}/"
+        return sorted(
+            name.removeprefix(prefix).removesuffix(".json")
+            for name in self.targets
+            if name.startswith(prefix)
+        )
+
+    def path_of(self, name: str) -> Path:
+        """The file of the target *name*."""
+        return self._path(name, self.targets[name].sha256)
+
+    def _path(self, name: str, digest: str) -> Path:
+        folder, _, base = name.rpartition("/")
+        return self.directory / "targets" / folder / f"{digest}.{base}"
+
+
+def create(directory: Path, root: bytes) -> Repository:
+    """A repository whose first root is *root*, signed by itself.
+
+    Raises:
+        Conflict: there is one. InvalidArgument, Forbidden: no such root.
+    """
+    metadata = parse_root(root)
+    check_signatures(metadata, metadata.signed, signatures.verify)
+    folder = directory / "metadata"
+    if (folder / "timestamp.json").exists():
+        raise Conflict(f"{directory} is a repository already")
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_file.write_bytes(folder / f"{metadata.signed.version}.root.json", root)
+    return Repository(directory, metadata.signed, dict.fromkeys(("timestamp", "snapshot"), 0))
+
+
+def open_repository(directory: Path) -> Repository:
+    """The repository in *directory*, as it was published last.
+
+    Raises:
+        NotFound: there is none. InvalidArgument: it is damaged.
+    """
+    folder = directory / "metadata"
+    roots = sorted(
+        int(path.name.partition(".")[0])
+        for path in folder.glob("*.root.json")
+        if path.name.partition(".")[0].isdigit()
+    )
+    if not roots:
+        raise NotFound(f"{directory} is no repository of releases")
+    root = parse_root((folder / f"{roots[-1]}.root.json").read_bytes()).signed
+    if not (folder / "timestamp.json").exists():
+        return Repository(directory, root, dict.fromkeys(("timestamp", "snapshot", "targets"), 0))
+    timestamp = parse_listing((folder / "timestamp.json").read_bytes(), "timestamp").signed
+    number = timestamp.files["snapshot"].version
+    snapshot = parse_listing((folder / f"{number}.snapshot.json").read_bytes(), "snapshot").signed
+    number = snapshot.files["targets"].version
+    targets = parse_listing((folder / f"{number}.targets.json").read_bytes(), "targets").signed
+    versions = {
+        "timestamp": timestamp.version,
+        "snapshot": snapshot.version,
+        "targets": targets.version,
+    }
+    return Repository(directory, root, versions, dict(targets.files))
+
+
+def publish(
+    repository: Repository,
+    keys: Keys,
+    *,
+    days: int = 0,
+    only: Sequence[str] = ("targets", "snapshot", "timestamp"),
+    now: float | None = None,
+) -> None:
+    """Sign and write the next version of *only*; *days* is how long they are valid, 0 for each role
+    its own time. Without targets what is to come stays where it is.
+
+    Raises:
+        NotFound: a key is missing. Forbidden: the keys are not those that the root names.
+    """
+    moment = time.time() if now is None else now
+    files: dict[str, bytes] = {}
+    for role in ("targets", "snapshot", "timestamp"):
+        if role not in only:
+            continue
+        version = repository.versions.get(role, 0) + 1
+        expires = int(moment) + (days or LIFETIME_DAYS[role]) * DAY_S
+        body = {**_head(role, version, expires), **_content(role, repository, files)}
+        files[role] = sign(body, keys.of(role))
+        if len(files[role]) > MAX_BYTES[role]:
+            raise InvalidArgument(
+                f"{role}.json would have more than {MAX_BYTES[role]:,} bytes",
+                hint="./orlop release prune",
+            )
+        check_signatures(parse_listing(files[role], role), repository.root, signatures.verify)
+        repository.versions[role] = version
+    for role, data in files.items():
+        prefix = "" if role == "timestamp" else f"{repository.versions[role]}."
+        atomic_file.write_bytes(repository.metadata / f"{prefix}{role}.json", data)
+
+
+def _content(role: str, repository: Repository, files: Mapping[str, bytes]) -> dict[str, object]:
+    match role:
+        case "targets":
+            return {
+                "targets": {
+                    name: {"length": info.length, "hashes": {"sha256": info.sha256}}
+                    for name, info in repository.targets.items()
+                }
+            }
+        case "snapshot":
+            return {"meta": {"targets.json": _meta("targets", repository, files)}}
+        case _:
+            return {"meta": {"snapshot.json": _meta("snapshot", repository, files)}}
+
+
+def _meta(role: str, repository: Repository, files: Mapping[str, bytes]) -> dict[str, object]:
+    version = repository.versions[role]
+    data = files.get(role) or (repository.metadata / f"{version}.{role}.json").read_bytes()
+    return {
+        "version": version,
+        "length": len(data),
+        "hashes": {"sha256": sha256(data).hexdigest()},
+    }
+
+
+def make_root(
+    version: int,
+    keys: Mapping[str, Sequence[bytes]],
+    threshold: int,
+    signers: Sequence[bytes],
+    *,
+    days: int = 0,
+    now: float | None = None,
+) -> bytes:
+    """A root: *keys* are the public keys by role, *threshold* that of root, *signers* private keys.
+
+    Raises:
+        InvalidArgument: the threshold cannot be reached.
+    """
+    if not 1 <= threshold <= len(keys["root"]):
+        raise InvalidArgument(f"{threshold} of {len(keys['root'])} root keys cannot be")
+    moment = int(time.time() if now is None else now)
+    body: dict[str, object] = {
+        **_head("root", version, moment + (days or LIFETIME_DAYS["root"]) * DAY_S),
+        "consistent_snapshot": True,
+        "keys": {key_id(key): key_json(key) for role in ROLES for key in keys[role]},
+        "roles": {
+            role: {
+                "keyids": sorted({key_id(key) for key in keys[role]}),
+                "threshold": threshold if role == "root" else 1,
+            }
+            for role in ROLES
+        },
+    }
+    return sign(body, signers)
+
+
+def rotate(repository: Repository, root: bytes) -> int:
+    """Publish *root* as the next one; its version.
+
+    Raises:
+        Forbidden: too few of the old root's keys, or of its own, have signed it, or its version is
+            not the next.
+    """
+    metadata = parse_root(root)
+    check_signatures(metadata, repository.root, signatures.verify)
+    check_signatures(metadata, metadata.signed, signatures.verify)
+    version = metadata.signed.version
+    if version != repository.root.version + 1:
+        raise Forbidden(f"the next root has version {repository.root.version + 1}, not {version}")
+    atomic_file.write_bytes(repository.metadata / f"{version}.root.json", root)
+    repository.root = metadata.signed
+    return version
+
+
+def _head(role: str, version: int, expires: int) -> dict[str, object]:
+    return {
+        "_type": role,
+        "spec_version": SPEC_VERSION,
+        "version": version,
+        "expires": format_moment(expires),
+    }
+
+
+def sign(body: Mapping[str, object], keys: Sequence[bytes]) -> bytes:
+    """*body* as a file of metadata, signed by each of *keys*."""
+    payload = canonical(dict(body))
+    found = {key_id(signatures.public_of(key)): signatures.sign(key, payload) for key in keys}
+    document = {
+        "signatures": [{"keyid": name, "sig": found[name].hex()} for name in sorted(found)],
+        "signed": body,
+    }
+    return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
