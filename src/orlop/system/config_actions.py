@@ -222,7 +222,10 @@ def planned_files(of: Configuration) -> tuple[list[config_files.File], list[str]
     files, problems = config_files.plan(of.get("write_files"))
     trusted = [str(text) for text in as_list(of.get("ca_certs.trusted"))]
     if trusted:
-        files += config_files.authorities(trusted)
+        # sshd's program asks by HTTPS only if there is somebody to ask.
+        asks = ("ssh",) if of.is_configured("orlop.ssh.authorized_keys_url") else ()
+        files += config_files.authorities(trusted, (*config_files.BELIEVERS, *asks))
+    files += config_files.host_keys(of.get("orlop.ssh.host_keys"))
     files += proxy_files.files(of)
     scripts = {name: commands.script(name, of.get(name)) for name in commands.NAMES}
     return files + commands.files(scripts), problems

@@ -32,6 +32,9 @@ RESERVED = "/var/lib/orlop/"
 
 BELIEVERS = ("engine", "cloud")
 
+HOST_KEYS = "/etc/ssh/host_key"
+"""Where the SSH server finds keys that it was given, with the type at the end."""
+
 MAX_NAME = 255
 
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
@@ -82,11 +85,24 @@ def _plan_one(entry: dict[str, Json]) -> list[File]:
     ]
 
 
-def authorities(trusted: Sequence[str], packaged: Path = PACKAGED_AUTHORITIES) -> list[File]:
-    """The file of whom services that ask by HTTPS believe: Debian's authorities, and *trusted*."""
+def host_keys(keys: Json) -> list[File]:
+    """The host keys of the SSH server that the configuration has."""
+    found = keys if isinstance(keys, dict) else {}
+    return [
+        File("ssh", f"{HOST_KEYS}_{kind}", str(text).encode(), 0o600, 0, 0)
+        for kind, text in found.items()
+    ]
+
+
+def authorities(
+    trusted: Sequence[str],
+    believers: Sequence[str] = BELIEVERS,
+    packaged: Path = PACKAGED_AUTHORITIES,
+) -> list[File]:
+    """The file of whom *believers* believe by HTTPS: Debian's authorities, and *trusted*."""
     texts = [path.read_text("ascii", "ignore") for path in sorted(packaged.glob("*.crt"))]
     data = "".join(f"{text.strip()}\n" for text in (*texts, *trusted)).encode()
-    return [File(name, AUTHORITIES, data, 0o644, 0, 0) for name in BELIEVERS]
+    return [File(name, AUTHORITIES, data, 0o644, 0, 0) for name in believers]
 
 
 def write(files: Sequence[File], directory: str = DIRECTORY) -> tuple[set[str], list[str]]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+
+# Not hashlib: that loads OpenSSL's library, six megabytes that PID 1 has no other use for.
+from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
 from typing import TYPE_CHECKING
 
 from orlop.system import config_files, persistence
@@ -69,12 +72,26 @@ def service_configuration(
         data.pop("name", None)  # which engine it is, nobody has to tell it
     if name == "ssh":
         data["disable_root"] = configuration.get("disable_root") is True
+        _tell_ssh(data, configuration)
     elif name == "network" and configuration.hostname is not None:
         data["hostname"] = configuration.hostname
     elif name == "console":
         data["consoles"] = list(consoles)
         data["recovery"] = recovery
     return data
+
+
+def _tell_ssh(data: dict[str, Json], configuration: Configuration) -> None:
+    """All who are logged in can read it: of the host keys there is only which they are."""
+    keys = data.pop("host_keys", None)
+    if isinstance(keys, dict):
+        data["host_keys"] = {
+            kind: sha256(str(text).encode()).hexdigest() for kind, text in keys.items()
+        }
+    if "authorized_keys_url" in data:
+        wanted = ("http_proxy", "https_proxy", "no_proxy")
+        found = {name: configuration.get(f"orlop.engine.{name}") for name in wanted}
+        data["proxies"] = {name: value for name, value in found.items() if value is not None}
 
 
 def write_configuration(name: str, data: dict[str, Json], directory: str = f"{RUN}/config") -> bool:

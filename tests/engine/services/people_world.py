@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orlop.system import people
+from orlop.system import people, service_files
+from orlop.system.config_actions import planned_files
+from orlop.system.configuration import Configuration
 from orlop.wire.config.document import check_document
 from orlop.wire.located_yaml import parse_yaml
 from tests.engine.services.namespaces import wait_until
@@ -72,9 +74,13 @@ class World:
         for user in planned.users:
             if user.makes_home:
                 self.run("install", "-d", "-m700", "-o", user.name, "-g", str(user.gid), user.home)
-        part = data.get("orlop", {})
-        assert isinstance(part, dict)
-        self.write("/run/config.json", json.dumps(part.get("ssh", {})))
+        found = Configuration(data)
+        told = service_files.service_configuration("ssh", found, ())
+        self.write("/run/config.json", json.dumps(told))
+        for file in planned_files(found)[0]:
+            if file.service == "ssh":
+                self.run("install", "-D", f"-m{file.mode:o}", "/dev/null", file.path)
+                self.write(file.path, file.data.decode())
 
     def write(self, path: str, text: str) -> None:
         self.run("sh", "-c", f"cat > {path}", text=text)

@@ -145,7 +145,7 @@ def test_the_time_zone(tmp_path: Path) -> None:
 
 def test_authorities(tmp_path: Path) -> None:
     (tmp_path / "a.crt").write_text("one\n")
-    files = config_files.authorities(["two", "three\n"], tmp_path)
+    files = config_files.authorities(["two", "three\n"], packaged=tmp_path)
     assert [(f.service, f.data) for f in files] == [
         (name, b"one\ntwo\nthree\n") for name in ("engine", "cloud")
     ]

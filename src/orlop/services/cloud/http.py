@@ -1,7 +1,7 @@
 """Sends a source's requests: HTTP/1.1 with bounded bodies, times and redirects.
 
-What answers may be anything. Nothing is kept between requests, no proxy is used, no cookie taken;
-https is checked against the authorities of the image.
+What answers may be anything. Nothing is kept between requests, no proxy is used unless one is
+given, no cookie taken; https is checked against the authorities of the image.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ import queue
 import socket
 import threading
 import time
+from binascii import b2a_base64
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from orlop.wire.cloud.answer import MAX_USER_DATA_BYTES
 from orlop.wire.cloud.conversation import Request, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from orlop.wire.registry.proxies import Proxies
 
 CERTIFICATES = "/usr/share/ca-certificates/mozilla"
 CONFIGURED = "/etc/ssl/certs/ca-certificates.crt"
@@ -30,7 +31,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _PIECE_BYTES = 64 << 10
 
 
-def send(request: Request, deadline_s: float) -> Response:
+def send(request: Request, deadline_s: float, proxies: Proxies | None = None) -> Response:
     """Send *request*, follow redirects of a GET; *deadline_s* is on the monotonic clock.
 
     Never raises: what goes wrong is in the response.
@@ -38,7 +39,7 @@ def send(request: Request, deadline_s: float) -> Response:
     url = request.url
     for _ in range(MAX_REDIRECTS + 1):
         try:
-            response, location = _send_once(url, request, deadline_s)
+            response, location = _send_once(url, request, deadline_s, proxies)
         except (OSError, HTTPException, ValueError) as error:
             place = "" if url == request.url else f"redirected to {url[:200]}: "
             return Response(0, error=f"{place}{_reason(error)}")
@@ -53,7 +54,7 @@ def send(request: Request, deadline_s: float) -> Response:
     return Response(0, error=f"more than {MAX_REDIRECTS} redirects")
 
 
-def send_in_time(request: Request, deadline_s: float) -> Response:
+def send_in_time(request: Request, deadline_s: float, proxies: Proxies | None = None) -> Response:
     """As `send`, but not a second longer, however slowly names or headers come.
 
     A thread that is still waiting then is left behind: the process ends soon after.
@@ -61,7 +62,7 @@ def send_in_time(request: Request, deadline_s: float) -> Response:
     answers: queue.SimpleQueue[Response] = queue.SimpleQueue()
 
     def work() -> None:
-        answers.put(send(request, deadline_s))
+        answers.put(send(request, deadline_s, proxies))
 
     threading.Thread(target=work, daemon=True).start()
     try:
@@ -70,7 +71,9 @@ def send_in_time(request: Request, deadline_s: float) -> Response:
         return Response(0, error="no time left")
 
 
-def _send_once(url: str, request: Request, deadline_s: float) -> tuple[Response, str]:
+def _send_once(
+    url: str, request: Request, deadline_s: float, proxies: Proxies | None
+) -> tuple[Response, str]:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not an http:// or https:// URL")
@@ -79,11 +82,21 @@ def _send_once(url: str, request: Request, deadline_s: float) -> tuple[Response,
         raise TimeoutError("no time left")
     # Without a port http.client takes the end of an IPv6 address for one.
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    connection = _connection(parts.scheme, parts.hostname, port, left_s)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    headers: Mapping[str, str] = {"User-Agent": "orlop", "Connection": "close", **request.headers}
+    headers = {"User-Agent": "orlop", "Connection": "close", **request.headers}
+    proxy = ""
+    if proxies is not None:
+        from orlop.wire.registry.proxy_rules import choose
+
+        proxy = choose(proxies, url)
+    if proxy:
+        connection, more = _through(proxy, parts.scheme, parts.hostname, port, left_s)
+        if parts.scheme == "http":
+            target, headers = url.partition("#")[0], headers | more
+    else:
+        connection = _connection(parts.scheme, parts.hostname, port, left_s)
     try:
-        connection.request(request.method, target, request.body or None, dict(headers))
+        connection.request(request.method, target, request.body or None, headers)
         answer = connection.getresponse()
         body = bytearray()
         while piece := answer.read1(_PIECE_BYTES):
@@ -117,6 +130,21 @@ def _connection(scheme: str, host: str, port: int, timeout_s: float) -> HTTPConn
     if authorities:
         context.load_verify_locations(cadata=authorities)
     return HTTPSConnection(host, port, timeout=timeout_s, context=context)
+
+
+def _through(
+    proxy: str, scheme: str, host: str, port: int, timeout_s: float
+) -> tuple[HTTPConnection, dict[str, str]]:
+    """A connection to *proxy*, and the headers for it; https goes through with CONNECT."""
+    at = urlsplit(proxy)
+    connection = _connection(scheme, at.hostname or "", at.port or 80, timeout_s)
+    more: dict[str, str] = {}
+    if at.username is not None:
+        pair = f"{unquote(at.username)}:{unquote(at.password or '')}"
+        more["Proxy-Authorization"] = f"Basic {b2a_base64(pair.encode(), newline=False).decode()}"
+    if scheme == "https":
+        connection.set_tunnel(host, port, more)
+    return connection, more
 
 
 def has_route(url: str) -> bool:

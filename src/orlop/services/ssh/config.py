@@ -11,6 +11,9 @@ from orlop.services.settings import integer_setting, list_setting, map_setting, 
 RUN = "/run/ssh"
 STATE = "/var/lib/orlop/ssh"
 HOST_KEY = f"{STATE}/ssh_host_ed25519_key"
+GIVEN_KEYS = "/etc/ssh/host_key"
+"""Where PID 1 has keys of the configuration appear, with the type at the end."""
+
 CONFIG = f"{RUN}/sshd_config"
 ASK = "/usr/lib/orlop/ssh-keys"
 """Our program that asks a URL for keys: `orlop.services.ssh_keys`."""
@@ -60,6 +63,9 @@ def files(settings: Mapping[str, object]) -> dict[str, str]:
     """The texts by path that the configuration *settings* makes."""
     lines = [f"Port {integer_setting(settings, 'port', 22)}"]
     lines += [f"ListenAddress {address}" for address in list_setting(settings, "listen_address")]
+    given = map_setting(settings, "host_keys")
+    lines += [f"HostKey {GIVEN_KEYS}_{kind}" for kind in given]
+    # Without a key that it can read sshd would not start: the own one is there in any case.
     lines.append(f"HostKey {HOST_KEY}")
     lines += [f"{name} {value}" for name, value in ALGORITHMS.items()]
     texts: dict[str, str] = {}

@@ -8,13 +8,22 @@ import os
 import re
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 from orlop.lib import atomic_file
 from orlop.services.cloud.http import send_in_time
-from orlop.services.settings import integer_setting, read_settings, text_setting
+from orlop.services.settings import (
+    integer_setting,
+    list_setting,
+    map_setting,
+    read_settings,
+    text_setting,
+)
 from orlop.wire.cloud.conversation import Request
+from orlop.wire.registry.proxies import Proxies
+from orlop.wire.registry.proxy_rules import parse_proxies
 
 CACHE = Path("/var/lib/orlop/ssh/cache")
 DAY_S = 24 * 3600
@@ -30,12 +39,28 @@ def keys(body: bytes) -> list[str]:
     return [line for line in kept if len(line) <= MAX_LINE][:MAX_KEYS]
 
 
-def find(user: str, url: str, limit_s: int, cache: Path, timeout_s: float = TIMEOUT_S) -> list[str]:
+def proxies_of(settings: Mapping[str, object]) -> Proxies:
+    """The proxies of the machine, as PID 1 tells them."""
+    found = map_setting(settings, "proxies")
+    return parse_proxies(
+        text_setting(found, "http_proxy"),
+        text_setting(found, "https_proxy"),
+        list_setting(found, "no_proxy"),
+    )
+
+
+def find(
+    user: str,
+    url: str,
+    limit_s: int,
+    cache: Path,
+    proxies: Proxies | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> list[str]:
     """The keys of *user*: from *url*, or if that does not answer from *cache*, not older than
     *limit_s*."""
-    answer = send_in_time(
-        Request(url.replace("{user}", quote(user, safe=""))), time.monotonic() + timeout_s
-    )
+    request = Request(url.replace("{user}", quote(user, safe="")))
+    answer = send_in_time(request, time.monotonic() + timeout_s, proxies)
     path = cache / user
     if answer.status == 200:
         found = keys(answer.body)
@@ -63,6 +88,6 @@ def main(argv: list[str]) -> int:
     if len(argv) != 1 or not url or NAME.fullmatch(argv[0]) is None:
         return 1
     limit_s = integer_setting(settings, "authorized_keys_cache", DAY_S)
-    for line in find(argv[0], url, limit_s, CACHE):
+    for line in find(argv[0], url, limit_s, CACHE, proxies_of(settings)):
         print(line)
     return 0

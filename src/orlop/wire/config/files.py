@@ -24,7 +24,10 @@ DEFAULT_OWNER = "0:0"
 _GZIP = 31
 """zlib's window bits for the gzip format."""
 
-_OWNER = r"(root|\d{1,9})(?::(root|\d{1,9}))?"
+KNOWN = {"root": 0, "rancher": 1100}
+"""Users and groups with the same number everywhere: the default user has RancherOS's."""
+
+_OWNER = rf"({'|'.join(KNOWN)}|\d{{1,9}})(?::({'|'.join(KNOWN)}|\d{{1,9}}))?"
 _MODE = r"0?o?[0-7]{3,4}"
 _ENCODINGS = {
     **dict.fromkeys(("", "text/plain", "text"), ()),
@@ -80,13 +83,13 @@ def mode(fields: Fields, key: str) -> Json:
 
 
 def owner(fields: Fields, key: str) -> Json:
-    """`USER` or `USER:GROUP`; numbers, because each service has users of its own, or root."""
+    """`USER` or `USER:GROUP`: numbers, for each service has users of its own, or who is `KNOWN`."""
     text = fields.string(key)
     match = re.fullmatch(_OWNER, text)
     if match is None:
-        fields.fail(key, f"must be root or numbers, such as 1000:1000, not {text!r}")
-    user, group = match[1], match[2] or match[1]
-    return f"{0 if user == 'root' else int(user)}:{0 if group == 'root' else int(group)}"
+        fields.fail(key, f"must be root, rancher or numbers, such as 1000:1000, not {text!r}")
+    pair = (match[1], match[2] or match[1])
+    return ":".join(str(KNOWN[name] if name in KNOWN else int(name)) for name in pair)
 
 
 def finish(fields: Fields, item: dict[str, Json]) -> dict[str, Json]:

@@ -11,6 +11,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orlop.wire.config import files
 from orlop.wire.config.kinds_people import without_meaning
 from orlop.wire.config.mounts import LATER, PLACE, SWAP
 
@@ -63,7 +64,11 @@ def _judge_file(entry: object) -> str:
     if entry.get("source"):
         return "a content from elsewhere is not supported"
     owner = entry.get("owner")
-    if isinstance(owner, str) and re.fullmatch(_OWNER, owner) and {*owner.split(":")} != {"root"}:
+    if (
+        isinstance(owner, str)
+        and re.fullmatch(_OWNER, owner)
+        and not files.KNOWN.keys() >= {*owner.split(":")}
+    ):
         return f"the owner {owner[:64]} is not known here: give a number"
     return ""
 

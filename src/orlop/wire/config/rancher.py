@@ -40,6 +40,7 @@ _PARAMETER = "is a kernel parameter here: "
 _SERVICES = "system services are described in files of /var/lib/orlop/services"
 _ENGINE = "the engines are part of the image, and run with the image's settings"
 _NO_SHELL = "what has to run is a service or a container"
+_NO_DSA = "SSH knows no keys of type dsa any more"
 _NO_PACKAGES = "there is no package manager; software comes in containers"
 _MODULES = "cloud-init is not part of this system"
 
@@ -86,7 +87,8 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.repositories": "catalogues have another form here; see orlop.catalogue",
     "rancher.restart_services": "services are restarted when their configuration changes",
     "rancher.rm_usr": "the system is read-only and never copied",
-    "rancher.ssh.keys": "host keys are made by the machine and kept on the state partition",
+    "rancher.ssh.keys.dsa": _NO_DSA,
+    "rancher.ssh.keys.dsa-pub": _NO_DSA,
     "rancher.state": f"{_PARAMETER}orlop.state, and the label ORLOP_STATE",
     "rancher.system_docker": _ENGINE,
     "rancher.upgrade": "a new release is a new boot file, for the time being",
@@ -151,7 +153,8 @@ LEFT_OUT: Mapping[str, str] = {
     "ssh_genkeytypes": "the host key is of type ed25519",
     "ssh_import_id": "keys are not fetched at boot; see orlop.ssh.authorized_keys_url",
     "ssh_key_console_blacklist": "host keys are not shown",
-    "ssh_keys": "host keys are made once, by the machine",
+    "ssh_keys.dsa_private": _NO_DSA,
+    "ssh_keys.dsa_public": _NO_DSA,
     "ssh_publish_hostkeys": "host keys are not sent anywhere",
     "ssh_quiet_keygen": "host keys are made once, by the machine",
     "system_info": "the system is what it is",

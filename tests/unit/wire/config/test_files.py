@@ -72,7 +72,7 @@ def check_document_of(files: list[dict[str, Any]]) -> object:
         ("{path: /etc/}", "must be the absolute path"),
         ("{path: /a, permissions: 644}", "must be in quotes or begin with 0"),
         ("{path: /a, permissions: rw}", "must be octal digits"),
-        ("{path: /a, owner: '1:x'}", "must be root or numbers"),
+        ("{path: /a, owner: '1:x'}", "must be root, rancher or numbers"),
         ("{path: /a, encoding: bz2}", "must be text/plain, base64"),
         ("{path: /a, encoding: b64, content: '!'}", r"write_files\[0\].content: is no base64"),
         ("{path: /a, encoding: gz, content: abc}", "is no gzip"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from orlop.wire.config import kinds, kinds_people
+from orlop.wire.config import kinds, kinds_people, kinds_ssh
 from orlop.wire.config.row import Applies, Key
+
+_HOST_KEY = (
+    '"-----BEGIN PRIVATE KEY-----\\nMC4CAQAwBQYDK2VwBCIEIA==\\n-----END PRIVATE KEY-----\\n"'
+)
 
 KEYS: tuple[Key, ...] = (
     Key(
@@ -196,6 +200,21 @@ KEYS: tuple[Key, ...] = (
         "[ssh-ed25519-cert-v01@openssh.com AAAAIHNzaC1lZDI1NTE5LWNlcnQtdjAxQG9wZW5zc2guY29t]",
         default="none",
         applies=Applies.SERVICE,
+        aliases=tuple(f"ssh_keys.{kind}_certificate" for kind in kinds_ssh.TYPES),
+    ),
+    *(
+        Key(
+            f"orlop.ssh.host_keys.{kind}",
+            kinds_ssh.host_key(kind),
+            f"A private key of type {kind} by which clients know the machine, as ssh-keygen makes "
+            "it, instead of one that the machine makes.",
+            _HOST_KEY,
+            default="the machine's own, of type ed25519",
+            applies=Applies.SERVICE,
+            secret=True,
+            aliases=(f"ssh_keys.{kind}_private", f"rancher.ssh.keys.{kind}"),
+        )
+        for kind in kinds_ssh.TYPES
     ),
     Key(
         "orlop.ssh.authorized_keys_url",
