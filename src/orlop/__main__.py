@@ -27,6 +27,7 @@ WORKERS = {
     "config": "orlop.system.config_worker",
     "copy": "orlop.engine.copy_worker",
     "health": "orlop.system.health.worker",
+    "image": "orlop.system.updates.image_worker",
     "password": "orlop.lib.password_worker",
     "registry": "orlop.engine.registry.worker",
     "seed": "orlop.system.seed_worker",

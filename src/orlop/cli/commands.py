@@ -160,6 +160,12 @@ def _firewall() -> Command:
     return firewall
 
 
+def _os() -> Command:
+    from orlop.cli import os_command
+
+    return os_command
+
+
 def _cloud() -> Command:
     from orlop.cli import cloud
 
@@ -257,6 +263,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "health": (_health, "whether the machine, its services and your workloads work"),
     "boot": (_boot, "when each stage of the boot was reached"),
     "dmesg": (_dmesg, "the kernel's messages"),
+    "os": (_os, "generations of the system: update, trial, way back"),
     "config": (_config, "the machine's configuration"),
     "migrate": (_migrate, "a document for RancherOS or cloud-init in this system's words"),
     "firewall": (_firewall, "what is let in to the machine"),

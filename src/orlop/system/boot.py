@@ -54,6 +54,7 @@ from orlop.system.power import Power, PowerAction
 from orlop.system.power_socket import PowerSocket
 from orlop.system.service_images import ServiceImages
 from orlop.system.services import Services, ServiceState
+from orlop.system.updates.later import UpdatesLater
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -91,7 +92,7 @@ class Boot:
             hostname=parameters.hostname or early.DEFAULT_HOSTNAME,
         )
         self.config = ConfigControl(self, first.command_line)
-        self.cloud = CloudControl(self, first.command_line)
+        self.cloud, self.updates = CloudControl(self, first.command_line), UpdatesLater(self)
         self.chosen_console, self.chosen_engine = Consoles(self), Engines(self)
         self.firewall, self.health = Firewall(self), HealthLater(self)
         self.conditions = Conditions(
@@ -237,6 +238,7 @@ class Boot:
         await self._read_configuration()
 
     async def _read_configuration(self) -> None:
+        await self.updates.look()
         await self.config.start()
         self.machine.stage("config")
 

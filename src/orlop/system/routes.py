@@ -32,6 +32,9 @@ def make_routes(boot: Boot) -> Sequence[Route]:
         Route("GET", "/orlop/dmesg", handlers.dmesg),
         Route("GET", "/orlop/firewall", handlers.firewall),
         Route("GET", "/orlop/health", handlers.health),
+        Route("GET", "/orlop/os", handlers.updates),
+        Route("GET", "/orlop/os/{verb}", handlers.updates),
+        Route("POST", "/orlop/os/{verb}", handlers.updates),
         Route("POST", "/orlop/poweroff", handlers.poweroff),
         Route("POST", "/orlop/reboot", handlers.reboot),
         Route("POST", "/orlop/halt", handlers.halt),
@@ -65,6 +68,11 @@ class _Handlers:
     async def health(self, exchange: Exchange) -> None:
         report = await self._boot.health.now.look()
         await exchange.respond_json(200, report.answer())
+
+    async def updates(self, exchange: Exchange) -> None:
+        from orlop.system.updates import routes
+
+        await routes.answer(self._boot, exchange)
 
     async def poweroff(self, exchange: Exchange) -> None:
         await self._end(exchange, PowerAction.POWEROFF)

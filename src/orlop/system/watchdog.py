@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import struct
+import time
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +31,18 @@ class Watchdog:
     def __init__(self, descriptor: int, timeout_s: int) -> None:
         self._descriptor = descriptor
         self.timeout_s = self._set_timeout(timeout_s)
+        self.until_s: float | None = None
+        """On CLOCK_MONOTONIC: from then on it is not petted, and the machine is reset."""
 
     @property
     def descriptor(self) -> int:
         return self._descriptor
 
     async def serve(self) -> None:
-        """Pet it four times within its time-out, for ever."""
+        """Pet it four times within its time-out, as long as it is to be."""
         while True:
-            self.pet()
+            if self.until_s is None or time.monotonic() < self.until_s:
+                self.pet()
             await asyncio.sleep(self.timeout_s / 4)
 
     def pet(self) -> None:
@@ -49,6 +53,7 @@ class Watchdog:
 
     def prepare_shutdown(self) -> None:
         """Leave it armed with a longer time-out: a shutdown that hangs ends in a reset."""
+        self.until_s = None
         self.timeout_s = self._set_timeout(SHUTDOWN_TIMEOUT_S)
         self.pet()
 

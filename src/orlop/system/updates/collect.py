@@ -1,11 +1,12 @@
-"""`orlop os gc`, `pin` and `unpin`: which generations are kept, and the end of the others."""
+"""`orlop os gc`, `pin`, `unpin`, `hold`, `unhold`: what is kept, and that nothing is applied."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import NotModified
-from orlop.system.updates import staging
+from orlop.system.updates import hold, staging
 from orlop.system.updates.generations import collectable
 from orlop.system.updates.journal import Task
 from orlop.system.updates.ledger import needed_images, sweep
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from orlop.system.updates.journal import Change
     from orlop.system.updates.ledger import Ledger
+    from orlop.wire.compose_model import Json
 
 
 def collect(ledger: Ledger, esp: Path) -> list[int]:
@@ -56,6 +58,20 @@ def set_pin(ledger: Ledger, number: int, *, pinned: bool) -> None:
     verb = "pin" if pinned else "unpin"
     task = Task(verb, lambda: ledger.generations.pin(number, pinned=pinned))
     ledger.journal.run(verb, (task,), {"generation": number})
+
+
+def set_hold(ledger: Ledger, reason: str | None, until_s: float) -> dict[str, Json]:
+    """Let no update be applied until *until_s*, 0 for ever; None as the reason ends that.
+
+    Raises:
+        NotModified: nothing is held.
+    """
+    if reason is None and hold.read(ledger.directory) is None:
+        raise NotModified("updates are not held")
+    new = None if reason is None else hold.Hold(reason, time.time(), until_s)
+    verb = "unhold" if new is None else "hold"
+    ledger.journal.run(verb, (Task(verb, lambda: hold.write(ledger.directory, new)),), {})
+    return {"held": new is not None, "reason": reason, "until": until_s or None}
 
 
 def after_interruption(ledger: Ledger, esp: Path, change: Change) -> None:

@@ -257,11 +257,6 @@ class Journal:
         atomic_file.write_bytes(self._path, lines, mode=0o600)
 
 
-def is_pending(directory: str) -> bool:
-    """Whether a boot has something to look after. Costs one system call."""
-    return os.access(f"{directory}/pending", os.F_OK)
-
-
 def _line_of(change: Change) -> dict[str, Json]:
     return {
         "change": change.number,

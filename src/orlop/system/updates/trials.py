@@ -18,6 +18,7 @@ from orlop.system.updates.journal import Status, Task
 from orlop.system.updates.ledger import RECORDS, restore_configuration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from orlop.system.updates.journal import Change
@@ -35,8 +36,12 @@ def armed(ledger: Ledger) -> decide.Armed | None:
     return _armed(change)
 
 
-def arm(ledger: Ledger, esp: Path, number: int, boot_id: str) -> decide.Armed:
-    """Give generation *number* the next boot, as a trial. The change goes on over that boot.
+def arm(
+    ledger: Ledger, esp: Path, number: int, boot_id: str, more: Mapping[str, Json]
+) -> decide.Armed:
+    """Give generation *number* the next boot, as a trial.
+
+    The change goes on over that boot, and keeps *more*.
 
     Raises:
         OrlopError, OSError: nothing has changed.
@@ -44,6 +49,7 @@ def arm(ledger: Ledger, esp: Path, number: int, boot_id: str) -> decide.Armed:
     generation = ledger.generations.read(number)
     staging.verify(staging.path_of(esp, generation.image), generation.image)
     data: dict[str, Json] = {
+        **more,
         "generation": number,
         "image": generation.image.id,
         "build": generation.image.build,

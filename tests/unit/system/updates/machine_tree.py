@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from orlop.lib import boot_record
 from orlop.lib.boot_record import BootRecord
 from orlop.system.config_store import ConfigStore, Texts
-from orlop.system.updates import decide, interrupted, journal, trials
+from orlop.system.updates import decide, interrupted, trials
 from orlop.system.updates.generations import Image, Release
 from orlop.system.updates.interrupted import Boot
 from orlop.system.updates.ledger import Ledger, adopt
@@ -172,11 +172,11 @@ class Tree:
         return found.number
 
     def arm(self, number: int) -> None:
-        trials.arm(self.ledger(), self.esp, number, self.boot_id)
+        trials.arm(self.ledger(), self.esp, number, self.boot_id, {})
 
     def come_up(self, *, good: bool = True) -> decide.Action | None:
         """What PID 1 does in a boot; the action that there was."""
-        if not journal.is_pending(str(self.state / "os")):
+        if not (self.state / "os/pending").exists():
             return None
         ledger = self.ledger()
         found = interrupted.look(ledger, self.esp, self.boot())

@@ -6,7 +6,7 @@ import pytest
 
 from orlop.lib.errors import Conflict, Internal
 from orlop.system.updates import journal
-from orlop.system.updates.journal import Journal, Status, Task, is_pending
+from orlop.system.updates.journal import Journal, Status, Task
 
 
 def boom() -> None:
@@ -19,7 +19,7 @@ def test_nothing(tmp_path: Path) -> None:
     assert found.changes == {}
     assert found.unfinished() is None
     assert not directory.exists()
-    assert not is_pending(str(directory))
+    assert not (directory / "pending").exists()
 
 
 def test_a_change_is_there_for_the_next_boot(tmp_path: Path) -> None:
@@ -27,14 +27,14 @@ def test_a_change_is_there_for_the_next_boot(tmp_path: Path) -> None:
     change = first.begin("stage", ["image", "generation"], {"generation": 2})
     first.set_task(change.number, "image", Status.DOING)
     first.note(change.number, {"sequence": 12})
-    assert is_pending(str(tmp_path))
+    assert (tmp_path / "pending").exists()
     found = Journal(tmp_path).unfinished()
     assert found == first.changes[change.number]
     assert found is not None
     assert found.tasks == {"image": "Doing", "generation": "Do"}
     assert found.data == {"generation": 2, "sequence": 12}
     first.end(change.number, Status.DONE)
-    assert not is_pending(str(tmp_path))
+    assert not (tmp_path / "pending").exists()
     assert Journal(tmp_path).changes == first.changes
     assert Journal(tmp_path).unfinished() is None
 

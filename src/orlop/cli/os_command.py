@@ -1,0 +1,185 @@
+"""`orlop os`: the generations of the machine: what runs, what comes next, and the way back."""
+
+from __future__ import annotations
+
+import time
+
+from orlop.cli import os_verbs
+from orlop.cli.answers import Object, get_object, get_objects, member, strings_of, text_of
+from orlop.cli.arguments import Option, UsageError
+from orlop.cli.client import Client
+from orlop.cli.json_text import encode
+from orlop.cli.text import columns, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orlop.cli.arguments import Arguments
+
+USAGE = "os [VERB] [GENERATION|FILE]..."
+OPTIONS = (
+    Option("json", help="as the machine's API gives it"),
+    Option("dry-run", help="for apply, rollback, gc: only say so"),
+    Option("image", value="FILE", help="for stage: a unified kernel image by itself"),
+    Option("unsigned", help="for stage: although nobody has signed it"),
+    Option("now", help="for apply: do not wait for a window or a lock"),
+    Option("no-reboot", help="for apply, rollback: the next boot does it"),
+    Option("keep-configuration", help="for rollback: only the system"),
+    Option("reason", value="TEXT", help="for hold: why"),
+    Option("until", value="TIME", help="for hold: 2h, or 2026-12-24T18:00:00Z"),
+)
+WORDS = (0, 3)
+VERBS = {
+    "status": "what runs, what is good, staged, on trial or held",
+    "list": "all generations",
+    "diff": "OLD NEW: what differs between two generations",
+    "stage": "put a release beside the one that runs",
+    "apply": "try what is staged; what does not work comes back by itself",
+    "cancel": "take back apply --no-reboot",
+    "rollback": "[GENERATION]: go back, to the last one without a number",
+    "pin": "GENERATION: keep it",
+    "unpin": "GENERATION: it may be removed",
+    "hold": "apply nothing",
+    "unhold": "apply again",
+    "why": "the one reason why nothing is applied now",
+    "history": "what has been done, and what came of it",
+    "verify": "compare everything on the disks with its digests",
+    "gc": "remove the generations that nobody needs",
+}
+MORE = """\
+Exit status: 0 done, 77 nothing to do, 75 refused (held, or not now), 1 failed.
+What has been begun is brought to its end even if this command is interrupted."""
+
+GET = ("status", "list", "why", "history", "verify")
+
+
+def run(arguments: Arguments) -> int:
+    client = Client()
+    verb, *words = arguments.words or ["status"]
+    match words:
+        case [] if verb in GET:
+            return _show(client, verb, as_json=arguments.flag("json"))
+        case [] if verb in os_verbs.ALONE:
+            return os_verbs.ALONE[verb](client, arguments)
+        case [old, new] if verb == "diff":
+            target = f"/orlop/os/diff?old={_number(old)}&new={_number(new)}"
+            answer = get_object(client, target)
+            print(encode(answer) if arguments.flag("json") else _difference(answer))
+            return 0
+        case [number] if verb in ("rollback", "pin", "unpin"):
+            return os_verbs.act_on(client, verb, _number(number), arguments)
+    if verb in VERBS:
+        raise UsageError(f"orlop os {verb} {VERBS[verb]}")
+    raise UsageError(f"{verb!r} is nothing that can be done with the system")
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise UsageError(f"{text!r} is no number of a generation", hint="orlop os list")
+    return int(text)
+
+
+def _show(client: Client, verb: str, *, as_json: bool) -> int:
+    if verb in ("list", "history", "verify"):
+        rows = get_objects(client, f"/orlop/os/{verb}")
+        print(encode(rows) if as_json else _TABLES[verb](rows))
+        failed = verb == "verify" and not all(row.get("ok") for row in rows)
+        return 1 if failed else 0
+    answer = get_object(client, f"/orlop/os/{verb}")
+    if as_json:
+        print(encode(answer))
+    elif verb == "why":
+        print(printable(text_of(answer, "blocked") or "nothing: orlop os apply"))
+    else:
+        print("\n".join(map(printable, status_lines(answer))))
+    return 0
+
+
+def status_lines(answer: Object) -> list[str]:
+    """Where the machine stands, in words."""
+    lines = [f"Orlop {text_of(answer, 'version')}, build {text_of(answer, 'build')[:16]}"]
+    lines += [
+        f"{key:<9} generation {number}"
+        for key in ("running", "good", "previous", "staged")
+        if (number := text_of(answer, key))
+    ]
+    if isinstance(trial := answer.get("trial"), dict):
+        when = "now" if trial.get("now") else "with the next boot"
+        which, attempt = trial.get("generation"), trial.get("attempt")
+        lines.append(f"trial     generation {which}, {when}, attempt {attempt}")
+    if answer.get("configuration_changed"):
+        lines.append("changed   the configuration, since the generation was made")
+    bad = answer.get("bad")
+    for digest, one in (bad if isinstance(bad, dict) else {}).items():
+        lines.append(f"bad       image {digest[:16]}: {member(one, 'cause')} {member(one, 'text')}")
+    if blocked := text_of(answer, "blocked"):
+        lines.append(f"waiting   {blocked}")
+    return lines
+
+
+def _generations(rows: list[Object]) -> str:
+    header = ("GENERATION", "VERSION", "IMAGE", "MADE", "STATES")
+    return columns(
+        header,
+        (
+            (
+                text_of(row, "number"),
+                str(member(row, "release", "version") or "-"),
+                str(member(row, "image", "id")),
+                _moment(row.get("created")),
+                ", ".join(strings_of(row, "states") + (["tainted"] if row.get("tainted") else [])),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _history(rows: list[Object]) -> str:
+    return columns(
+        ("CHANGE", "VERB", "BEGUN", "STATUS", "WHY"),
+        (
+            (
+                text_of(row, "change"),
+                text_of(row, "verb"),
+                _moment(row.get("created")),
+                text_of(row, "status"),
+                text_of(row, "error"),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _verified(rows: list[Object]) -> str:
+    return columns(
+        ("WHAT", "IS"),
+        ((text_of(row, "what"), text_of(row, "problem") or "as it was") for row in rows),
+    )
+
+
+def _difference(answer: Object) -> str:
+    if not answer:
+        return "there is no difference"
+    rows: list[tuple[str, str, str]] = []
+    services = answer.get("services")
+    parts: list[tuple[str, object]] = [(k, v) for k, v in answer.items() if k != "services"]
+    if isinstance(services, dict):
+        parts += [(f"service {name}", pair) for name, pair in services.items()]
+    for name, pair in parts:
+        rows.append((name, _short(member(pair, "old")), _short(member(pair, "new"))))
+    return columns(("PART", "OLD", "NEW"), rows)
+
+
+def _short(value: object) -> str:
+    """What tells one from another for a person."""
+    for key in ("version", "id", "digest"):
+        if found := member(value, key):
+            return str(found)[:23]
+    return "-" if value is None or isinstance(value, dict) else str(value)
+
+
+def _moment(value: object) -> str:
+    seconds = value if isinstance(value, int | float) else 0
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "-"
+
+
+_TABLES = {"list": _generations, "history": _history, "verify": _verified}

@@ -1,0 +1,294 @@
+"""Updates of the machine that PID 1 runs: one verb at a time, each carried out beside the loop.
+
+What is done to the disks is done by the modules of the verbs, in threads. Here is what they have to
+be told about the machine, and what follows: reboots, warnings, the trial that this boot may be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import Conflict, Forbidden, NotModified, OrlopError, Unavailable
+from orlop.system.config_store import boot_id
+from orlop.system.machine import Phase
+from orlop.system.power import PowerAction
+from orlop.system.updates import (
+    collect,
+    decide,
+    esp,
+    interrupted,
+    panics,
+    report,
+    rollback,
+    stage,
+    trials,
+    verify,
+)
+from orlop.system.updates.later import DIRECTORY
+from orlop.system.updates.ledger import Ledger, adopt, capture
+from orlop.system.updates.report import Now
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from orlop.system.boot import Boot
+    from orlop.system.updates.generations import Generation
+    from orlop.system.updates.stage import Candidate
+    from orlop.wire.compose_model import Json
+
+log = logging.getLogger(__name__)
+
+READY_LOOK_S = 0.5
+REBOOT_DELAY_S = 1.0
+"""Who asked for it shall have the answer."""
+
+
+class Updates:
+    """For the machine of *boot*; what lasts is below *directory*."""
+
+    def __init__(self, boot: Boot, directory: str = DIRECTORY) -> None:
+        self._boot = boot
+        self.directory = Path(directory)
+        self._ledger: Ledger | None = None
+        self._verb = ""
+        self.is_trial = False
+
+    # What is asked.
+
+    def now(self) -> Now:
+        """What runs."""
+        release = self._boot.machine.release
+        return Now(release.get("build", ""), release.get("version", ""), self.is_trial, self._verb)
+
+    async def reading(self) -> Ledger:
+        """What is known, to look at.
+
+        Raises:
+            Unavailable: nothing is installed here.
+        """
+        if self._ledger is None:
+            async with self.at_work("look", write=False) as (ledger, _):
+                return ledger
+        return self._ledger
+
+    async def verify(self) -> list[Json]:
+        """Whether everything on the disks is what it was."""
+        async with self.at_work("verify", write=False) as (ledger, place):
+            return await asyncio.to_thread(verify.verify, ledger, place, self.now())
+
+    @asynccontextmanager
+    async def at_work(self, verb: str, *, write: bool = True) -> AsyncIterator[tuple[Ledger, Path]]:
+        """The ledger and the ESP for one who does *verb*.
+
+        Raises:
+            Conflict: something else is being done. Unavailable: nothing is installed here.
+        """
+        device = self.state_device()
+        self._verb = verb
+        try:
+            async with esp.mounted(device, write=write) as place:
+                yield await asyncio.to_thread(self._open, place, write), place
+        finally:
+            self._verb = ""
+
+    def state_device(self) -> str:
+        """Where /var is.
+
+        Raises:
+            Conflict, Unavailable: as `at_work`.
+        """
+        if self._verb:
+            raise Conflict(f"busy: {self._verb}", hint="orlop os history")
+        state = self._boot.machine.state
+        if state is not None and state.mode == "disk":
+            return state.device
+        if self._boot.machine.parameters.recovery:
+            raise Unavailable("nothing is updated in recovery mode", hint="orlop reboot")
+        raise Unavailable(
+            "this system runs from memory: nothing is installed that could be updated",
+            hint="orlop install",
+        )
+
+    def _open(self, place: Path, write: bool) -> Ledger:
+        if self._ledger is None:
+            self._ledger = Ledger(self.directory, self._boot.config.store)
+        if write:
+            interrupted.bring_to_end(self._ledger, place)
+        adopt(self._ledger, place, self.now().build)
+        return self._ledger
+
+    # What is done.
+
+    async def stage(
+        self, candidate: Candidate, source: Path, told: Callable[[int], None]
+    ) -> Generation:
+        """Make a generation of *source*; *told* has the bytes that are done, of twice the image."""
+        loop = asyncio.get_running_loop()
+
+        def tell(done: int) -> None:
+            loop.call_soon_threadsafe(told, done)
+
+        async with self.at_work("stage") as (ledger, place):
+            return await asyncio.to_thread(stage.stage, ledger, place, candidate, source, tell)
+
+    async def apply(self, *, now: bool, dry_run: bool, reboot: bool = True) -> dict[str, Json]:
+        """Try what is staged, with the next boot, which is at once. *now*: whatever the window.
+
+        Raises:
+            NotModified: nothing is staged. Forbidden: updates are held, or the gate is closed.
+        """
+        self._boot.power.refuse_while_stopping()
+        async with self.at_work("apply") as (ledger, place):
+            number = ledger.generations.standing().staged
+            if not number:
+                raise NotModified("nothing is staged", hint="orlop os stage FILE")
+            if text := report.held(ledger):
+                raise Forbidden(text, hint="orlop os unhold")
+            if not now:
+                await self._pass_gate(number)
+            if not dry_run:
+                await asyncio.to_thread(self._arm, ledger, place, number)
+        if reboot and not dry_run:
+            self._reboot_soon(f"update to generation {number}")
+        return {"generation": number, "reboot": reboot}
+
+    async def _pass_gate(self, number: int) -> None:
+        """Nothing is in the way of a reboot but what was asked before."""
+
+    def _arm(self, ledger: Ledger, place: Path, number: int) -> None:
+        from dataclasses import asdict
+
+        from orlop.system.health.builtin import read_baseline
+
+        capture(ledger)
+        panics.take(self.directory)  # an older panic is not the trial's
+        trials.arm(ledger, place, number, boot_id(), {"baseline": asdict(read_baseline())})
+
+    async def cancel(self) -> dict[str, Json]:
+        """Take back what `apply` has prepared for the next boot.
+
+        Raises:
+            NotModified: nothing is. Conflict: it is on trial already.
+        """
+        async with self.at_work("cancel") as (ledger, place):
+            armed = trials.armed(ledger)
+            if armed is None:
+                raise NotModified("nothing is to be tried")
+            if self.is_trial:
+                raise Conflict("the trial goes on", hint="orlop reboot ends it")
+            await asyncio.to_thread(trials.abandon, ledger, place, armed, "cancelled")
+        return {"generation": armed.generation}
+
+    async def roll_back(
+        self, number: int, *, configuration: bool, dry_run: bool, reboot: bool = True
+    ) -> dict[str, Json]:
+        """Go back to generation *number*, 0 for the one before.
+
+        Raises:
+            NotModified, NotFound, Conflict: as `rollback.roll_back`.
+        """
+        self._boot.power.refuse_while_stopping()
+        async with self.at_work("rollback") as (ledger, place):
+            number = number or ledger.generations.standing().previous
+            if not number:
+                raise NotModified("there is no generation before this one")
+            target = ledger.generations.read(number)
+            image = ledger.generations.read(ledger.generations.standing().good).image
+            needs_reboot = target.image != image
+            if not dry_run:
+                work = partial(rollback.roll_back, configuration=configuration)
+                await asyncio.to_thread(work, ledger, place, number)
+        if not dry_run and needs_reboot and reboot:
+            self._reboot_soon(f"rollback to generation {number}")
+        elif not dry_run and not needs_reboot:
+            await self._boot.config.reload()
+        return {"generation": number, "reboot": needs_reboot and reboot}
+
+    async def collect(self, *, dry_run: bool) -> dict[str, Json]:
+        """Forget what nobody needs."""
+        async with self.at_work("gc") as (ledger, place):
+            if dry_run:
+                numbers = collect.plan(ledger)
+            else:
+                numbers = await asyncio.to_thread(collect.collect, ledger, place)
+        if not numbers:
+            raise NotModified("every generation is needed")
+        return {"generations": [*numbers]}
+
+    async def pin(self, number: int, *, pinned: bool) -> dict[str, Json]:
+        """Keep generation *number*, or do not."""
+        async with self.at_work("pin") as (ledger, _):
+            await asyncio.to_thread(collect.set_pin, ledger, number, pinned=pinned)
+        return {"generation": number, "pinned": pinned}
+
+    async def hold(self, reason: str | None, until_s: float = 0.0) -> dict[str, Json]:
+        """Apply nothing until *until_s*, 0 for ever; None ends that."""
+        async with self.at_work("hold") as (ledger, _):
+            return await asyncio.to_thread(collect.set_hold, ledger, reason, until_s)
+
+    def _reboot_soon(self, why: str) -> None:
+        def reboot() -> None:
+            if self._boot.power.requested is None:
+                self._boot.power.request(PowerAction.REBOOT, why)
+
+        asyncio.get_running_loop().call_later(REBOOT_DELAY_S, reboot)
+
+    # What a boot does.
+
+    async def look(self) -> None:
+        """Bring to its end what was interrupted; begin the trial if this is one."""
+        machine = self._boot.machine
+        state = machine.state
+        assert state is not None
+        async with esp.mounted(state.device, write=True) as place:
+            found = await asyncio.to_thread(self._look, place)
+        if found is None:
+            return
+        armed, action = found
+        match action:
+            case decide.BeginTrial():
+                from orlop.system.updates.trial_boot import TrialBoot
+
+                self.is_trial = True
+                machine.warn(f"generation {armed.generation} is on trial")
+                self._boot.tasks.start(TrialBoot(self._boot, self, armed).run(), "trial")
+            case decide.Rearm(cause):
+                machine.warn(
+                    f"the trial of generation {armed.generation} was ended ({cause.value}), "
+                    "it is tried again"
+                )
+                self._boot.tasks.start(self._try_again(armed), "trial again")
+            case decide.Condemn(cause):
+                machine.warn(f"generation {armed.generation} was bad: {cause.value}; it is back")
+            case decide.Disarm(why):
+                machine.warn(f"generation {armed.generation} was not tried: {why}")
+            case decide.AwaitReboot() | decide.FinishPromotion():
+                pass
+
+    async def ready(self) -> None:
+        """Wait until the boot has come to its end."""
+        while self._boot.machine.phase is Phase.STARTING:
+            await asyncio.sleep(READY_LOOK_S)
+
+    def _look(self, place: Path) -> tuple[decide.Armed, decide.Action] | None:
+        ledger = self._ledger = Ledger(self.directory, self._boot.config.store)
+        panicked = panics.take(self.directory)
+        boot = interrupted.Boot(self.now().build, boot_id(), panicked)
+        return interrupted.look(ledger, place, boot)
+
+    async def _try_again(self, armed: decide.Armed) -> None:
+        """When this boot has come up: what the machine is for comes first."""
+        await self.ready()
+        try:
+            await self._pass_gate(armed.generation)
+            async with self.at_work("apply again") as (ledger, place):
+                await asyncio.to_thread(trials.rearm, ledger, place, armed, boot_id())
+        except (OrlopError, OSError) as error:
+            self._boot.machine.warn(f"generation {armed.generation} is not tried again: {error}")
+            return
+        self._reboot_soon(f"generation {armed.generation} is tried again")

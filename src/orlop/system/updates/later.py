@@ -1,0 +1,43 @@
+"""Updates, of which a boot needs nothing unless one is under way: that costs one system call."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orlop.system.boot import Boot
+    from orlop.system.updates.control import Updates
+
+log = logging.getLogger(__name__)
+
+DIRECTORY = "/var/lib/orlop/os"
+
+
+class UpdatesLater:
+    """For the machine of *boot*."""
+
+    def __init__(self, boot: Boot) -> None:
+        self._boot = boot
+
+    @functools.cached_property
+    def now(self) -> Updates:
+        """The code, loaded when somebody asks for it."""
+        from orlop.system.updates.control import Updates
+
+        return Updates(self._boot)
+
+    async def look(self) -> None:
+        """Do what an update that is under way needs of this boot. Never raises."""
+        machine = self._boot.machine
+        if machine.state is None or machine.state.mode != "disk":
+            return
+        if not os.access(f"{DIRECTORY}/pending", os.F_OK):
+            return
+        try:
+            await self.now.look()
+        except Exception as error:
+            log.exception("look after the update")
+            machine.warn(f"cannot look after the update that is under way: {error}")

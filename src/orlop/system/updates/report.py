@@ -1,0 +1,157 @@
+"""What `orlop os` shows: plain JSON from what is known, and the one reason why nothing happens."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from orlop.system.updates import bad, hold, trials
+from orlop.system.updates.generations import digest_of
+
+if TYPE_CHECKING:
+    from orlop.system.updates.generations import Generation, Standing
+    from orlop.system.updates.journal import Change
+    from orlop.system.updates.ledger import Ledger
+    from orlop.wire.compose_model import Json
+
+HISTORY = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What runs. *trial*: this boot is one. *verb*: what is being done; empty for nothing."""
+
+    build: str
+    version: str
+    trial: bool = False
+    verb: str = ""
+
+
+def states(number: int, standing: Standing, trial: int, pins: set[int]) -> list[str]:
+    """What generation *number* is, in words."""
+    found = [
+        ("good", standing.good == number),
+        ("previous", standing.previous == number),
+        ("staged", standing.staged == number),
+        ("trial", trial == number),
+        ("pinned", number in pins),
+    ]
+    return [word for word, applies in found if applies]
+
+
+def list_generations(ledger: Ledger, now: Now) -> list[Json]:
+    """All generations, oldest first."""
+    generations = ledger.generations
+    standing, pins, armed = generations.standing(), generations.pins(), trials.armed(ledger)
+    known = ledger.bad()
+    trial = 0 if armed is None else armed.generation
+    running = _running(ledger, now)
+    found: list[Json] = []
+    for generation in generations.all():
+        number, wrong = generation.number, known.get(generation.image.sha256)
+        words = states(number, standing, trial, pins)
+        if number == running:
+            words.insert(0, "running")
+        if wrong is not None:
+            words.append("bad")
+        found.append({**generation.to_json(), "states": [*words]})
+    return found
+
+
+def _running(ledger: Ledger, now: Now) -> int:
+    """The generation that runs; 0 if none has the build that does."""
+    standing, armed = ledger.generations.standing(), trials.armed(ledger)
+    likely = [0 if armed is None or not now.trial else armed.generation, standing.good]
+    for number in (*likely, *reversed(ledger.generations.numbers())):
+        if number and ledger.generations.read(number).image.build == now.build:
+            return number
+    return 0
+
+
+def status(ledger: Ledger, now: Now) -> dict[str, Json]:
+    """Where the machine stands."""
+    standing, armed = ledger.generations.standing(), trials.armed(ledger)
+    good = ledger.generations.read(standing.good)
+    held = hold.read(ledger.directory)
+    return {
+        "installed": True,
+        "version": now.version,
+        "build": now.build,
+        "running": _running(ledger, now) or None,
+        "good": standing.good or None,
+        "previous": standing.previous or None,
+        "staged": standing.staged or None,
+        "trial": None
+        if armed is None
+        else {"generation": armed.generation, "attempt": armed.attempt, "now": now.trial},
+        "configuration_changed": good.configuration != digest_of(ledger.texts()),
+        "hold": None if held is None else {**asdict(held)},
+        "bad": {
+            digest: {**asdict(one), "eligible": one.eligible_s()}
+            for digest, one in ledger.bad().items()
+        },
+        "blocked": why(ledger, now) or None,
+    }
+
+
+def why(ledger: Ledger, now: Now) -> str:
+    """The one reason why no update is applied now; empty if one can be."""
+    if now.verb:
+        return f"busy: {now.verb}"
+    armed = trials.armed(ledger)
+    if now.trial and armed is not None:
+        return f"generation {armed.generation} is on trial"
+    if armed is not None:
+        return f"generation {armed.generation} is tried with the next boot"
+    staged = ledger.generations.standing().staged
+    if not staged:
+        return "nothing is staged"
+    if text := held(ledger):
+        return text
+    return bad_text(ledger, ledger.generations.read(staged))
+
+
+def held(ledger: Ledger) -> str:
+    """Why updates are held; empty if they are not."""
+    found = hold.read(ledger.directory)
+    if found is None or not found.holds(time.time()):
+        return ""
+    until = f" until {moment(found.until_s)}" if found.until_s else ""
+    return f"updates are held{until}: {found.reason or 'no reason was given'}"
+
+
+def bad_text(ledger: Ledger, generation: Generation) -> str:
+    """Why the image of *generation* is left alone; empty if it is not."""
+    known = ledger.bad().get(generation.image.sha256)
+    if known is None or not (left := bad.left_s(known, time.time())):
+        return ""
+    text = f"{known.cause}: {known.text}" if known.text else known.cause
+    return (
+        f"the image of generation {generation.number} was bad ({text}); "
+        f"it is tried again by itself in {left / 3600:.1f} h"
+    )
+
+
+def history(ledger: Ledger) -> list[Json]:
+    """The last changes, the newest first."""
+    changes = list(ledger.journal.changes.values())[-HISTORY:]
+    return [_change(change) for change in reversed(changes)]
+
+
+def _change(change: Change) -> Json:
+    return {
+        "change": change.number,
+        "verb": change.verb,
+        "status": change.status.value,
+        "error": change.error or None,
+        "created": change.created_s,
+        "ended": change.ended_s or None,
+        "tasks": {name: status.value for name, status in change.tasks.items()},
+        "data": dict(change.data),
+    }
+
+
+def moment(at_s: float) -> str:
+    """A time for people."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at_s))

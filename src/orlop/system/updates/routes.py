@@ -1,0 +1,181 @@
+"""The `/orlop/os...` part of the API: docs/system-api.md describes it.
+
+What changes something answers with a stream of JSON objects, one a line: `{"progress": {...}}`, and
+at the end `{"result": {...}}` or `{"error": {"kind", "message", "hint"}}`. It is carried out to its
+end even if the client goes away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import Internal, InvalidArgument, NotFound, OrlopError
+from orlop.system.updates import intake, report
+from orlop.system.updates.generations import difference
+from orlop.wire.docker.body import JSON_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from orlop.engine.api.exchange import Exchange
+    from orlop.system.boot import Boot
+    from orlop.system.updates.control import Updates
+    from orlop.wire.compose_model import Json
+
+    type Body = Mapping[str, object]
+    type Tell = Callable[[dict[str, Json]], None]
+    type Verb = Callable[[Updates, Body], Awaitable[dict[str, Json]]]
+
+log = logging.getLogger(__name__)
+
+WAITING = 64
+"""Reports of progress that a slow client may have before it; more are left out."""
+
+
+async def answer(boot: Boot, exchange: Exchange) -> None:
+    """Answer a request for a verb, or for where the machine stands.
+
+    Raises:
+        NotFound: there is no such verb.
+    """
+    verb = exchange.parameters.get("verb", "status")
+    if exchange.method == "GET":
+        await _show(boot.updates.now, verb, exchange)
+        return
+    boot.power.refuse_while_stopping()
+    if verb == "stage":
+        await _stage(boot, exchange)
+        return
+    act = _ACTS.get(verb)
+    if act is None:
+        raise NotFound(f"there is no verb {verb}")
+    body = await exchange.json()
+    await _carry_out(boot, exchange, verb, lambda _: act(boot.updates.now, body))
+
+
+async def _show(updates: Updates, what: str, exchange: Exchange) -> None:
+    if what == "verify":
+        await exchange.respond_json(200, await updates.verify())
+        return
+    ledger, now = await updates.reading(), updates.now()
+    match what:
+        case "status":
+            found: Json = report.status(ledger, now)
+        case "list":
+            found = report.list_generations(ledger, now)
+        case "history":
+            found = report.history(ledger)
+        case "why":
+            found = {"blocked": report.why(ledger, now) or None}
+        case "diff":
+            old, new = (
+                ledger.generations.read(exchange.integer(key) or 0) for key in ("old", "new")
+            )
+            found = difference(old, new)
+        case _:
+            raise NotFound(f"there is no verb {what}")
+    await exchange.respond_json(200, found)
+
+
+async def _stage(boot: Boot, exchange: Exchange) -> None:
+    """The body is the file: it is read whole before anything is answered."""
+    if not exchange.flag("unsigned"):
+        raise InvalidArgument(
+            "an image by itself is signed by nobody", hint="orlop os stage --image FILE --unsigned"
+        )
+    boot.updates.now.state_device()
+    path = await intake.receive(boot.updates.now.directory, exchange.body_parts())
+
+    async def work(tell: Tell) -> dict[str, Json]:
+        try:
+            candidate = await intake.unsigned(boot.children, path)
+            size = 2 * candidate.image.size_bytes
+
+            def told(done: int) -> None:
+                tell({"done": done, "of": size})
+
+            made = await boot.updates.now.stage(candidate, path, told)
+            return {"generation": made.number}
+        finally:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    await _carry_out(boot, exchange, "stage", work)
+
+
+async def _carry_out(
+    boot: Boot, exchange: Exchange, verb: str, work: Callable[[Tell], Awaitable[dict[str, Json]]]
+) -> None:
+    lines: asyncio.Queue[dict[str, Json]] = asyncio.Queue()
+
+    def tell(progress: dict[str, Json]) -> None:
+        if lines.qsize() < WAITING:
+            lines.put_nowait({"progress": progress})
+
+    async def run() -> None:
+        try:
+            lines.put_nowait({"result": await work(tell)})
+        except OrlopError as error:
+            lines.put_nowait({"error": _error(error)})
+        except OSError as error:
+            lines.put_nowait({"error": _error(Internal(f"{verb}: {error}"))})
+        except Exception as error:
+            log.exception("orlop os %s", verb)
+            lines.put_nowait({"error": _error(Internal(f"{verb}: {error!r}"))})
+
+    boot.tasks.start(run(), f"orlop os {verb}")
+    await exchange.begin_stream(JSON_TYPE)
+    while True:
+        line = await lines.get()
+        await exchange.write_json(line)
+        if "progress" not in line:
+            break
+    await exchange.end()
+
+
+def _error(error: OrlopError) -> Json:
+    return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def _number(body: Body, key: str = "generation") -> int:
+    value = body.get(key, 0)
+    if not isinstance(value, int) or value < 0:
+        raise InvalidArgument(f"{key}: a number expected")
+    return value
+
+
+async def _apply(updates: Updates, body: Body) -> dict[str, Json]:
+    return await updates.apply(
+        now=body.get("now") is True,
+        dry_run=body.get("dry_run") is True,
+        reboot=body.get("reboot") is not False,
+    )
+
+
+async def _roll_back(updates: Updates, body: Body) -> dict[str, Json]:
+    return await updates.roll_back(
+        _number(body),
+        configuration=body.get("configuration") is not False,
+        dry_run=body.get("dry_run") is True,
+        reboot=body.get("reboot") is not False,
+    )
+
+
+async def _hold(updates: Updates, body: Body) -> dict[str, Json]:
+    until = body.get("until", 0)
+    if not isinstance(until, int | float) or until < 0:
+        raise InvalidArgument("until: seconds since 1970 expected")
+    return await updates.hold(str(body.get("reason") or ""), until)
+
+
+_ACTS: Mapping[str, Verb] = {
+    "apply": _apply,
+    "cancel": lambda updates, _: updates.cancel(),
+    "rollback": _roll_back,
+    "gc": lambda updates, body: updates.collect(dry_run=body.get("dry_run") is True),
+    "pin": lambda updates, body: updates.pin(_number(body), pinned=True),
+    "unpin": lambda updates, body: updates.pin(_number(body), pinned=False),
+    "hold": _hold,
+    "unhold": lambda updates, _: updates.hold(None),
+}

@@ -1,0 +1,141 @@
+"""This boot is a trial: it ends by being good, or by the old system's return, in bounded time.
+
+PID 1 decides, from the health of host, services and what the machine's owner has declared. Until
+then the watchdog is petted within the deadline only: a system whose decision never comes is reset,
+and the boot loader starts the old one. Whatever ends the trial is written down before it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import OrlopError
+from orlop.system import watchdog
+from orlop.system.boot_channel import uptime_s
+from orlop.system.health.builtin import Baseline
+from orlop.system.health.plan import Verdict, settings
+from orlop.system.power import PowerAction
+from orlop.system.updates import collect, trials
+from orlop.system.updates.decide import Cause
+
+if TYPE_CHECKING:
+    from orlop.system.boot import Boot
+    from orlop.system.health.plan import Report
+    from orlop.system.updates.control import Updates
+    from orlop.system.updates.decide import Armed
+
+log = logging.getLogger(__name__)
+
+FORCE_AFTER_S = 20.0
+"""A system that is not good has this long for an orderly end."""
+GRACE_S = 60.0
+"""From the deadline to the reset by the watchdog: time to write down the cause and to reboot."""
+PROMOTE_ATTEMPTS = 5
+SOFTDOG = ("/usr/sbin/modload", "softdog")
+MODLOAD_TIMEOUT_S = 20.0
+
+
+class TrialBoot:
+    """The trial that *armed* asks for."""
+
+    def __init__(self, boot: Boot, updates: Updates, armed: Armed) -> None:
+        self._boot, self._updates, self._armed = boot, updates, armed
+
+    async def run(self) -> None:
+        """Watch, decide, act."""
+        await self._guard()
+        watching = asyncio.ensure_future(self._watch())
+        ending = asyncio.ensure_future(self._boot.power.request_made.wait())
+        await asyncio.wait((watching, ending), return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not watching.done():
+            watching.cancel()
+            await self._note(Cause.USER, "the machine was ended during the trial")
+            return
+        try:
+            report = watching.result()
+        except Exception as error:  # a fault in the checks is one of this system
+            log.exception("the trial's checks")
+            await self._go_back(Cause.HEALTH, repr(error))
+            return
+        if report.verdict is Verdict.GREEN:
+            await self._promote()
+        else:
+            late = report.code == Cause.DEADLINE.value
+            await self._go_back(Cause.DEADLINE if late else Cause.HEALTH, report.text)
+
+    async def _watch(self) -> Report:
+        """Begins when the boot has come to its end, or has had its time."""
+        wanted = settings(self._boot.config.current)
+        try:
+            async with asyncio.timeout(max(1.0, wanted.deadline_s - uptime_s())):
+                await self._updates.ready()
+        except TimeoutError:
+            pass  # the checks say what is missing
+        wanted = settings(self._boot.config.current)
+        left_s = max(1.0, wanted.deadline_s - uptime_s())
+        data = (await self._updates.reading()).journal.changes[self._armed.change].data
+        baseline = data.get("baseline")
+        before = Baseline(**baseline) if isinstance(baseline, dict) else None  # type: ignore[arg-type]
+        return await self._boot.health.now.watch(min(wanted.settle_s, left_s), left_s, before)
+
+    async def _guard(self) -> None:
+        """Let a watchdog stop what does not come to a decision."""
+        power, parameters = self._boot.power, self._boot.machine.parameters
+        if power.watchdog is None and parameters.watchdog_s:
+            try:
+                await self._boot.children.run(SOFTDOG, timeout_s=MODLOAD_TIMEOUT_S)
+            except OrlopError as error:
+                log.warning("no watchdog for the trial: %s", error)
+            if (
+                power.watchdog is None
+                and (dog := watchdog.open_watchdog(parameters.watchdog_s)) is not None
+            ):
+                power.watchdog = dog
+                self._boot.tasks.start(dog.serve(), "watchdog")
+        if power.watchdog is not None:
+            deadline_s = settings(self._boot.config.current).deadline_s
+            power.watchdog.until_s = time.monotonic() + deadline_s + GRACE_S
+
+    async def _promote(self) -> None:
+        """It is good: from now on the machine boots it."""
+        for attempt in range(1, PROMOTE_ATTEMPTS + 1):
+            try:
+                async with self._updates.at_work("promote") as (ledger, place):
+                    await asyncio.to_thread(trials.promote, ledger, place, self._armed)
+                break
+            except (OrlopError, OSError) as error:
+                log.warning("cannot promote generation %d: %s", self._armed.generation, error)
+                await asyncio.sleep(attempt)
+        else:
+            await self._go_back(Cause.UNKNOWN, "the boot record cannot be written")
+            return
+        self._updates.is_trial = False
+        if self._boot.power.watchdog is not None:
+            self._boot.power.watchdog.until_s = None
+        log.warning("generation %d is good", self._armed.generation)
+        self._boot.machine.channel.send("promoted", generation=self._armed.generation)
+        try:
+            async with self._updates.at_work("gc") as (ledger, place):
+                await asyncio.to_thread(collect.collect, ledger, place)
+        except (OrlopError, OSError) as error:
+            log.warning("cannot remove what is not needed any more: %s", error)
+
+    async def _note(self, cause: Cause, text: str) -> None:
+        ledger = await self._updates.reading()
+        try:
+            await asyncio.to_thread(trials.write_cause, ledger, self._armed, cause, text)
+        except OSError as error:
+            log.warning("cannot write down why the trial ends: %s", error)
+
+    async def _go_back(self, cause: Cause, text: str) -> None:
+        """It is not good: the boot loader starts the old one next."""
+        await self._note(cause, text)
+        why = f"generation {self._armed.generation} is not good ({cause.value}: {text})"
+        self._boot.machine.warn(why)
+        self._boot.power.request(PowerAction.REBOOT, why)
+        await asyncio.sleep(FORCE_AFTER_S)
+        self._boot.power.request(PowerAction.REBOOT, why, force=True)

@@ -1,0 +1,63 @@
+"""`orlop os verify`: every digest once more, from the disks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orlop.lib import boot_record
+from orlop.lib.boot_files import names_of
+from orlop.lib.errors import OrlopError
+from orlop.system.updates import staging
+from orlop.system.updates.generations import digest_of
+from orlop.system.updates.ledger import RECORDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orlop.system.updates.generations import Generation
+    from orlop.system.updates.ledger import Ledger
+    from orlop.system.updates.report import Now
+    from orlop.wire.compose_model import Json
+
+
+def verify(ledger: Ledger, esp: Path, now: Now) -> list[Json]:
+    """Each thing that was looked at: `what`, `ok` and `problem`. Blocks."""
+    found: list[Json] = []
+
+    def note(what: str, problem: str) -> None:
+        found.append({"what": what, "ok": not problem, "problem": problem or None})
+
+    seen: set[str] = set()
+    for generation in ledger.generations.all():
+        if generation.image.id not in seen:
+            seen.add(generation.image.id)
+            note(f"image {generation.image.id}", _image(esp, generation))
+        texts = ledger.generations.texts(generation.number)
+        same = digest_of(texts) == generation.configuration
+        note(
+            f"generation {generation.number}",
+            "" if same else "its configuration is not what it was",
+        )
+    record, _ = boot_record.read(esp / RECORDS)
+    good = ledger.generations.read(ledger.generations.standing().good)
+    same = record.default == good.image.id
+    note("boot record", "" if same else f"names {record.default}, not {good.image.id}")
+    if not now.trial:
+        same = good.image.build == now.build
+        note("running system", "" if same else f"is not generation {good.number}")
+    return found
+
+
+def _image(esp: Path, generation: Generation) -> str:
+    try:
+        staging.verify(staging.path_of(esp, generation.image), generation.image)
+        missing = [
+            name
+            for name in names_of(generation.image.id)
+            if not (esp / staging.IMAGES / name).exists()
+        ]
+    except OrlopError as error:
+        return error.message
+    except OSError as error:
+        return error.strerror or str(error)
+    return f"{', '.join(missing)} is missing" if missing else ""

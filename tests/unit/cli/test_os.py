@@ -1,0 +1,137 @@
+"""`orlop os`: what it asks, what it shows, and its exit statuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orlop.cli.main import main
+from tests.unit.cli.fake_engine import FakeEngine
+
+STATUS = {
+    "installed": True,
+    "version": "0.2.0",
+    "build": "0123456789abcdef0123",
+    "running": 3,
+    "good": 2,
+    "previous": 1,
+    "staged": 3,
+    "trial": {"generation": 3, "attempt": 2, "now": True},
+    "configuration_changed": True,
+    "hold": None,
+    "bad": {"ab" * 32: {"cause": "health", "text": "web answers 500"}},
+    "blocked": "generation 3 is on trial",
+}
+GENERATIONS = [
+    {
+        "number": 1,
+        "created": 0,
+        "release": {"version": "0.1.0", "sequence": 1},
+        "image": {"id": "a" * 16},
+        "states": ["running", "good"],
+        "tainted": True,
+    }
+]
+
+
+def answer(engine: FakeEngine, request: str, *lines: object) -> None:
+    body = "".join(f"{json.dumps(line)}\n" for line in lines)
+    head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+    engine.answer_raw(request, (head + body).encode())
+
+
+def test_status(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.answer("GET /orlop/os/status", STATUS)
+    assert main(["os"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "Orlop 0.2.0, build 0123456789abcdef",
+        "running   generation 3",
+        "good      generation 2",
+        "previous  generation 1",
+        "staged    generation 3",
+        "trial     generation 3, now, attempt 2",
+        "changed   the configuration, since the generation was made",
+        "bad       image abababababababab: health web answers 500",
+        "waiting   generation 3 is on trial",
+    ]
+    assert main(["os", "status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == STATUS
+
+
+def test_list(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.answer("GET /orlop/os/list", GENERATIONS)
+    assert main(["os", "list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "GENERATION   VERSION   IMAGE              MADE   STATES",
+        "1            0.1.0     aaaaaaaaaaaaaaaa   -      running, good, tainted",
+    ]
+
+
+def test_a_verb_and_its_end(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    answer(
+        engine,
+        "POST /orlop/os/apply",
+        {"progress": {"done": 1, "of": 2}},
+        {"result": {"generation": 3, "reboot": True}},
+    )
+    assert main(["os", "apply", "--now"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "generation 3 is tried with the next boot",
+        "the machine reboots",
+    ]
+    [(_, body)] = engine.requests
+    assert json.loads(body) == {"now": True, "dry_run": False, "reboot": True}
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("NotModified", 77), ("Forbidden", 75), ("Conflict", 1), ("Internal", 1)]
+)
+def test_exit_statuses(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], kind: str, status: int
+) -> None:
+    error = {"kind": kind, "message": "it is so", "hint": "something"}
+    answer(engine, "POST /orlop/os/rollback", {"error": error})
+    assert main(["os", "rollback", "2"]) == status
+    assert capsys.readouterr().err == "orlop: it is so\n  (try: something)\n"
+
+
+def test_a_live_system_says_so(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.answer("GET /orlop/os/why", {"message": "this system runs from memory"}, status=503)
+    assert main(["os", "why"]) == 1
+    assert "this system runs from memory" in capsys.readouterr().err
+
+
+def test_an_image_is_sent_and_must_be_called_unsigned(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    image = tmp_path / "orlop.efi"
+    image.write_bytes(b"x" * 1000)
+    assert main(["os", "stage", "--image", str(image)]) == 2
+    assert "--unsigned" in capsys.readouterr().err
+    answer(engine, "POST /orlop/os/stage?unsigned=1", {"result": {"generation": 4}})
+    assert main(["os", "stage", "--image", str(image), "--unsigned"]) == 0
+    assert capsys.readouterr().out == "generation 4 is staged: orlop os apply\n"
+
+
+def test_verify_fails_when_something_is_not_as_it_was(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.answer(
+        "GET /orlop/os/verify",
+        [
+            {"what": "image a", "ok": False, "problem": "is damaged"},
+            {"what": "boot record", "ok": True, "problem": None},
+        ],
+    )
+    assert main(["os", "verify"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "WHAT          IS",
+        "image a       is damaged",
+        "boot record   as it was",
+    ]
+
+
+@pytest.mark.parametrize("words", [["pin"], ["pin", "x"], ["diff", "1"], ["nothing"], ["pin", "0"]])
+def test_wrong_words(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["os", *words]) == 2
+    assert capsys.readouterr().err
