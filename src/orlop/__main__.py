@@ -26,6 +26,7 @@ WORKERS = {
     "certificates": "orlop.engine.certificates_worker",
     "config": "orlop.system.config_worker",
     "copy": "orlop.engine.copy_worker",
+    "gate": "orlop.system.updates.gate_worker",
     "health": "orlop.system.health.worker",
     "image": "orlop.system.updates.image_worker",
     "password": "orlop.lib.password_worker",

@@ -78,7 +78,12 @@ class _Handlers:
         await self._end(exchange, PowerAction.POWEROFF)
 
     async def reboot(self, exchange: Exchange) -> None:
-        await self._end(exchange, PowerAction.REBOOT)
+        if exchange.flag("lock"):
+            self._boot.power.refuse_while_stopping()
+            async with self._boot.health.gate.entered("reboot"):
+                await self._end(exchange, PowerAction.REBOOT)
+        else:
+            await self._end(exchange, PowerAction.REBOOT)
 
     async def halt(self, exchange: Exchange) -> None:
         await self._end(exchange, PowerAction.HALT)

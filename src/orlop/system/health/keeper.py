@@ -14,7 +14,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import NotFound, OrlopError
+from orlop.lib.errors import Internal, NotFound, OrlopError
 from orlop.system import service_files
 from orlop.system.configuration import as_list, as_map, ask
 from orlop.system.health import builtin
@@ -68,11 +68,8 @@ class Health:
     async def follow(self) -> None:
         """Look from time to time, until the machine goes down."""
         while self._boot.power.requested is None:
-            try:
-                async with self._lock:
-                    self._note(await self.evaluate(write=False))
-            except (OrlopError, OSError, ValueError) as error:
-                log.warning("cannot look at the machine's health: %s", error)
+            async with self._lock:
+                self._note(await self.evaluate(write=False))
             await asyncio.sleep(settings(self._boot.config.current).interval_s)
 
     async def watch(
@@ -115,33 +112,33 @@ class Health:
         try:
             async with asyncio.timeout(max(1.0, left_s)):
                 return await self.evaluate(before)
-        except (OrlopError, OSError, ValueError, TimeoutError) as error:
-            text = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-            broken = builtin.found("checks", Status.FAILED, "checks", text)
-            return judge((broken,), time.time())
+        except TimeoutError:
+            late = builtin.found("checks", Status.FAILED, "timeout", "no answer in time")
+            return judge((late,), time.time())
 
     async def evaluate(self, before: Baseline | None = None, *, write: bool = True) -> Report:
-        """All checks once. *before* as for `watch`; *write*: try whether the disk can be written.
-
-        Raises:
-            OrlopError, OSError, ValueError: the worker failed.
-        """
+        """All checks once. *before* as for `watch`; *write*: try whether disks can be written."""
         wanted = settings(self._boot.config.current)
         now = builtin.read_baseline()
         self._seen = self._seen.or_now(now)
-        places = [self._is_own(check) for check in wanted.checks]
-        own = [check for check, is_own in zip(wanted.checks, places, strict=True) if is_own]
-        other = [check for check, is_own in zip(wanted.checks, places, strict=True) if not is_own]
         async with asyncio.TaskGroup() as group:
             ping = group.create_task(builtin.ping("engine", service_files.API_SOCKET))
             user = group.create_task(self._ping_user())
             disk = group.create_task(builtin.disk(self._directory, write=write))
-            asked = group.create_task(self._ask_worker(other, wanted))
-            turns = asyncio.Semaphore(AT_ONCE)
-            tasks = [group.create_task(self._check_own(c, wanted, turns)) for c in own]
+            declared = group.create_task(self.run(wanted.checks, wanted.settle_s))
         found = [ping.result(), *user.result(), *self._services(wanted), disk.result()]
         found += builtin.compare(before or self._seen, now, required=before is not None)
-        return judge((*found, *(t.result() for t in tasks), *asked.result()), time.time())
+        return judge((*found, *declared.result()), time.time())
+
+    async def run(self, checks: Sequence[Check], settle_s: float = 0.0) -> list[Found]:
+        """The outcomes of *checks*: those of the system's containers first."""
+        own = [check for check in checks if self._is_own(check)]
+        other = [check for check in checks if check not in own]
+        turns = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            asked = group.create_task(self._ask_others(other, settle_s))
+            tasks = [group.create_task(self._check_own(c, settle_s, turns)) for c in own]
+        return [*(task.result() for task in tasks), *asked.result()]
 
     # The system's own.
 
@@ -173,11 +170,11 @@ class Health:
             return []  # which is a check of its own
         return [await builtin.ping("user's engine", USER_SOCKET)]
 
-    async def _check_own(self, check: Check, wanted: Settings, turns: asyncio.Semaphore) -> Found:
+    async def _check_own(self, check: Check, settle_s: float, turns: asyncio.Semaphore) -> Found:
         try:
             if check.kind == "state":
                 status = self._boot.services.status(check.target)
-                outcome = builtin.judge_service(status, wanted.settle_s, time.time(), must_run=True)
+                outcome = builtin.judge_service(status, settle_s, time.time(), must_run=True)
             else:
                 async with turns:
                     outcome = await self._exec(check)
@@ -200,9 +197,25 @@ class Health:
 
     # Others.
 
-    async def _ask_worker(self, checks: Sequence[Check], wanted: Settings) -> list[Found]:
-        if not checks:
-            return []
+    async def _ask_others(self, checks: Sequence[Check], settle_s: float) -> list[Found]:
+        """What is not about the system's containers; if the worker fails, all of it has."""
+        outcomes: list[Json] = []
+        if checks:
+            try:
+                outcomes = await self._ask_worker(checks, settle_s)
+            except (OrlopError, OSError, ValueError) as error:
+                outcomes = [["failed", "worker", str(error)]] * len(checks)
+        return [
+            Found(check.name, check.kind, check.required, *_outcome(outcome))
+            for check, outcome in zip(checks, outcomes, strict=True)
+        ]
+
+    async def _ask_worker(self, checks: Sequence[Check], settle_s: float) -> list[Json]:
+        """Outcomes as the worker gives them, one for each of *checks*.
+
+        Raises:
+            OrlopError, OSError, ValueError: it failed.
+        """
         rounds = -(-len(checks) // WORKER_THREADS)
         limit_s = rounds * max(check.timeout_s for check in checks) + 1
         request: dict[str, Json] = {
@@ -218,7 +231,7 @@ class Health:
                 for check in checks
             ],
             "limit_s": limit_s,
-            "settle_s": wanted.settle_s,
+            "settle_s": settle_s,
             "socket": USER_SOCKET,
         }
         descriptor = os.memfd_create("health", os.MFD_CLOEXEC)
@@ -229,11 +242,10 @@ class Health:
             os.close(descriptor)
         data = as_map(json.loads(answer))
         _end_stuck(as_list(data.get("stuck")))
-        outcomes = as_list(data.get("found"))
-        return [
-            Found(check.name, check.kind, check.required, *_outcome(outcome))
-            for check, outcome in zip(checks, outcomes, strict=True)
-        ]
+        found = as_list(data.get("found"))
+        if len(found) != len(checks):
+            raise Internal("the health worker has not answered everything")
+        return found
 
     # What follows from it.
 
@@ -265,8 +277,9 @@ class Health:
 
 
 def _outcome(outcome: Json) -> tuple[Status, str, str]:
-    status, code, text = map(str, as_list(outcome))
-    return Status(status), code[:32], "".join(c for c in text if c.isprintable())[:300]
+    status, code, text = [*map(str, as_list(outcome)), "", "", ""][:3]
+    known = Status(status) if status in Status else Status.FAILED
+    return known, code[:32], "".join(c for c in text if c.isprintable())[:300]
 
 
 def _end_stuck(pids: Sequence[Json]) -> None:

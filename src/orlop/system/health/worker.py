@@ -88,13 +88,18 @@ def _job(number: int, item: dict[str, Any], engine: str) -> Job:
     )
     count = {"state": 1, "exec": 2}.get(job.kind, 0)
     try:
-        job.engine = [_connect(engine, job.timeout_s) for _ in range(count)]
+        job.engine = [connect(engine, job.timeout_s) for _ in range(count)]
     except OSError as error:
         job.refused = f"the user's engine does not answer: {error.strerror or error}"
     return job
 
 
-def _connect(path: str, timeout_s: float) -> http.client.HTTPConnection:
+def connect(path: str, timeout_s: float) -> http.client.HTTPConnection:
+    """A connection to the engine at the socket *path*.
+
+    Raises:
+        OSError: it does not answer.
+    """
     connection = http.client.HTTPConnection("localhost", timeout=timeout_s)
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.sock.settimeout(timeout_s)
@@ -171,14 +176,15 @@ class _Threads:
             try:
                 outcome = ask(job, self._settle_s, self._contexts)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                outcome = ("failed", "unreachable", _words(error))
+                outcome = ("failed", "unreachable", words(error))
             except Exception as error:  # noqa: BLE001 - whatever an answer brought about
                 outcome = ("failed", "error", repr(error)[:200])
             self._found[job.number] = outcome
             self._left.release()
 
 
-def _words(error: Exception) -> str:
+def words(error: Exception) -> str:
+    """Why there is no answer, for people."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -227,7 +233,7 @@ def _ask_http(job: Job, contexts: dict[bool, SSLContext]) -> Outcome:
     return ("failed", "status", f"answered with status {status}")
 
 
-def _call(
+def call(
     connection: http.client.HTTPConnection, method: str, path: str, body: object = None
 ) -> tuple[int, Any]:
     """Status and JSON of one request to the engine."""
@@ -235,11 +241,11 @@ def _call(
     connection.request(method, path, data, {"Content-Type": "application/json"})
     response = connection.getresponse()
     text = response.read(MAX_BODY_BYTES)
-    return response.status, json.loads(text) if text.startswith(b"{") else {}
+    return response.status, json.loads(text) if text.startswith((b"{", b"[")) else {}
 
 
 def _ask_state(job: Job, settle_s: float) -> Outcome:
-    status, answer = _call(job.engine[0], "GET", f"/containers/{quote(job.target, '')}/json")
+    status, answer = call(job.engine[0], "GET", f"/containers/{quote(job.target, '')}/json")
     if status == 404:
         return ("failed", "missing", "there is no such service or container")
     if status != 200:
@@ -278,7 +284,7 @@ def _moment(text: str) -> float:
 def _ask_exec(job: Job) -> Outcome:
     first, second = job.engine
     wanted = {"Cmd": job.command, "AttachStdout": True, "AttachStderr": True, "Tty": True}
-    status, answer = _call(first, "POST", f"/containers/{quote(job.target, '')}/exec", wanted)
+    status, answer = call(first, "POST", f"/containers/{quote(job.target, '')}/exec", wanted)
     if status != 201:
         code = "missing" if status == 404 else "stopped"
         return ("failed", code, str(answer.get("message") or f"status {status}")[:200])
@@ -289,7 +295,7 @@ def _ask_exec(job: Job) -> Outcome:
     try:
         output = _read_all(second.getresponse(), time.monotonic() + job.timeout_s)
     finally:
-        _, answer = _call(first, "GET", f"/exec/{name}/json")
+        _, answer = call(first, "GET", f"/exec/{name}/json")
         if answer.get("Running"):
             job.stuck = int(answer.get("Pid") or 0)
     if answer.get("ExitCode") == 0:

@@ -143,22 +143,30 @@ class Updates:
             NotModified: nothing is staged. Forbidden: updates are held, or the gate is closed.
         """
         self._boot.power.refuse_while_stopping()
+        ledger, gate = await self.reading(), self._boot.health.gate
+        held = partial(report.held, ledger)
+        if now or not ledger.generations.standing().staged:
+            return await self._apply(dry_run=dry_run, reboot=reboot)
+        if dry_run:
+            if text := await gate.why(held):
+                raise Forbidden(text)
+            return await self._apply(dry_run=True, reboot=reboot)
+        async with gate.entered("update", held):
+            return await self._apply(dry_run=False, reboot=reboot)
+
+    async def _apply(self, *, dry_run: bool, reboot: bool) -> dict[str, Json]:
+        """The same without the gate."""
         async with self.at_work("apply") as (ledger, place):
             number = ledger.generations.standing().staged
             if not number:
                 raise NotModified("nothing is staged", hint="orlop os stage FILE")
             if text := report.held(ledger):
                 raise Forbidden(text, hint="orlop os unhold")
-            if not now:
-                await self._pass_gate(number)
             if not dry_run:
                 await asyncio.to_thread(self._arm, ledger, place, number)
         if reboot and not dry_run:
             self._reboot_soon(f"update to generation {number}")
         return {"generation": number, "reboot": reboot}
-
-    async def _pass_gate(self, number: int) -> None:
-        """Nothing is in the way of a reboot but what was asked before."""
 
     def _arm(self, ledger: Ledger, place: Path, number: int) -> None:
         from dataclasses import asdict
@@ -182,6 +190,7 @@ class Updates:
             if self.is_trial:
                 raise Conflict("the trial goes on", hint="orlop reboot ends it")
             await asyncio.to_thread(trials.abandon, ledger, place, armed, "cancelled")
+        await self._boot.health.gate.became_good()
         return {"generation": armed.generation}
 
     async def roll_back(
@@ -264,7 +273,9 @@ class Updates:
                 )
                 self._boot.tasks.start(self._try_again(armed), "trial again")
             case decide.Condemn(cause):
-                machine.warn(f"generation {armed.generation} was bad: {cause.value}; it is back")
+                text = f"generation {armed.generation} was bad: {cause.value}"
+                machine.warn(f"{text}; it is back")
+                self._boot.tasks.start(self._boot.health.gate.became_bad(text), "reboot lock")
             case decide.Disarm(why):
                 machine.warn(f"generation {armed.generation} was not tried: {why}")
             case decide.AwaitReboot() | decide.FinishPromotion():
@@ -285,8 +296,11 @@ class Updates:
         """When this boot has come up: what the machine is for comes first."""
         await self.ready()
         try:
-            await self._pass_gate(armed.generation)
-            async with self.at_work("apply again") as (ledger, place):
+            held = partial(report.held, await self.reading())
+            async with (
+                self._boot.health.gate.entered("update", held),
+                self.at_work("apply again") as (ledger, place),
+            ):
                 await asyncio.to_thread(trials.rearm, ledger, place, armed, boot_id())
         except (OrlopError, OSError) as error:
             self._boot.machine.warn(f"generation {armed.generation} is not tried again: {error}")

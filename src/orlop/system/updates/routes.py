@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orlop.engine.api.exchange import Exchange
     from orlop.system.boot import Boot
     from orlop.system.updates.control import Updates
+    from orlop.system.updates.gate import Gate
     from orlop.wire.compose_model import Json
 
     type Body = Mapping[str, object]
@@ -42,7 +43,7 @@ async def answer(boot: Boot, exchange: Exchange) -> None:
     """
     verb = exchange.parameters.get("verb", "status")
     if exchange.method == "GET":
-        await _show(boot.updates.now, verb, exchange)
+        await _show(boot.updates.now, boot.health.gate, verb, exchange)
         return
     boot.power.refuse_while_stopping()
     if verb == "stage":
@@ -55,7 +56,7 @@ async def answer(boot: Boot, exchange: Exchange) -> None:
     await _carry_out(boot, exchange, verb, lambda _: act(boot.updates.now, body))
 
 
-async def _show(updates: Updates, what: str, exchange: Exchange) -> None:
+async def _show(updates: Updates, gate: Gate, what: str, exchange: Exchange) -> None:
     if what == "verify":
         await exchange.respond_json(200, await updates.verify())
         return
@@ -68,7 +69,7 @@ async def _show(updates: Updates, what: str, exchange: Exchange) -> None:
         case "history":
             found = report.history(ledger)
         case "why":
-            found = {"blocked": report.why(ledger, now) or None}
+            found = {"blocked": report.why(ledger, now) or await gate.why() or None}
         case "diff":
             old, new = (
                 ledger.generations.read(exchange.integer(key) or 0) for key in ("old", "new")

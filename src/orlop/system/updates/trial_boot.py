@@ -118,6 +118,7 @@ class TrialBoot:
             self._boot.power.watchdog.until_s = None
         log.warning("generation %d is good", self._armed.generation)
         self._boot.machine.channel.send("promoted", generation=self._armed.generation)
+        self._boot.tasks.start(self._boot.health.gate.became_good(), "reboot lock")
         try:
             async with self._updates.at_work("gc") as (ledger, place):
                 await asyncio.to_thread(collect.collect, ledger, place)

@@ -47,10 +47,15 @@ def _command(fields: Fields, key: str) -> Json:
     return [*words]
 
 
+def is_url(text: str) -> bool:
+    """Whether *text* is a URL of HTTP, without a name and password in it."""
+    match = re.fullmatch(_URL, text)
+    return match is not None and len(text) <= _MAX_URL and _is_port((match[2] or ":80")[1:])
+
+
 def _url(fields: Fields, key: str) -> Json:
     text = fields.string(key)
-    match = re.fullmatch(_URL, text)
-    if match is None or len(text) > _MAX_URL or not _is_port((match[2] or ":80")[1:]):
+    if not is_url(text):
         fields.fail(key, f"must be a URL such as http://127.0.0.1:8080/, not {text[:80]!r}")
     return text
 
