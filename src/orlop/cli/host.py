@@ -15,6 +15,7 @@ COMMANDS = {
     "run": "orlop.cli.host_run",
     "test": "orlop.cli.host_test",
     "bench": "orlop.cli.host_bench",
+    "image": "orlop.cli.host_image",
     "size": "orlop.cli.host_size",
     "lock": "orlop.cli.host_lock",
     "catalogue": "orlop.cli.host_catalogue",

@@ -19,6 +19,7 @@ from orlop.vm.spec import (
     Disk,
     DiskBus,
     Firmware,
+    Installed,
     LinkNet,
     MachineSpec,
     Nic,
@@ -140,10 +141,11 @@ def _channels(spec: MachineSpec) -> list[str]:
 
 
 def _usb(spec: MachineSpec) -> list[str]:
+    disks = [*spec.disks, *([spec.medium.disk] if isinstance(spec.medium, Installed) else ())]
     wanted = (
         spec.usb
         or isinstance(spec.medium, UsbStick)
-        or any(disk.bus is DiskBus.USB for disk in spec.disks)
+        or any(disk.bus is DiskBus.USB for disk in disks)
     )
     return ["-device", "qemu-xhci,id=usb"] if wanted else []
 
@@ -160,13 +162,23 @@ def _medium(medium: BootMedium) -> list[str]:
             return ["-drive", drive, "-device", device]
         case DirectKernel(kernel, initrd, line):
             return ["-kernel", str(kernel), "-initrd", str(initrd), "-append", line]
+        case Installed(disk):
+            device = f"{disk_device('boot', _INSTALLED_INDEX, disk)},bootindex=0"
+            return ["-drive", _drive("boot", disk), "-device", device]
+
+
+_INSTALLED_INDEX = 4
+"""The port of the controller for an installed AHCI disk: behind those of the other disks."""
 
 
 def _disk(index: int, disk: Disk) -> list[str]:
-    read_only = ",readonly=on" if disk.read_only else ""
     name = f"disk{index}"
-    drive = f"if=none,id={name},format=raw,file={_file(disk.path)}{read_only}"
-    return ["-drive", drive, "-device", disk_device(name, index, disk)]
+    return ["-drive", _drive(name, disk), "-device", disk_device(name, index, disk)]
+
+
+def _drive(name: str, disk: Disk) -> str:
+    read_only = ",readonly=on" if disk.read_only else ""
+    return f"if=none,id={name},format=raw,file={_file(disk.path)}{read_only}"
 
 
 def disk_device(drive: str, index: int, disk: Disk) -> str:

@@ -71,9 +71,6 @@ class DirectKernel:
     command_line: str
 
 
-type BootMedium = CdRom | UsbStick | DirectKernel
-
-
 @dataclass(frozen=True, slots=True)
 class Disk:
     """A disk backed by a raw image at *path*; *serial* is the id the guest sees."""
@@ -82,6 +79,16 @@ class Disk:
     bus: DiskBus = DiskBus.VIRTIO
     serial: str = ""
     read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """Boot from a disk with an installed system, which writes to it."""
+
+    disk: Disk
+
+
+type BootMedium = CdRom | UsbStick | DirectKernel | Installed
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from orlop.vm.spec import (
     Disk,
     DiskBus,
     Firmware,
+    Installed,
     LinkNet,
     MachineSpec,
     Publish,
@@ -123,3 +124,13 @@ def test_slots_and_configuration() -> None:
         "pcie-root-port,id=slot1,chassis=2,slot=2",
     ]
     assert values(argv, "-fw_cfg") == ["name=opt/org.orlop/config,file=config.yml"]
+
+
+@pytest.mark.parametrize("bus", list(DiskBus))
+def test_an_installed_disk_is_started_and_written_to(bus: DiskBus) -> None:
+    disk = Disk(Path("/d,d.raw"), bus, serial="installed")
+    words = command_line(MachineSpec("a", Installed(disk), disks=(Disk(Path("/x"), bus),)), TCG)
+    assert "if=none,id=boot,format=raw,file=/d,,d.raw" in words
+    [device] = [word for word in words if "drive=boot" in word]
+    assert device.endswith("serial=installed,bootindex=0")
+    assert ("qemu-xhci,id=usb" in words) == (bus is DiskBus.USB)

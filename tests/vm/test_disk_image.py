@@ -1,0 +1,182 @@
+"""An installed disk, as `./orlop image` makes it: both firmwares start it, and damage is survived.
+
+The tests read and change the disk while the machine is off, as a power cut or a bad disk would.
+"""
+
+import hashlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from orlop.image.disk import DiskImage, make_disk
+from orlop.lib import boot_files, boot_record, environment_block, fat_reader, medium
+from orlop.lib.boot_record import RECORDS, TRIED, BootRecord
+from orlop.lib.disk_layout import DiskLayout, plan_disk
+from orlop.lib.process import run
+from orlop.vm.machine import Machine
+from orlop.vm.spec import Disk, Firmware, Installed
+from tests.vm import guest
+from tests.vm.lab import Lab
+
+MIB = 1 << 20
+SIZE_BYTES = 700 * MIB
+GROWN_BYTES = 1024 * MIB
+TIMEOUT_S = 120
+CONFIG = b"hostname: from-the-image\n"
+
+
+@dataclass
+class Installation:
+    """A disk with an installed system, in a file."""
+
+    path: Path
+    scratch: Path
+    layout: DiskLayout
+    source: medium.Source
+
+    def machine(self, lab: Lab, firmware: Firmware) -> AbstractContextManager[Machine]:
+        disk = Installed(Disk(self.path, serial="installed"))
+        return lab.machine(disk, f"installed-{firmware}", firmware=firmware, memory_mib=256)
+
+    def esp(self) -> bytes:
+        with self.path.open("rb") as disk:
+            disk.seek(self.layout.esp.start_bytes)
+            return disk.read(self.layout.esp.size_bytes)
+
+    def read(self, name: str) -> bytes:
+        data = self.esp()
+        return fat_reader.read_file(lambda offset, size: data[offset : offset + size], name)
+
+    def replace(self, old: bytes, new: bytes) -> None:
+        """Write *new* over *old* where that is first, in place: all files here are in one piece."""
+        assert len(old) == len(new)
+        at = self.esp().index(old)
+        with self.path.open("r+b") as disk:
+            disk.seek(self.layout.esp.start_bytes + at)
+            disk.write(new)
+
+    def record(self, record: BootRecord) -> None:
+        """Let *record* count, as the running system would."""
+        folder = self.scratch / f"record-{record.sequence}"
+        folder.mkdir()
+        before = {name: self.read(f"orlop/{name}") for name in (*RECORDS, TRIED)}
+        for name, data in before.items():
+            (folder / name).write_bytes(data)
+        boot_record.write(folder, record)
+        for name, data in before.items():
+            after = (folder / name).read_bytes()
+            if after != data:
+                self.write_file(f"orlop/{name}", after)
+
+    def write_file(self, name: str, data: bytes) -> None:
+        source = self.scratch / "file"
+        source.write_bytes(data)
+        run(
+            [
+                "mcopy",
+                "-o",
+                "-i",
+                f"{self.path}@@{self.layout.esp.start_bytes}",
+                source,
+                f"::{name}",
+            ]
+        )
+
+    def add_image(self, marker: str) -> str:
+        """A second image: the same system with another hash, told apart by a word; its ID."""
+        identity = self.source.image.id
+        data = self.read(f"{boot_files.IMAGES}/{identity}.efi") + marker.encode()
+        digest = hashlib.sha256(data).hexdigest()
+        words = f"{self.source.image.command_line} {marker}"
+        image = replace(self.source.image, sha256=digest, command_line=words)
+        files = boot_files.image_files(image, medium.hexadecimal)
+        for name, content in {f"{image.id}.efi": data, **files}.items():
+            self.write_file(f"{boot_files.IMAGES}/{name}", content)
+        return image.id
+
+    def damage(self, identity: str) -> None:
+        """Flip a bit in the middle of an image. The other ones, which begin alike, lie behind."""
+        data = self.read(f"{boot_files.IMAGES}/{identity}.efi")
+        middle = len(data) // 2
+        self.replace(data, data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+
+
+@pytest.fixture
+def disk(lab: Lab, tmp_path: Path) -> Installation:
+    path = tmp_path / "disk.raw"
+    wanted = DiskImage(lab.out / "orlop.iso", SIZE_BYTES, configuration=CONFIG)
+    make_disk(wanted, path, tmp_path, lambda words, env: run(words, env=env), epoch=1_700_000_000)
+    return Installation(path, tmp_path, plan_disk(SIZE_BYTES), medium.read_source(str(wanted.iso)))
+
+
+def power_off(machine: Machine) -> None:
+    machine.press_power_button()
+    machine.wait_for_power_off()
+
+
+def test_bios_starts_it_the_state_grows_and_the_boot_partition_stays(
+    lab: Lab, disk: Installation
+) -> None:
+    before = disk.esp()
+    with disk.path.open("r+b") as file:
+        file.truncate(GROWN_BYTES)
+    with disk.machine(lab, Firmware.BIOS) as machine:
+        machine.boot()
+        status = guest.status(machine)
+        assert (status["hostname"], status["firmware"]) == ("from-the-image", "bios")
+        assert guest.warnings(machine) == []
+        # What has grown is the partition, and the file system in it.
+        kib = int(machine.succeed("df -Pk /var | awk 'END { print $2 }'"))
+        assert kib > (SIZE_BYTES >> 10)
+        power_off(machine)
+    assert disk.esp() == before
+
+
+def test_uefi_tries_an_image_once(lab: Lab, disk: Installation) -> None:
+    first = disk.source.image.id
+    second = disk.add_image("image.second")
+    disk.record(BootRecord(2, first, first, second, first))
+    before = disk.esp()
+    with disk.machine(lab, Firmware.UEFI) as machine:
+        machine.boot()
+        assert guest.status(machine)["firmware"] == "uefi"
+        assert "image.second" in machine.succeed("cat /proc/cmdline")
+        machine.reset()
+        machine.wait_for_ready()
+        assert "image.second" not in machine.succeed("cat /proc/cmdline")
+        power_off(machine)
+    tried = disk.read(f"orlop/{TRIED}")
+    assert boot_record.parse_tried(tried) == 2
+    disk.replace(tried, environment_block.render({}, len(tried)))
+    assert disk.esp() == before
+
+
+def test_damage_is_passed_by_in_one_boot(lab: Lab, disk: Installation) -> None:
+    first = disk.source.image.id
+    second, third = disk.add_image("image.second"), disk.add_image("image.third")
+    disk.record(BootRecord(2, first, second, "", third))
+    counts = disk.read("orlop/boot-1.env")
+    disk.record(BootRecord(3, third, third, third, third))
+    newest = disk.read("orlop/boot-0.env")
+    # A record that was being written when the power went counts for nothing.
+    disk.replace(newest, newest[:100] + b"#" * (len(newest) - 100))
+    assert boot_record.parse(disk.read("orlop/boot-0.env")) is None
+    assert boot_record.parse(counts) is not None
+    disk.damage(first)
+    before = disk.esp()
+    with disk.machine(lab, Firmware.BIOS) as machine:
+        machine.boot()
+        assert "image.second" in machine.succeed("cat /proc/cmdline")
+        power_off(machine)
+    assert disk.esp() == before
+    disk.damage(second)
+    with disk.machine(lab, Firmware.BIOS) as machine:
+        machine.boot()
+        with machine.serial_console() as console:
+            # What is typed before the shell is there is not kept.
+            console.send(b"\r")
+            assert console.wait_for(b"# ", TIMEOUT_S)
+            console.send(b"sed 's/$/=the=end/' /proc/cmdline\r")
+            assert console.wait_for(b"image.third orlop.recovery=the=end", TIMEOUT_S)
