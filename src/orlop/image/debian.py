@@ -83,7 +83,8 @@ def wanted_packages(checkout: Path) -> list[str]:
     """The packages that the image's descriptions name; their dependencies are `lock`'s work."""
     names = set(IMPLIED_PACKAGES)
     folder = checkout / "os"
-    for path in [folder / "root" / "image.toml", *folder.glob("services/*/image.toml")]:
+    others = (folder / name / "image.toml" for name in ("root", "extras"))
+    for path in [*others, *folder.glob("services/*/image.toml")]:
         names |= set(tomllib.loads(path.read_text()).get("packages", []))
     return sorted(names)
 

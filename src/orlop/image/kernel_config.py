@@ -22,6 +22,7 @@ FRAGMENTS = (
     "hardening",
     "virtual",
     "baremetal",
+    "extras",
 )
 """The fragments, in the order in which they are merged; no symbol is in two."""
 

@@ -10,7 +10,7 @@ import functools
 import os
 from pathlib import Path
 
-from orlop.image import debian, hardening, kernel, kernel_config, kernel_modules
+from orlop.image import debian, extra_modules, hardening, kernel, kernel_config, kernel_modules
 from orlop.image.step import Inputs, Step
 from orlop.lib.errors import InvalidArgument
 
@@ -28,6 +28,7 @@ def steps(checkout: Path) -> tuple[Step, ...]:
     """
     settings = kernel_config.read_fragments(checkout)
     lines = kernel_config.merged(settings)
+    extras = extra_modules.read_module_names(checkout)
     patches = sorted((checkout / PATCHES).glob("*.patch"))
     key_kind = os.environ.get("ORLOP_MODULE_KEY", kernel.DERIVED_KEY)
     if key_kind not in (kernel.DERIVED_KEY, kernel.RANDOM_KEY):
@@ -62,7 +63,7 @@ def steps(checkout: Path) -> tuple[Step, ...]:
         ),
         Step(
             "modules",
-            kernel_modules.build_modules,
-            Inputs(needs=("kernel",), tools=("kmod",), epoch=0),
+            functools.partial(kernel_modules.build_modules, extras=extras),
+            Inputs(values=extras, needs=("kernel",), tools=("kmod",), epoch=0),
         ),
     )

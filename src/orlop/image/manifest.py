@@ -231,6 +231,7 @@ def _outputs(context: StepContext) -> dict[str, dict[str, object]]:
         uki.FILE: context.result("uki") / uki.FILE,
         boot_loader.BIOS_FILE: context.result("loader") / boot_loader.BIOS_FILE,
         boot_loader.EFI_FILE: context.result("loader") / boot_loader.EFI_FILE,
+        "orlop-extras.erofs": context.result("extras") / "orlop-extras.erofs",
         "vmlinuz": context.result("kernel") / "vmlinuz",
         "initrd": context.result("initrd") / "initrd",
         "kernel.config": context.result("kernel-config") / CONFIG_FILE,

@@ -48,10 +48,19 @@ def read_index_sources(directory: Path) -> str:
         InvalidArgument: depmod's files contradict each other or exceed what the loader reads.
         OSError: they are missing.
     """
+    return format_index(*read_sources(directory))
+
+
+def read_sources(directory: Path) -> tuple[list[Module], list[tuple[str, str]]]:
+    """What depmod says: the modules, and (pattern, module name) of their aliases.
+
+    Raises:
+        OSError: its files are missing.
+    """
     modules = parse_dependencies((directory / "modules.dep").read_text(encoding="ascii"))
     soft = parse_soft_dependencies((directory / "modules.softdep").read_text(encoding="ascii"))
     aliases = parse_aliases((directory / "modules.alias").read_text(encoding="ascii"))
-    return format_index(with_soft_dependencies(modules, soft), aliases)
+    return with_soft_dependencies(modules, soft), aliases
 
 
 def module_name(path: str) -> str:

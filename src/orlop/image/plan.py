@@ -2,7 +2,7 @@
 
     debs -> packages -> python-libraries -> python --+
     sources -> build-* ------------------------------+-> root -> initrd -+
-    kernel-source -> kernel-config -> kernel -> modules -----------------+-> uki -> iso -> manifest
+    kernel-source -> kernel-config -> kernel -> modules -> extras -------+-> uki -> iso -> manifest
                                                                loader -----------+
 
 Only ``python`` and what follows it depends on our Python code.
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orlop.image import boot_loader, debian, kernel_steps, root, source_build, uki
+from orlop.image import boot_loader, debian, extras, kernel_steps, root, source_build, uki
 from orlop.image import manifest as manifest_step
 from orlop.image import release_steps as release
 from orlop.image.command_line import default_command_line
@@ -45,6 +45,7 @@ def plan(checkout: Path, locked: bool) -> Plan:
         *debian.steps(checkout, locked=locked),
         *kernel_steps.steps(checkout),
         *root_steps(checkout),
+        _extras_step(checkout),
         *release_steps(checkout),
     )
     outputs = {
@@ -52,6 +53,7 @@ def plan(checkout: Path, locked: bool) -> Plan:
         uki.FILE: ("uki", uki.FILE),
         boot_loader.BIOS_FILE: ("loader", boot_loader.BIOS_FILE),
         boot_loader.EFI_FILE: ("loader", boot_loader.EFI_FILE),
+        extras.IMAGE_FILE: ("extras", extras.IMAGE_FILE),
         "vmlinuz": ("kernel", "vmlinuz"),
         "initrd": ("initrd", "initrd"),
         "kernel.config": ("kernel-config", CONFIG_FILE),
@@ -91,12 +93,25 @@ def root_steps(checkout: Path) -> tuple[Step, ...]:
             Inputs(
                 files=(*descriptions, checkout / "os/sysctl.toml"),
                 needs=(
-                    *("packages", "python-libraries", "python", "modules"),
+                    *("packages", "python-libraries", "python", "modules", "extras"),
                     *(f"build-{name}" for name in in_root),
                 ),
                 tools=("erofs-utils", "python3-pyelftools"),
                 epoch=0,
             ),
+        ),
+    )
+
+
+def _extras_step(checkout: Path) -> Step:
+    return Step(
+        "extras",
+        functools.partial(extras.build_extras, checkout=checkout),
+        Inputs(
+            files=(checkout / extras.CONTENTS,),
+            needs=("packages", "modules"),
+            tools=("erofs-utils", "python3-pyelftools"),
+            epoch=0,
         ),
     )
 
@@ -154,7 +169,16 @@ def release_steps(checkout: Path) -> tuple[Step, ...]:
                 needs=(
                     *("debs", "sources", "kernel-source", "packages"),
                     *("python-libraries", "python", "root"),
-                    *("kernel", "kernel-config", "hardening", "initrd", "uki", "loader", "iso"),
+                    *(
+                        "kernel",
+                        "kernel-config",
+                        "hardening",
+                        "initrd",
+                        "uki",
+                        "loader",
+                        "iso",
+                        "extras",
+                    ),
                     *(f"build-{name}" for name in builds),
                 ),
                 tools=tuple(manifest_step.LINKED_TOOLS.values()),

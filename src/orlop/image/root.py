@@ -31,6 +31,8 @@ COMPILED_FILE = "compiled.json"
 MODULES_FILE = "modules.json"
 CONTENTS_FILE = "contents.json"
 IMAGE_FILE = "os.erofs"
+EXTRAS_RECORD = "extras.json"
+"""Size and digest of the one file of extras that this system takes."""
 KERNEL_MODULES = "kernel-modules"
 """Origin of the kernel's modules in manifest and sizes."""
 
@@ -117,7 +119,9 @@ def build_root(
     python = read_modules(context.result("python"))
     context.progress(None, "putting roots together")
     tree = assemble_all(images, python, sources)
-    add_modules_of_kernel(tree, context.result("modules"), sources)
+    add_modules_of_kernel(tree, context.result("modules") / "usr", sources)
+    record = (context.result("extras") / EXTRAS_RECORD).read_bytes()
+    tree.add(f"/usr/lib/orlop/{EXTRAS_RECORD}", sources.file(record, OWN))
     table = read_tuning_table(checkout)
     tree.add(TABLE_PATH, sources.file(table, OWN))
     packages = read_packages(context.result("packages"))
@@ -158,9 +162,9 @@ def assemble_all(
 
 
 def add_modules_of_kernel(tree: Tree, folder: Path, sources: Sources) -> None:
-    """Add what step ``modules`` made, as it lies there."""
+    """Add what step ``modules`` made, as it lies in *folder*, which is its /usr."""
     for path in sorted(folder.rglob("*")):
-        place = "/" + path.relative_to(folder).as_posix()
+        place = "/usr/" + path.relative_to(folder).as_posix()
         if path.is_symlink():
             tree.add(place, Symlink(str(path.readlink()), KERNEL_MODULES))
         elif path.is_dir():

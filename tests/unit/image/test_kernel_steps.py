@@ -20,7 +20,8 @@ def test_steps_take_settings_so_that_comments_compile_nothing(
     directory = tmp_path / "os/kernel"
     directory.mkdir(parents=True)
     (tmp_path / "os/hardening.toml").write_text("")
-    shutil.copytree(CHECKOUT / "os/lock", tmp_path / "os/lock")
+    for folder in ("lock", "extras"):
+        shutil.copytree(CHECKOUT / "os" / folder, tmp_path / "os" / folder)
     for fragment in (CHECKOUT / "os/kernel").glob("*.config"):
         (directory / fragment.name).write_text(fragment.read_text())
 
@@ -87,7 +88,7 @@ def installed_modules(root: Path) -> Path:
 
 def test_image_gets_modules_and_index_only(tmp_path: Path) -> None:
     target = tmp_path / "usr/lib/modules/6.12"
-    kernel_modules.copy_modules(installed_modules(tmp_path), target)
+    kernel_modules.copy_modules(installed_modules(tmp_path), target, tmp_path / "extras", ())
     files = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
     assert files == {"kernel/fs/xfs.ko", "modules.index"}
 
@@ -96,4 +97,25 @@ def test_module_that_depmod_does_not_know_is_an_error(tmp_path: Path) -> None:
     installed = installed_modules(tmp_path)
     (installed / "kernel/fs/lost.ko").write_bytes(b"module")
     with pytest.raises(InvalidArgument, match=r"kernel/fs/lost\.ko"):
-        kernel_modules.copy_modules(installed, tmp_path / "target")
+        kernel_modules.copy_modules(installed, tmp_path / "target", tmp_path / "extras", ())
+
+
+def test_modules_that_are_extras_are_found_where_the_extras_are(tmp_path: Path) -> None:
+    installed = installed_modules(tmp_path)
+    for name in ("own", "library"):
+        (installed / f"kernel/fs/{name}.ko").write_bytes(name.encode())
+    (installed / "modules.dep").write_text(
+        "kernel/fs/xfs.ko: kernel/fs/library.ko\nkernel/fs/library.ko:\nkernel/fs/own.ko:\n"
+    )
+    target, beside = tmp_path / "target", tmp_path / "extras"
+    kernel_modules.copy_modules(installed, target, beside, ("xfs",))
+    assert {path.name for path in beside.rglob("*.ko")} == {"xfs.ko", "library.ko"}
+    assert {path.name for path in (target / "kernel").rglob("*.ko")} == {"own.ko"}
+    index = (target / "modules.index").read_text()
+    assert "xfs extras/kernel/fs/xfs.ko 0\n" in index
+    assert "own kernel/fs/own.ko\n" in index
+    assert (target / "extras").readlink() == Path("/run/orlop/extras/extras")
+    with pytest.raises(InvalidArgument, match="no module zfs"):
+        kernel_modules.copy_modules(installed, target, beside, ("zfs",))
+    with pytest.raises(InvalidArgument, match="xfs needs library"):
+        kernel_modules.copy_modules(installed, target, beside, ("library",))
