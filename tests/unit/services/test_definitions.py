@@ -105,6 +105,11 @@ def test_who_runs_without_root() -> None:
     ]
 
 
+def test_the_system_has_every_worker_of_its_own() -> None:
+    contents = read_contents(Path("os/root/image.toml"))
+    assert {WORKERS[name] for name in SYSTEM_WORKERS} <= set(contents.python)
+
+
 def test_engine_has_every_worker_there_is() -> None:
     contents = read_contents(Path("os/services/engine/image.toml"))
     workers = {module for name, module in WORKERS.items() if name not in SYSTEM_WORKERS}

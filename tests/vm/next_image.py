@@ -1,0 +1,55 @@
+"""Images of a next system: the built one with another build id.
+
+The system image is taken apart and put together again, compressed less: seconds instead of a build.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from orlop.image.initrd import initrd_members, write_cpio
+from orlop.image.uki import STUB, os_release
+from orlop.lib.process import run
+from orlop.lib.unified_image import HEAD_BYTES, parse_sections
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMPRESSION = ("-zlzma,level=0", "-C131072")
+
+
+def make_next(orlop_efi: Path, build: str, scratch: Path) -> Path:
+    """The image in *orlop_efi* as another build, in *scratch*."""
+    root, parts = scratch / "root", scratch / "parts"
+    if not root.exists():
+        _take_apart(orlop_efi, root, parts)
+    path = root / "usr/lib/orlop/release.json"
+    release = {**json.loads(path.read_text()), "build": build}
+    path.write_text(json.dumps(release))
+    image = scratch / f"{build}.erofs"
+    run(["mkfs.erofs", "--quiet", "-T", "0", "-x", "-1", *COMPRESSION, image, root])
+    with (scratch / "initrd").open("wb") as stream:
+        write_cpio(initrd_members(parts / "init", image), stream)
+    image.unlink()
+    words = (parts / "cmdline").read_text().strip("\0\n ")
+    target = scratch / f"{build}.efi"
+    run(
+        [
+            *("ukify", "build", "--stub", STUB, "--output", target),
+            *("--linux", parts / "linux", "--initrd", scratch / "initrd"),
+            *("--os-release", os_release(release), "--cmdline", words),
+        ]
+    )
+    return target
+
+
+def _take_apart(orlop_efi: Path, root: Path, parts: Path) -> None:
+    parts.mkdir(parents=True)
+    data = orlop_efi.read_bytes()
+    for name, section in parse_sections(data[:HEAD_BYTES]).items():
+        end = section.offset_bytes + section.size_bytes
+        (parts / name.strip(".")).write_bytes(data[section.offset_bytes : end])
+    archive = ["cpio", "--quiet", "-id", "--no-absolute-filenames", "init", "os.erofs"]
+    run(archive, stdin=(parts / "initrd").read_bytes(), cwd=parts)
+    run(["fsck.erofs", f"--extract={root}", "--preserve", parts / "os.erofs"])
