@@ -18,9 +18,10 @@ ALLOWED = {
     "image": {"image", "wire", "lib"},
     "vm": {"vm", "lib"},
     "cli": {"cli", "wire", "lib"},
-    "cli/host": {"cli", "image", "vm", "toolroot", "wire", "lib"},
+    "cli/host": {"cli", "image", "vm", "toolroot", "engine", "wire", "lib"},
 }
-"""Layer -> layers it may import. The host's commands may use the builder, the guest's may not."""
+"""Layer -> layers it may import. The host's commands may use the builder, and the engine's
+registry client to push releases; the guest's may not."""
 
 
 def layer_of(path: Path) -> str:

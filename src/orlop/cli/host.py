@@ -17,6 +17,8 @@ COMMANDS = {
     "bench": "orlop.cli.host_bench",
     "image": "orlop.cli.host_image",
     "size": "orlop.cli.host_size",
+    "release": "orlop.cli.host_release",
+    "channel": "orlop.cli.host_channel",
     "lock": "orlop.cli.host_lock",
     "catalogue": "orlop.cli.host_catalogue",
     "config": "orlop.cli.host_config",

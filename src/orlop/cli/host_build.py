@@ -11,9 +11,10 @@ from pathlib import Path
 from orlop.cli.host_settings import HostSettings, host_settings, run_and_report
 from orlop.image.plan import plan
 from orlop.image.store import Store
-from orlop.lib import atomic_file
-from orlop.lib.errors import Conflict
+from orlop.lib import atomic_file, signatures
+from orlop.lib.errors import Conflict, NotFound
 from orlop.lib.units import format_duration
+from orlop.wire.tuf.metadata import check_signatures, parse_root
 
 
 def main(argv: list[str]) -> int:
@@ -26,10 +27,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--step", action="append", default=[], help="make this step only (and what it needs)"
     )
+    parser.add_argument(
+        "--trust",
+        type=Path,
+        metavar="ROOT.json",
+        help="whose releases the system takes: `./orlop release new-keys` makes it",
+    )
     options = parser.parse_args(argv)
     host = host_settings()
     started_s = time.monotonic()
-    planned = plan(host.checkout, options.locked)
+    planned = plan(host.checkout, options.locked, read_trust(options.trust))
     targets = options.step or sorted({step for step, _ in planned.outputs.values()})
     results = run_and_report(planned.steps, targets, host)
     if results is None:
@@ -45,6 +52,23 @@ def main(argv: list[str]) -> int:
         prune(host)
         print(f"{host.out}/orlop.iso: {describe_size(host.out / 'orlop.iso')}, in {took}")
     return 0
+
+
+def read_trust(path: Path | None) -> str:
+    """The root of trust at *path*; empty without one.
+
+    Raises:
+        NotFound: there is no such file. InvalidArgument, Forbidden: it is no root, or not signed.
+    """
+    if path is None:
+        return ""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise NotFound(f"{path}: {error.strerror}") from error
+    root = parse_root(data)
+    check_signatures(root, root.signed, signatures.verify)
+    return data.decode()
 
 
 def publish(host: HostSettings, files: Mapping[str, Path]) -> None:

@@ -44,6 +44,7 @@ VERBS = {
     "history": "what has been done, and what came of it",
     "verify": "compare everything on the disks with its digests",
     "gc": "remove the generations that nobody needs",
+    "trust": "ROOT.json: take the releases of whom it names",
 }
 MORE = """\
 Exit status: 0 done, 77 nothing to do, 75 refused (held, or not now), 1 failed.
@@ -67,6 +68,8 @@ def run(arguments: Arguments) -> int:
             return 0
         case [number] if verb in ("rollback", "pin", "unpin"):
             return os_verbs.act_on(client, verb, _number(number), arguments)
+        case [name] if verb == "trust":
+            return os_verbs.trust(client, name, arguments)
     if verb in VERBS:
         raise UsageError(f"orlop os {verb} {VERBS[verb]}")
     raise UsageError(f"{verb!r} is nothing that can be done with the system")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NOTHING_TO_DO, REFUSED, FAILED = 77, 75, 1
 STATUSES = {"NotModified": NOTHING_TO_DO, "Forbidden": REFUSED}
 BLOCK_BYTES = 256 << 10
+MAX_ROOT_BYTES = 256 << 10
 
 
 def stage(client: Client, arguments: Arguments) -> int:
@@ -89,6 +90,18 @@ def hold(client: Client, arguments: Arguments) -> int:
     """Apply nothing, for a time or for ever."""
     body = {"reason": arguments.value("reason"), "until": _until(arguments.value("until"))}
     return _act(client, "hold", body, arguments)
+
+
+def trust(client: Client, name: str, arguments: Arguments) -> int:
+    """Let the root in the file *name* say whose releases are taken."""
+    try:
+        with open(0 if name == "-" else name, "rb") as stream:
+            text = stream.read(MAX_ROOT_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFound(f"cannot read {name}: {error}") from None
+    response = client.request("POST", "/orlop/os/trust", {"root": text})
+    done = "root {version} is trusted: {threshold} of its keys say who signs releases"
+    return _follow(response, arguments, done)
 
 
 def _until(text: str) -> float:

@@ -13,7 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orlop.image import boot_loader, debian, extras, kernel_steps, root, source_build, uki
+from orlop.image import (
+    boot_loader,
+    debian,
+    extras,
+    kernel_steps,
+    lockfile,
+    root,
+    source_build,
+    uki,
+)
 from orlop.image import manifest as manifest_step
 from orlop.image import release_steps as release
 from orlop.image.command_line import default_command_line
@@ -34,8 +43,9 @@ class Plan:
     outputs: Mapping[str, tuple[str, str]]
 
 
-def plan(checkout: Path, locked: bool) -> Plan:
-    """Read what is under ``os/`` and decide the steps; nothing is built.
+def plan(checkout: Path, locked: bool, trust: str = "") -> Plan:
+    """Read what is under ``os/`` and decide the steps; nothing is built. *trust* is the root whose
+    releases the system will take.
 
     Raises:
         InvalidArgument: a description is not valid.
@@ -44,7 +54,7 @@ def plan(checkout: Path, locked: bool) -> Plan:
     steps = (
         *debian.steps(checkout, locked=locked),
         *kernel_steps.steps(checkout),
-        *root_steps(checkout),
+        *root_steps(checkout, trust),
         _extras_step(checkout),
         *release_steps(checkout),
     )
@@ -63,12 +73,13 @@ def plan(checkout: Path, locked: bool) -> Plan:
     return Plan(steps, outputs)
 
 
-def root_steps(checkout: Path) -> tuple[Step, ...]:
+def root_steps(checkout: Path, trust: str) -> tuple[Step, ...]:
     """From .deb files and our sources to ``os.erofs``."""
     builds = source_build.read_builds(checkout / "os/build")
     in_root = tuple(name for name in builds if name != "init")
     source = checkout / "src/orlop"
     descriptions = (checkout / "os/root", checkout / "os/services")
+    date = lockfile.parse_epoch(lockfile.read(checkout, "image.lock"))
     return (
         Step("packages", unpack_packages, Inputs(needs=("debs",), tools=("dpkg",), epoch=0)),
         *(_build_step(build, checkout) for build in builds.values()),
@@ -89,9 +100,12 @@ def root_steps(checkout: Path) -> tuple[Step, ...]:
         ),
         Step(
             "root",
-            functools.partial(root.build_root, checkout=checkout, builds=in_root),
+            functools.partial(
+                root.build_root, checkout=checkout, builds=in_root, trust=trust, date=date
+            ),
             Inputs(
                 files=(*descriptions, checkout / "os/sysctl.toml"),
+                values=(trust, str(date)),
                 needs=(
                     *("packages", "python-libraries", "python", "modules", "extras"),
                     *(f"build-{name}" for name in in_root),

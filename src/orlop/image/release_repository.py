@@ -69,11 +69,23 @@ class Repository:
         self.targets[name] = FileInfo(0, len(data), digest)
         return digest
 
+    def blob(self, source: Path) -> Blob:
+        """The file *source* as a blob; it is not added.
+
+        Raises:
+            NotFound: it is not there.
+        """
+        try:
+            with source.open("rb") as stream:
+                digest = file_digest(stream, "sha256").hexdigest()
+                return Blob(digest, os.fstat(stream.fileno()).st_size)
+        except FileNotFoundError as error:
+            raise NotFound(f"{source} is not there") from error
+
     def add_blob(self, source: Path) -> Blob:
         """Add the file *source* as a blob."""
-        with source.open("rb") as stream:
-            digest = file_digest(stream, "sha256").hexdigest()
-            size = os.fstat(stream.fileno()).st_size
+        blob = self.blob(source)
+        digest = blob.sha256
         name = blob_name(digest)
         path = self._path(name, digest)
         if not path.exists():
@@ -82,8 +94,8 @@ class Repository:
             shutil.copyfile(source, temporary)
             temporary.chmod(0o644)
             temporary.rename(path)
-        self.targets[name] = FileInfo(0, size, digest)
-        return Blob(digest, size)
+        self.targets[name] = FileInfo(0, blob.size_bytes, digest)
+        return blob
 
     def read(self, name: str) -> bytes:
         """The content of the target *name*.
@@ -185,7 +197,7 @@ def publish(
         if len(files[role]) > MAX_BYTES[role]:
             raise InvalidArgument(
                 f"{role}.json would have more than {MAX_BYTES[role]:,} bytes",
-                hint="./orlop release prune",
+                hint="begin a new repository for new machines, with a barrier to it",
             )
         check_signatures(parse_listing(files[role], role), repository.root, signatures.verify)
         repository.versions[role] = version

@@ -33,6 +33,7 @@ CONTENTS_FILE = "contents.json"
 IMAGE_FILE = "os.erofs"
 EXTRAS_RECORD = "extras.json"
 """Size and digest of the one file of extras that this system takes."""
+TRUSTED_ROOT = "/usr/lib/orlop/trust/root.json"
 KERNEL_MODULES = "kernel-modules"
 """Origin of the kernel's modules in manifest and sizes."""
 
@@ -111,9 +112,12 @@ def build_root(
     *,
     checkout: Path,
     builds: Sequence[str],
+    trust: str = "",
+    date: int = 0,
     compression: Sequence[str] = erofs.COMPRESSION,
 ) -> None:
-    """Step ``root``: base and service images, checked, as EROFS."""
+    """Step ``root``: base and service images, checked, as EROFS. *trust* is the root whose releases
+    are taken, *date* the day from which on a clock can be right."""
     sources = _sources(context, builds)
     images = read_images(checkout)
     python = read_modules(context.result("python"))
@@ -127,7 +131,9 @@ def build_root(
     packages = read_packages(context.result("packages"))
     zones = zone_table(packages[time_zones.PACKAGE], sources.blobs.read)
     tree.add(time_zones.TABLE_PATH, sources.file(zones, time_zones.PACKAGE))
-    release = {"version": __version__, "build": tree_identity(tree)}
+    if trust:
+        tree.add(TRUSTED_ROOT, sources.file(trust.encode(), OWN))
+    release = {"version": __version__, "build": tree_identity(tree), "date": date}
     tree.add("/usr/lib/orlop/release.json", sources.file(_json(release), OWN))
     context.progress(None, "compressing")
     erofs.make_erofs(

@@ -238,9 +238,9 @@ class ServiceImages:
     def _registry(self) -> RegistryService:
         from orlop.engine.registry.service import RegistryService
 
-        return RegistryService(self._boot.children, self._store(), self._registries())
+        return RegistryService(self._boot.children, self._store(), self.registries())
 
-    def _registries(self) -> Registries:
+    def registries(self) -> Registries:
         """As the user's engine reaches them, by the same part of the configuration."""
         from orlop.engine import settings_file
         from orlop.engine.registry.settings import Registries

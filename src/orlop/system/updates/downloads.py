@@ -28,7 +28,8 @@ MARGIN_BYTES = 16 << 20
 """What a download leaves free on its file system."""
 
 PART = ".part"
-KEEP = frozenset({"etc"})
+KEEP = ("etc", "given-")
+"""Beginnings of names that are somebody else's: the C library's files, images that people gave."""
 
 
 class Downloads:
@@ -140,7 +141,7 @@ def _check_room(descriptor: int, needed: int) -> None:
 def tidy(wanted: set[str]) -> None:
     """Remove what is none of *wanted*, whole or not."""
     for name in os.listdir("."):
-        if name.removesuffix(PART) not in wanted and name not in KEEP:
+        if name.removesuffix(PART) not in wanted and not name.startswith(KEEP):
             _remove(name)
 
 

@@ -170,6 +170,12 @@ async def _hold(updates: Updates, body: Body) -> dict[str, Json]:
     return await updates.hold(str(body.get("reason") or ""), until)
 
 
+async def _trust(updates: Updates, body: Body) -> dict[str, Json]:
+    from orlop.system.updates.settings import trust
+
+    return await trust(updates.directory, str(body.get("root") or "").encode())
+
+
 _ACTS: Mapping[str, Verb] = {
     "apply": _apply,
     "cancel": lambda updates, _: updates.cancel(),
@@ -178,5 +184,6 @@ _ACTS: Mapping[str, Verb] = {
     "pin": lambda updates, body: updates.pin(_number(body), pinned=True),
     "unpin": lambda updates, body: updates.pin(_number(body), pinned=False),
     "hold": _hold,
+    "trust": _trust,
     "unhold": lambda updates, _: updates.hold(None),
 }

@@ -24,6 +24,7 @@ from orlop.wire.config.keys import (
     services,
     storage,
     tls,
+    update,
 )
 from orlop.wire.config.row import EACH, NAME, Applies, Key, Path
 
@@ -48,6 +49,7 @@ KEYS: tuple[Key, ...] = (
     *engine.KEYS,
     *tls.KEYS,
     *consoles.KEYS,
+    *update.KEYS,
 )
 """Every row, in the order of the reference."""
 

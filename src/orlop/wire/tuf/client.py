@@ -10,8 +10,8 @@ Source: https://theupdateframework.github.io/specification/v1.0.34/, 5.
 
 from __future__ import annotations
 
+from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import Forbidden, InvalidArgument, NotFound
@@ -201,7 +201,7 @@ def _limit(data: bytes, limit: int, name: str) -> None:
 def _fits(data: bytes, info: FileInfo) -> bool:
     if info.length is not None and len(data) != info.length:
         return False
-    return not info.sha256 or sha256(data).hexdigest() == info.sha256
+    return not info.sha256 or str(sha256(data).hexdigest()) == info.sha256
 
 
 def _no_rollback(what: str, new: int, old: int) -> None:

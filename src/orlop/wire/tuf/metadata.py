@@ -10,8 +10,8 @@ Source: https://theupdateframework.github.io/specification/v1.0.34/, 4.
 from __future__ import annotations
 
 import re
+from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import Forbidden, InvalidArgument
@@ -129,7 +129,7 @@ def key_json(public: bytes) -> dict[str, object]:
 
 
 def _digest(value: object) -> str:
-    return sha256(canonical(value)).hexdigest()
+    return str(sha256(canonical(value)).hexdigest())
 
 
 def parse_root(data: bytes) -> Metadata[Root]:

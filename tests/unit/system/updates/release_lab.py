@@ -80,7 +80,7 @@ class ReleaseLab(Lab):
 
     def check(self, settings: Settings | None = None) -> Offer | Refused:
         """What the worker says."""
-        return asyncio.run(_run(lambda children: check(settings or self.settings, children)))
+        return ask(settings or self.settings)
 
     def fetch(self, offer: Offer | Refused) -> tuple[Fetched, list[Progress]]:
         """Bring what is offered; the progress that was told."""
@@ -91,6 +91,11 @@ class ReleaseLab(Lab):
             return await fetch(offer, children, progress.append)
 
         return asyncio.run(_run(work)), progress
+
+
+def ask(settings: Settings) -> Offer | Refused:
+    """What a machine with *settings* is told."""
+    return asyncio.run(_run(lambda children: check(settings, children)))
 
 
 async def _run[T](work: Callable[[Children], Awaitable[T]]) -> T:

@@ -1,0 +1,220 @@
+"""`./orlop release` and `./orlop channel`, from keys to what a machine makes of it all."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import tarfile
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orlop.cli import host_channel, host_release
+from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotFound
+from orlop.system.updates.fetch import Offer, Running, Settings
+from orlop.wire.channel import Refused, Why
+from tests.unit.lib.test_unified_image import image as unified_image
+from tests.unit.system.updates.release_lab import ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orlop.wire.release import Release
+
+PADDING = os.urandom(200_000)
+
+
+def uki(version: str, build: str, changed: bytes = b"") -> bytes:
+    return unified_image(
+        (
+            (".osrel", f"ID=orlop\nVERSION_ID={version}\nBUILD_ID={build}\n".encode()),
+            (".cmdline", b"quiet\0"),
+            (".linux", PADDING),
+            (".initrd", PADDING[:50_000] + changed + PADDING[50_000:]),
+        )
+    )
+
+
+class Publisher:
+    """Who has the keys, and a machine that trusts the first root."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        host_release.main(["new-keys", str(place / "keys")])
+        self.settings = Settings(
+            source=str(place / "repo"),
+            running=Running(version="0", build="00000000"),
+            identity="0a1b",
+            root=(place / "keys/root.json").read_text(),
+            directory=place / "state",
+        )
+
+    def places(self, keys: str = "keys") -> list[str]:
+        return ["--key", str(self.place / keys), "--out", str(self.place / "repo")]
+
+    def release(self, version: str, *more: str, changed: bytes = b"") -> None:
+        path = self.place / f"{version}.efi"
+        path.write_bytes(uki(version, "0123456789abcdef", changed))
+        host_release.main([*self.places(), "--image", str(path), *more])
+
+    def channel(self, verb: str, *more: str) -> None:
+        host_channel.main([verb, "stable", *more, *self.places()])
+
+    def machine(self, version: str = "0", sequence: int = 1, **more: object) -> Release | Refused:
+        """What a machine that runs *version* is offered."""
+        running = Running(version=version, build="00000000", sequence=sequence)
+        found = ask(replace(self.settings, running=running, **more))  # type: ignore[arg-type]
+        return found.release if isinstance(found, Offer) else found
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Publisher:
+    return Publisher(tmp_path)
+
+
+def test_keys_are_for_their_owner_alone(publisher: Publisher, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    names = {"root-1", "root-2", "root-3", "targets", "snapshot", "timestamp"}
+    assert {path.stem for path in keys.glob("*.pem")} == names
+    assert {stat.S_IMODE(path.stat().st_mode) for path in keys.glob("*.pem")} == {0o600}
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o700
+    with pytest.raises(Conflict):
+        host_release.main(["new-keys", str(keys)])
+
+
+def test_a_release_with_a_delta_reaches_a_machine(publisher: Publisher) -> None:
+    publisher.release("1.0", "--channel", "stable")
+    publisher.release("2.0", "--channel", "stable", changed=b"something new")
+    release = publisher.machine()
+    assert not isinstance(release, Refused)
+    assert (release.version, release.sequence, release.image.command_line) == ("2.0", 2, "quiet")
+    [delta] = release.deltas
+    assert delta.size_bytes < 1000
+
+
+def test_root_keys_are_not_needed_to_publish(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.release("1.0", "--channel", "stable")
+    for path in (tmp_path / "keys").glob("root-*.pem"):
+        path.unlink()
+    publisher.release("2.0", "--channel", "stable")
+    (tmp_path / "keys/targets.pem").unlink()
+    host_release.main(["refresh", *publisher.places(), "--expires", "7d"])
+    with pytest.raises(NotFound, match="no key of the role targets"):
+        publisher.release("3.0")
+    release = publisher.machine()
+    assert not isinstance(release, Refused)
+    assert release.version == "2.0"
+
+
+def test_keys_are_replaced(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.release("1.0", "--channel", "stable")
+    publisher.machine()
+    host_release.main(["new-keys", str(tmp_path / "new")])
+    host_release.main(["rotate", *publisher.places(), "--new-key", str(tmp_path / "new")])
+    with pytest.raises(Forbidden, match="0 valid signatures"):
+        publisher.release("2.0", "--channel", "stable")
+    image = str(tmp_path / "2.0.efi")
+    more = ["--image", image, "--channel", "stable"]
+    host_release.main([*publisher.places("new"), *more])
+    release = publisher.machine()  # which still begins with the first root
+    assert not isinstance(release, Refused)
+    assert release.version == "2.0"
+
+
+def test_too_few_root_keys_replace_nothing(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.release("1.0")
+    host_release.main(["new-keys", str(tmp_path / "new")])
+    for number in (1, 2):
+        (tmp_path / f"keys/root-{number}.pem").unlink()
+    with pytest.raises(Forbidden, match="1 valid signatures, 2 are needed"):
+        host_release.main(["rotate", *publisher.places(), "--new-key", str(tmp_path / "new")])
+
+
+def test_channels(publisher: Publisher) -> None:
+    for number in range(1, 5):
+        publisher.release(f"{number}.0")
+    publisher.channel("set", "--release", "4.0", "--ramp", "0h=1%,24h=100%")
+    assert refusal(publisher.machine(wariness=5000)) is Why.RAMP
+    found = publisher.machine(wariness=0)
+    assert not isinstance(found, Refused)
+    publisher.channel("barrier", "2.0")
+    found = publisher.machine()
+    assert not isinstance(found, Refused)
+    assert found.version == "2.0"
+    publisher.channel("dead-end", "3.0", "--reason", "another disk layout")
+    assert refusal(publisher.machine("3.0", 3)) is Why.DEAD_END
+    publisher.channel("revoke", "4.0", "--reason", "loses data")
+    assert refusal(publisher.machine("2.0", 2)) is Why.REVOKED
+    with pytest.raises(Conflict, match="is revoked"):
+        publisher.channel("set", "--release", "4.0")
+    publisher.channel("set", "--release", "3.0")
+    assert refusal(publisher.machine("4.0", 4)) is Why.DOWNGRADE
+    found = publisher.machine("4.0", 4, allow_downgrade=True)
+    assert not isinstance(found, Refused)
+    assert found.version == "3.0"
+    with pytest.raises(NotFound, match=r"no release 9\.0"):
+        publisher.channel("revoke", "9.0")
+    with pytest.raises(NotFound, match="no channel beta"):
+        host_channel.main(["revoke", "beta", "4.0", *publisher.places()])
+
+
+def refusal(found: Release | Refused) -> Why:
+    assert isinstance(found, Refused)
+    return found.why
+
+
+def saved_image(path: Path) -> str:
+    """An archive as `docker save` makes it, with next to nothing in it; its image's digest."""
+    digest = "ab" * 32
+    content = json.dumps([{"Config": f"blobs/sha256/{digest}", "RepoTags": [], "Layers": []}])
+    with tarfile.open(path, "w") as archive:
+        member = tarfile.TarInfo("manifest.json")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content.encode()))
+    return f"sha256:{digest}"
+
+
+def test_services(publisher: Publisher, tmp_path: Path) -> None:
+    digest = saved_image(tmp_path / "web.tar")
+    (tmp_path / "web.yml").write_text("services: {web: {image: 'web:2'}}\n")
+    more = ["--service", f"web={tmp_path}/web.tar", "--definition", f"web={tmp_path}/web.yml"]
+    publisher.release("1.0", *more, "--epoch", "web=3", "--handover", "web", "--channel", "stable")
+    found = publisher.machine(sequence=0)
+    assert not isinstance(found, Refused)
+    service = found.services["web"]
+    assert (service.digest, service.epoch, service.handover) == (digest, 3, True)
+    assert service.archive is not None
+    assert service.definition.startswith("services:")
+    with pytest.raises(InvalidArgument, match="no archive of an image"):
+        publisher.release("2.0", "--service", f"web={tmp_path}/web.yml")
+    with pytest.raises(InvalidArgument, match="no --service names db"):
+        publisher.release("2.0", "--epoch", "db=1")
+
+
+def test_one_archive_for_a_machine_without_a_network(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.release("1.0")
+    publisher.release("2.0", "--channel", "stable", "--archive", str(tmp_path / "2.tar"))
+    with tarfile.open(tmp_path / "2.tar") as archive:
+        blobs = [name for name in archive.getnames() if "/blobs/" in name]
+    assert len(blobs) == 2  # the image, and the delta from 1.0
+    found = publisher.machine(source=str(tmp_path / "2.tar"))
+    assert not isinstance(found, Refused)
+    assert found.version == "2.0"
+
+
+def test_mistakes(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.release("1.0")
+    with pytest.raises(Conflict, match=r"there is a release 1\.0"):
+        publisher.release("1.0")
+    with pytest.raises(Conflict, match="sequence 1 is not above 1"):
+        publisher.release("2.0", "--sequence", "1")
+    with pytest.raises(InvalidArgument, match="days"):
+        publisher.release("2.0", "--expires", "soon")
+    with pytest.raises(NotFound, match="neither a release"):
+        publisher.release("2.0", "--delta-from", "0.9")
+    (tmp_path / "keys/root.json").unlink()
+    with pytest.raises(NotFound, match=r"no root\.json"):
+        host_release.main([*publisher.places()[:2], "--out", str(tmp_path / "x")])
