@@ -54,7 +54,19 @@ def main(argv: list[str]) -> int:
         append=options.append,
         seed=options.seed,
     )
-    epoch = lockfile.parse_epoch(lockfile.read(host.checkout, "image.lock"))
+    write_image(wanted, output, options.format, host.checkout)
+    used = output.stat().st_blocks * 512
+    print(f"{output}: {format_size(wanted.size_bytes)}, of which {format_size(used)} are used")
+    return 0
+
+
+def write_image(wanted: DiskImage, output: Path, kind: Format, checkout: Path) -> None:
+    """Write the disk to *output*, which appears whole.
+
+    Raises:
+        OrlopError: it cannot be made; there is nothing then.
+    """
+    epoch = lockfile.parse_epoch(lockfile.read(checkout, "image.lock"))
     # Beside the output: a rename makes it appear whole, and it may be larger than /tmp.
     with tempfile.TemporaryDirectory(
         dir=output.resolve().parent, prefix=atomic_file.TEMPORARY_PREFIX
@@ -62,13 +74,10 @@ def main(argv: list[str]) -> int:
         scratch = Path(name)
         made = raw = scratch / "disk.raw"
         make_disk(wanted, raw, scratch, _run, epoch=epoch)
-        if options.format is not Format.RAW:
+        if kind is not Format.RAW:
             made = scratch / "disk.converted"
-            convert(raw, made, options.format, _run)
+            convert(raw, made, kind, _run)
         os.replace(made, output)
-    used = output.stat().st_blocks * 512
-    print(f"{output}: {format_size(wanted.size_bytes)}, of which {format_size(used)} are used")
-    return 0
 
 
 def read_configuration(path: Path | None) -> bytes | None:

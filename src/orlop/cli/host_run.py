@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from orlop.cli.host_image import write_image
 from orlop.cli.host_machines import cache_path, checkout_path, press, stop
 from orlop.image.command_line import default_command_line
+from orlop.image.disk import DiskImage, Format
 from orlop.lib.errors import InvalidArgument, NotFound
 from orlop.lib.process import run as run_command
 from orlop.lib.units import format_size
@@ -28,6 +30,7 @@ from orlop.vm.spec import (
     DirectKernel,
     Disk,
     Firmware,
+    Installed,
     MachineSpec,
     Publish,
     UserNet,
@@ -86,6 +89,11 @@ def parser() -> argparse.ArgumentParser:
         help="as --disk, made ready to keep the machine's state",
     )
     add(
+        "--installed",
+        metavar="NAME[=SIZE]",
+        help="start an installed system from a disk that is kept; a new one is made from the build",
+    )
+    add(
         "--publish",
         metavar="HOST:GUEST[/udp]",
         action="append",
@@ -121,8 +129,10 @@ def main(argv: Sequence[str]) -> int:
     name = parse_name(options.name) if options.name else directory.free_name(cache)
     text = _read_config(options.config)
     disks = plan_disks(cache, options.disk, options.state)
+    installed = plan_disks(cache, [options.installed] if options.installed else [], [])
     publish = [parse_publish(entry) for entry in options.publish]
-    spec = plan_machine(options, name, disks, publish)
+    medium = plan_medium(checkout_path(), options.append, [disk for disk, _, _ in installed])
+    spec = plan_machine(options, medium, name, disks, publish)
     machine_directory = directory.machine_directory(cache, name)
     lock = machine_directory.acquire()
     public_key = ssh.make_key(machine_directory.path, f"orlop machine {name}")
@@ -130,6 +140,8 @@ def main(argv: Sequence[str]) -> int:
     merged = config.merge(text, public_key, name, source=source)
     for disk, size_bytes, format_it in disks:
         prepare_disk(disk.path, size_bytes, format_it=format_it)
+    for disk, size_bytes, _ in installed:
+        prepare_installed(disk.path, size_bytes, checkout_path() / "out/orlop.iso")
     chosen = accelerator.choose(cache)
     machine = launch.launch(_with_config(spec, merged), machine_directory, lock, chosen)
     return _detached(machine, options.timeout) if options.detach else _attached(machine, options)
@@ -137,12 +149,12 @@ def main(argv: Sequence[str]) -> int:
 
 def plan_machine(
     options: argparse.Namespace,
+    medium: BootMedium,
     name: str,
     disks: Sequence[tuple[Disk, int | None, bool]],
     publish: Sequence[Publish],
 ) -> MachineSpec:
     """The machine that the options describe, without its configuration."""
-    medium = plan_medium(checkout_path(), options.append)
     if options.cpus < 1:
         raise InvalidArgument(f"a machine with {options.cpus} processors cannot boot")
     return MachineSpec(
@@ -159,13 +171,17 @@ def plan_machine(
     )
 
 
-def plan_medium(checkout: Path, append: str | None) -> BootMedium:
-    """The ISO; or kernel and initrd, where there are parameters to *append*.
+def plan_medium(checkout: Path, append: str | None, installed: Sequence[Disk] = ()) -> BootMedium:
+    """The ISO; the disk that has the system *installed*; kernel and initrd, to *append* parameters.
 
     Raises:
         NotFound: there is nothing built.
     """
     out = checkout / "out"
+    if installed:
+        if append is not None:
+            raise InvalidArgument("--append is for the kernel without a boot loader")
+        return Installed(installed[0])
     if append is None:
         return CdRom(_built(out / "orlop.iso"))
     line = f"{default_command_line(checkout)} {append}"
@@ -207,6 +223,20 @@ def prepare_disk(path: Path, size_bytes: int | None, *, format_it: bool) -> None
     directory.ensure_disk(path, size_bytes or DEFAULT_DISK_SIZE_BYTES)
     if format_it:
         run_command(["mkfs.ext4", "-q", "-F", "-L", STATE_LABEL, path], timeout_s=120)
+
+
+def prepare_installed(path: Path, size_bytes: int | None, iso: Path) -> None:
+    """Make the disk with an installed system if there is none; one that exists is never changed.
+
+    Raises:
+        InvalidArgument: it exists with another size than asked for.
+    """
+    if path.exists():
+        prepare_disk(path, size_bytes, format_it=False)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    wanted = DiskImage(_built(iso), size_bytes or DEFAULT_DISK_SIZE_BYTES)
+    write_image(wanted, path, Format.RAW, checkout_path())
 
 
 def _with_config(spec: MachineSpec, merged: bytes) -> MachineSpec:
