@@ -6,13 +6,11 @@ Loaded only where a service has a schedule.
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-from zoneinfo import ZoneInfo
 
 from orlop.engine.engine import State
 from orlop.lib import atomic_file
@@ -20,7 +18,6 @@ from orlop.lib.errors import InvalidArgument, OrlopError
 from orlop.system import time_zone
 from orlop.system.service_state import in_utc
 from orlop.wire.schedule import parse_schedule
-from orlop.wire.time_zone import tzif
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,8 +47,7 @@ def next_run(definition: ServiceDefinition, after_s: float, machine_zone: str) -
     try:
         schedule = parse_schedule(definition.schedule)
         name = schedule.zone or machine_zone or time_zone.DEFAULT
-        rule = time_zone.find("Etc/UTC" if name == "UTC" else name)
-        zone = ZoneInfo.from_file(io.BytesIO(tzif(rule)), name)
+        zone = time_zone.clock(time_zone.DEFAULT if name == "UTC" else name)
     except InvalidArgument as error:
         log.warning("schedule of service %s: %s", definition.name, error)
         return None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
 from orlop.lib.errors import InvalidArgument
 from orlop.system.service_files import ETC
 from orlop.wire import time_zone
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 TABLE = "/usr/lib/orlop/timezones"
 DEFAULT = "Etc/UTC"
@@ -34,6 +39,19 @@ def find(name: str, table: str = TABLE) -> str:
         hint = f" (did you mean {guess}?)" if guess else ""
         raise InvalidArgument(f"timezone: there is no time zone {name}{hint}")
     return zones[name]
+
+
+def clock(name: str, table: str = TABLE) -> tzinfo:
+    """What tells the local time in the zone *name*.
+
+    Raises:
+        InvalidArgument: as `find`.
+    """
+    # Else zoneinfo asks sysconfig for a path, which is not in the image; the rules are our own.
+    os.environ.setdefault("PYTHONTZPATH", "")
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo.from_file(io.BytesIO(time_zone.tzif(find(name, table))), name)
 
 
 def apply(name: str, table: str = TABLE, directory: str = ETC) -> None:

@@ -12,7 +12,6 @@ the disk before it is asked for.
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import shlex
 import time
@@ -121,17 +120,12 @@ class Gate:
             raise Forbidden(text)
 
     def _zone(self) -> tzinfo:
-        from zoneinfo import ZoneInfo
-
-        from orlop.wire.time_zone import tzif
-
         name = str(self._boot.config.current.get("timezone") or "") or time_zone.DEFAULT
         try:
-            rule = time_zone.find(name)
+            return time_zone.clock(name)
         except OrlopError as error:
             log.warning("%s: windows are in UTC", error)
-            rule = time_zone.find(time_zone.DEFAULT)
-        return ZoneInfo.from_file(io.BytesIO(tzif(rule)), name)
+            return time_zone.clock(time_zone.DEFAULT)
 
     # The lock.
 
