@@ -134,6 +134,19 @@ def test_rules_at_run_time(pair: Pair) -> None:
     assert status == 200
     assert (shown["enabled"], shown["in_force"], shown["ports"]) == (True, True, ["22/tcp"])
 
+    pair.serve("udp", 8081)
+    pair.serve("tcp", 8081)
+    assert (
+        config(machine, "set", "orlop.firewall.rules", "[{ports: [8081], protocol: udp}]")[0] == 0
+    )
+    assert pair.ask("udp", HOST4, 8081) == OUTSIDE4
+    assert pair.is_cut_off("tcp", HOST4, 8081)
+    ruleset = ("nft", "-s", "list", "table", "inet", "orlop_host")
+    assert "log prefix" in pair.inside.run(*ruleset)
+    assert config(machine, "set", "orlop.firewall.log", "false")[0] == 0
+    assert "log prefix" not in pair.inside.run(*ruleset)
+    assert config(machine, "set", "orlop.firewall.rules", rules)[0] == 0
+
     # A wrong rule changes nothing.
     before = pair.inside.run("nft", "-s", "list", "table", "inet", "orlop_host")
     code, _, errors = config(

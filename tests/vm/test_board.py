@@ -22,6 +22,7 @@ CONFIG: dict[str, object] = {
     "hostname": "watched",
     "orlop": {
         "engine": {
+            "tls": {"hosts": ["ship.example"]},
             "https_proxy": f"http://user:{CANARY}@127.0.0.1:9",
             "registries": {"registry.example": {"username": "reader", "password": CANARY}},
         }
@@ -100,7 +101,7 @@ def test_docker_over_tls_for_who_has_a_certificate(watched: Machine, tmp_path: P
     watched.succeed("orlop config set orlop.engine.tls.enabled true", timeout_s=LIMIT_S)
     wait_until(watched, "orlop net ports", f":{DOCKER_PORT}")
     hosts = json.loads(watched.succeed("orlop tls show --json"))["hosts"]
-    assert {"watched", "127.0.0.1"} <= set(hosts)
+    assert {"watched", "127.0.0.1", "ship.example"} <= set(hosts)
     packed = watched.succeed("orlop tls client me --host 127.0.0.1 | base64")
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed))) as archive:
         archive.extractall(tmp_path, filter="data")

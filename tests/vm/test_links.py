@@ -123,7 +123,7 @@ def test_changes_at_run_time(machines: Pair) -> None:
             "allowed_ips": [f"10.9.0.{other}/32"],
             "endpoint": f"10.1.0.{other}:51820",
         }
-        key = {"private_key": keys[index][0], "listen_port": 51820, "peers": [peer]}
+        key = {"private_key": keys[index][0], "listen_port": 51820, "peers": [peer], "mark": 51}
         merge(
             machine,
             bond0={"bond_options": {"mode": "802.3ad", "lacp_rate": "fast"}},
@@ -138,6 +138,12 @@ def test_changes_at_run_time(machines: Pair) -> None:
         reaches(machine, f"10.9.0.{number}")
     assert a.succeed("cat /sys/class/net/bond0/bonding/mode") == "802.3ad 4\n"
     assert "10.9.0.2 dev wg0" in a.succeed("ip route")
+    # What the tunnel sends has its mark, by which a rule may tell it.
+    a.succeed("orlop config set orlop.network.rules '[{mark: 51, type: prohibit}]'")
+    a.wait_until_succeeds("! ping -c 1 -W 1 10.9.0.2", timeout_s=120)
+    reaches(a, "10.1.0.2")
+    a.succeed("orlop config unset orlop.network.rules")
+    reaches(a, "10.9.0.2")
     assert "(hidden)" in a.succeed("orlop config get orlop.network.interfaces.wg0")
     for machine in machines:
         machine.succeed("orlop config unset orlop.network.interfaces")

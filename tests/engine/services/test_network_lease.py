@@ -130,6 +130,7 @@ def test_static_addresses_come_and_servers_are_ours(network: Network, tmp_path: 
             }
         },
         "nameservers": ["192.0.2.53"],
+        "search": ["corp.example"],
     }
     network.client.run("ip", "addr", "add", "10.99.0.1/24", "dev", "eth0")  # somebody's
     network.client.run(
@@ -157,8 +158,26 @@ def test_static_addresses_come_and_servers_are_ours(network: Network, tmp_path: 
         assert "10.77.0.77" not in network.addresses()
         assert "default via 10.77.0.1" in network.routes()
         assert "mtu 1400" in network.client.run("ip", "link", "show", "eth0")
-        wait_until(lambda: network.resolv_conf == ["nameserver 192.0.2.53"], "resolv.conf")
+        wanted = {"search corp.example", "nameserver 192.0.2.53"}
+        wait_until(lambda: set(network.resolv_conf) == wanted, "resolv.conf")
         network.client.run("ping", "-c", "1", "-W", "5", "10.77.0.1")
+
+
+@pytest.mark.parametrize("asked", ["dhcp", "ra", "dhcp6"])
+def test_each_way_by_itself(network: Network, tmp_path: Path, asked: str) -> None:
+    """What is not asked for does not come, also when all that is has come."""
+    ways = {way: way == asked for way in ("dhcp", "ra", "dhcp6")}
+    settings: dict[str, object] = {"interfaces": {"eth0": ways}}
+    with (
+        running(network.dhcp_server(), tmp_path / "dnsmasq.log"),
+        running(network.dhcpcd(settings), tmp_path / "dhcpcd.log"),
+    ):
+        shown = {"dhcp": "10.77.0.", "ra": "fd77::", "dhcp6": "fd77::1"}[asked]
+        wait_until(lambda: shown in network.addresses(), asked)
+        wait_until((network.shared / "network/online").exists, "the machine being online")
+        assert ("10.77.0." in network.addresses()) == (asked == "dhcp")
+        assert ("fd77::" in network.addresses()) == (asked != "dhcp")
+        assert ("default via fe80::" in network.routes()) == (asked == "ra")
 
 
 def test_addresses_stay_when_the_service_is_restarted(network: Network, tmp_path: Path) -> None:

@@ -171,6 +171,8 @@ def test_addresses_routes_and_rules_come_and_go(machines: tuple[Machine, Machine
             {"to": "10.8.0.0/16", "via": "10.0.0.2", "metric": 7},
             {"to": "10.9.0.0/16", "interface": "eth1", "table": 100, "mtu": 1300},
             {"to": "default", "via": "10.0.0.3", "table": 1000},
+            {"to": "10.10.0.0/16", "via": "10.0.0.2", "source": "10.0.0.5"},
+            {"to": "10.11.0.0/16", "via": "172.16.0.1", "interface": "eth0", "on_link": True},
             {"to": "10.66.0.0/16", "type": "blackhole"},
             {"to": "fd66::/32", "type": "unreachable"},
         ],
@@ -178,6 +180,8 @@ def test_addresses_routes_and_rules_come_and_go(machines: tuple[Machine, Machine
             {"from": "192.0.2.0/24", "table": 100},
             {"mark": "0x10/0xff", "table": 1000, "priority": 50},
             {"to": "fd99::/64", "type": "prohibit"},
+            {"iif": "eth1", "table": 100},
+            {"oif": "eth0", "table": 1000},
         ],
     }
     assert a.apply(wanted) == ""
@@ -188,6 +192,8 @@ def test_addresses_routes_and_rules_come_and_go(machines: tuple[Machine, Machine
         "default via 172.31.1.1 dev eth1 proto 79 metric 60 onlink",
         "10.8.0.0/16 via 10.0.0.2 dev eth0 proto 79 metric 7",
         "default via 10.0.0.3 dev eth0 table 1000 proto 79",
+        "10.10.0.0/16 via 10.0.0.2 dev eth0 proto 79 src 10.0.0.5",
+        "10.11.0.0/16 via 172.16.0.1 dev eth0 proto 79 onlink",
         "blackhole 10.66.0.0/16 proto 79",
     ):
         assert line in routes
@@ -198,6 +204,8 @@ def test_addresses_routes_and_rules_come_and_go(machines: tuple[Machine, Machine
     rules = a.run("ip", "rule")
     assert "1000:\tfrom 192.0.2.0/24 lookup 100 proto 79" in rules
     assert "50:\tfrom all fwmark 0x10/0xff lookup 1000 proto 79" in rules
+    assert "from all iif eth1 lookup 100 proto 79" in rules
+    assert "from all oif eth0 lookup 1000 proto 79" in rules
     assert "fwmark 0x10/0xff lookup 1000" in a.run("ip", "-6", "rule")
 
     as_it_is = a.snapshot()
