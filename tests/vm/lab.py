@@ -52,6 +52,7 @@ class Hardware(TypedDict, total=False):
     hotplug_slots: int
     usb: bool
     random_numbers: bool
+    secure_boot: Path | None
     extra: tuple[str, ...]
 
 

@@ -91,6 +91,8 @@ def _system(status: Object) -> str:
     parts = [f"Orlop {text_of(status, 'version') or '(unknown version)'}"]
     if text_of(status, "kernel"):
         parts.append(f"Linux {text_of(status, 'kernel')}")
+    if text_of(status, "secure_boot") == "on":
+        parts.append("Secure Boot")
     return ", ".join(parts)
 
 

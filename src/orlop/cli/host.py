@@ -19,6 +19,7 @@ COMMANDS = {
     "size": "orlop.cli.host_size",
     "release": "orlop.cli.host_release",
     "channel": "orlop.cli.host_channel",
+    "keys": "orlop.cli.host_keys",
     "lock": "orlop.cli.host_lock",
     "catalogue": "orlop.cli.host_catalogue",
     "config": "orlop.cli.host_config",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orlop.cli.host_settings import HostSettings, host_settings, run_and_report
 from orlop.image.plan import plan
+from orlop.image.secure_boot import read_keys
 from orlop.image.store import Store
 from orlop.lib import atomic_file, signatures
 from orlop.lib.errors import Conflict, NotFound
@@ -33,10 +34,17 @@ def main(argv: list[str]) -> int:
         metavar="ROOT.json",
         help="whose releases the system takes: `./orlop release new-keys` makes it",
     )
+    parser.add_argument(
+        "--keys",
+        metavar="DIR",
+        type=Path,
+        help="make out/orlop-signed.iso as well, for Secure Boot: see ./orlop keys",
+    )
     options = parser.parse_args(argv)
     host = host_settings()
     started_s = time.monotonic()
-    planned = plan(host.checkout, options.locked, read_trust(options.trust))
+    keys = read_keys(options.keys) if options.keys else None
+    planned = plan(host.checkout, options.locked, read_trust(options.trust), keys)
     targets = options.step or sorted({step for step, _ in planned.outputs.values()})
     results = run_and_report(planned.steps, targets, host)
     if results is None:
@@ -51,6 +59,9 @@ def main(argv: list[str]) -> int:
         )
         prune(host)
         print(f"{host.out}/orlop.iso: {describe_size(host.out / 'orlop.iso')}, in {took}")
+        if keys is not None:
+            signed = host.out / "orlop-signed.iso"
+            print(f"{signed}: {describe_size(signed)}, signed with {keys.certificate}")
     return 0
 
 

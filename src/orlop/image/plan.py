@@ -20,6 +20,7 @@ from orlop.image import (
     kernel_steps,
     lockfile,
     root,
+    secure_boot,
     source_build,
     uki,
 )
@@ -28,6 +29,7 @@ from orlop.image import release_steps as release
 from orlop.image.command_line import default_command_line
 from orlop.image.kernel_config import CONFIG_FILE
 from orlop.image.packages import unpack_packages
+from orlop.image.secure_boot import Keys
 from orlop.image.source_build import Build
 from orlop.image.step import Inputs, Step
 
@@ -43,9 +45,11 @@ class Plan:
     outputs: Mapping[str, tuple[str, str]]
 
 
-def plan(checkout: Path, locked: bool, trust: str = "") -> Plan:
+def plan(checkout: Path, locked: bool, trust: str = "", keys: Keys | None = None) -> Plan:
     """Read what is under ``os/`` and decide the steps; nothing is built. *trust* is the root whose
     releases the system will take.
+
+    With *keys* there is a signed ISO as well.
 
     Raises:
         InvalidArgument: a description is not valid.
@@ -70,6 +74,10 @@ def plan(checkout: Path, locked: bool, trust: str = "") -> Plan:
         "manifest.json": ("manifest", "manifest.json"),
         "sbom.spdx.json": ("manifest", "sbom.spdx.json"),
     }
+    if keys is not None:
+        steps = (*steps, *signed_steps(checkout, keys))
+        outputs["orlop-signed.iso"] = ("signed-iso", "orlop.iso")
+        outputs["orlop-signed.efi"] = ("signed-uki", uki.FILE)
     return Plan(steps, outputs)
 
 
@@ -163,19 +171,7 @@ def release_steps(checkout: Path) -> tuple[Step, ...]:
             functools.partial(boot_loader.build_loader, checkout=checkout),
             Inputs(files=(checkout / boot_loader.SCRIPT,), tools=boot_loader.TOOLS, epoch=0),
         ),
-        Step(
-            "iso",
-            functools.partial(release.build_iso, checkout=checkout, command_line=command_line),
-            Inputs(
-                files=tuple(
-                    checkout / file
-                    for file in (release.GRUB_MENU, release.GRUB_SEARCH, release.DISK_MENU)
-                ),
-                values=(command_line,),
-                needs=("loader", "uki", "root"),
-                tools=ISO_TOOLS,
-            ),
-        ),
+        _iso_step(checkout, command_line),
         Step(
             "manifest",
             functools.partial(manifest_step.build_manifest, builds=builds),
@@ -198,4 +194,51 @@ def release_steps(checkout: Path) -> tuple[Step, ...]:
                 tools=tuple(manifest_step.LINKED_TOOLS.values()),
             ),
         ),
+    )
+
+
+def _iso_step(checkout: Path, command_line: str, prefix: str = "") -> Step:
+    menus = (release.GRUB_MENU, release.GRUB_SEARCH, release.DISK_MENU)
+    return Step(
+        f"{prefix}iso",
+        functools.partial(
+            release.build_iso, checkout=checkout, command_line=command_line, prefix=prefix
+        ),
+        Inputs(
+            files=tuple(checkout / file for file in menus),
+            values=(command_line,),
+            needs=tuple(dict.fromkeys(("loader", f"{prefix}loader", f"{prefix}uki", "root"))),
+            tools=ISO_TOOLS,
+        ),
+    )
+
+
+def signed_steps(checkout: Path, keys: Keys) -> tuple[Step, ...]:
+    """Boot loader, unified kernel image and ISO once more, signed with *keys*."""
+    command_line = default_command_line(checkout)
+    return (
+        Step(
+            "gate",
+            functools.partial(secure_boot.build_gate, checkout=checkout),
+            Inputs(
+                files=tuple(checkout / path for path in secure_boot.GATE_SOURCES),
+                tools=secure_boot.GATE_TOOLS,
+            ),
+        ),
+        Step(
+            "signed-loader",
+            functools.partial(secure_boot.seal_loader, keys=keys),
+            Inputs(files=keys.public, needs=("loader", "gate"), tools=secure_boot.TOOLS),
+        ),
+        Step(
+            "signed-uki",
+            functools.partial(uki.build_uki, command_line=command_line, keys=keys),
+            Inputs(
+                files=keys.public,
+                values=(command_line,),
+                needs=("kernel", "initrd", "root"),
+                tools=(*UKI_TOOLS, *secure_boot.TOOLS, "systemd"),
+            ),
+        ),
+        _iso_step(checkout, command_line, "signed-"),
     )

@@ -26,9 +26,12 @@ def build_initrd(context: StepContext) -> None:
         write_cpio(initrd_members(init, context.result("root") / IMAGE_FILE), stream)
 
 
-def build_iso(context: StepContext, *, checkout: Path, command_line: str) -> None:
-    """Step ``iso``: the unified kernel image with boot loaders for BIOS and UEFI."""
-    image = context.result("uki") / FILE
+def build_iso(context: StepContext, *, checkout: Path, command_line: str, prefix: str = "") -> None:
+    """Step ``iso``: the unified kernel image with boot loaders for BIOS and UEFI.
+
+    What UEFI starts is of the steps whose names begin with *prefix*.
+    """
+    image = context.result(f"{prefix}uki") / FILE
     release = json.loads((context.result("root") / "release.json").read_text())
     menu, search = checkout / GRUB_MENU, checkout / GRUB_SEARCH
     build = medium_identity(image)
@@ -36,7 +39,7 @@ def build_iso(context: StepContext, *, checkout: Path, command_line: str) -> Non
     boot = Boot(
         image=image,
         bios=context.result("loader") / boot_loader.BIOS_FILE,
-        efi=context.result("loader") / boot_loader.EFI_FILE,
+        efi=context.result(f"{prefix}loader") / boot_loader.EFI_FILE,
         menu=fill_template(menu.read_text(), words, menu),
         search=fill_template(search.read_text(), {"BUILD": build}, search),
         disk_menu=checkout / DISK_MENU,

@@ -13,12 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from orlop.image.pcr_policy import sign_policies
+from orlop.image.secure_boot import Keys, signing_arguments
 from orlop.image.step import StepContext
 from orlop.lib.unified_image import HEAD_BYTES, parse_sections
 
 FILE = "orlop.efi"
 STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 PROFILE_STUB = "/usr/lib/systemd/boot/efi/addonx64.efi.stub"
+UNSEALING = 2
+"""How many profiles, from the first, may have secrets that are sealed to the policy key: not
+recovery, whose shell may be open to whoever sits at the console."""
 QUIET_WORDS = ("quiet", "loglevel=")
 """What the profile for debugging leaves out of the command line."""
 
@@ -52,8 +57,11 @@ def profiles(command_line: str, version: str) -> tuple[Profile, ...]:
     )
 
 
-def build_uki(context: StepContext, *, command_line: str) -> None:
-    """Step ``uki``: make `orlop.efi`; nothing in it depends on when or where."""
+def build_uki(context: StepContext, *, command_line: str, keys: Keys | None = None) -> None:
+    """Step ``uki``: make `orlop.efi`; nothing in it depends on when or where.
+
+    With *keys* it is signed, and has a policy for TPMs (`image/pcr_policy.py`).
+    """
     release = json.loads((context.result("root") / "release.json").read_text())
     [kernel_release] = (path.name for path in (context.result("kernel") / "lib/modules").iterdir())
     first, *others = profiles(command_line, release["version"])
@@ -67,15 +75,22 @@ def build_uki(context: StepContext, *, command_line: str) -> None:
             ]
         )
         joined += ["--join-profile", str(target)]
-    context.run(
-        [
-            *("ukify", "build", "--stub", STUB, "--output", str(context.output / FILE)),
-            *("--linux", str(context.result("kernel") / "vmlinuz")),
-            *("--initrd", str(context.result("initrd") / "initrd")),
-            *("--uname", kernel_release, "--os-release", os_release(release)),
-            *("--cmdline", first.command_line, "--profile", first.text, *joined),
-        ]
+    output = context.output / FILE
+    build = (
+        *("ukify", "build", "--stub", STUB, "--output", str(output)),
+        *("--linux", str(context.result("kernel") / "vmlinuz")),
+        *("--initrd", str(context.result("initrd") / "initrd")),
+        *("--uname", kernel_release, "--os-release", os_release(release)),
+        *("--cmdline", first.command_line, "--profile", first.text, *joined),
     )
+    if keys is None:
+        context.run(build)
+    else:
+        build = (*build, "--pcrpkey", str(keys.policy_public_key))
+        context.run(build)
+        policy = context.scratch / "policy.json"
+        policy.write_text(sign_policies(output, keys, context, UNSEALING))
+        context.run([*build, "--section", f".pcrsig:@{policy}", *signing_arguments(keys)])
 
 
 def os_release(release: Mapping[str, str]) -> str:

@@ -57,6 +57,14 @@ def parse_sections(head: bytes, name: str = "the image") -> dict[str, Section]:
     Raises:
         InvalidArgument: it is none, or a section does not begin at a sector.
     """
+    found: dict[str, Section] = {}
+    for title, section in parse_rows(head, name):
+        found.setdefault(title, section)
+    return found
+
+
+def parse_rows(head: bytes, name: str = "the image") -> list[tuple[str, Section]]:
+    """As `parse_sections`, in the order of the file and with all that have the same name."""
     try:
         magic, at = _DOS_HEADER.unpack_from(head)
         signature, _, count, _, _, _, optional_bytes, _ = _FILE_HEADER.unpack_from(head, at)
@@ -69,12 +77,12 @@ def parse_sections(head: bytes, name: str = "the image") -> dict[str, Section]:
         ]
     except struct.error as error:
         raise InvalidArgument(f"{name} is not an EFI program: {error}") from None
-    found: dict[str, Section] = {}
+    found: list[tuple[str, Section]] = []
     for title, virtual_bytes, _, _, start in rows:
         text = title.rstrip(b"\0").decode(errors="replace")
         if start % SECTOR_BYTES:
             raise InvalidArgument(f"{name}: section {text} begins within a sector")
-        found.setdefault(text, Section(start, virtual_bytes))
+        found.append((text, Section(start, virtual_bytes)))
     return found
 
 

@@ -13,6 +13,7 @@ from orlop.system import persistence
 from orlop.system.addresses import read_addresses
 from orlop.system.boot_channel import uptime_s
 from orlop.system.cgroups import ROOT
+from orlop.system.firmware import secure_boot
 from orlop.wire.kmsg import RECORD_BYTES, parse_record
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def machine_status(machine: Machine, services: Services) -> dict[str, Json]:
         "kernel": kernel.release,
         "architecture": kernel.machine,
         "firmware": "uefi" if os.path.isdir(EFI_DIRECTORY) else "bios",
+        "secure_boot": secure_boot(),
         "uptime_s": uptime_s(),
         "phase": machine.phase.value,
         "ready_s": ready_s,

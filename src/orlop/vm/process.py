@@ -101,7 +101,7 @@ class QemuProcess:
 def prepare(spec: MachineSpec, directory: Path) -> None:
     """Put the files beside the machine that its command line names."""
     if spec.firmware is Firmware.UEFI and not (directory / UEFI_VARIABLES).exists():
-        shutil.copyfile(OVMF_VARIABLES, directory / UEFI_VARIABLES)
+        shutil.copyfile(spec.secure_boot or OVMF_VARIABLES, directory / UEFI_VARIABLES)
 
 
 def parse_forwards(usernet: str) -> dict[tuple[Protocol, int], int]:

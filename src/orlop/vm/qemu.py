@@ -44,6 +44,7 @@ AGENT_PORT = "org.orlop.agent.0"
 CONFIG_ITEM = "opt/org.orlop/config"
 
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+OVMF_SECURE_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
 OVMF_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 """From Debian's `ovmf`; the variables are a template that each machine copies."""
 
@@ -88,9 +89,12 @@ def _machine(spec: MachineSpec, accelerator: Accelerator) -> list[str]:
     words = ["-name", f"guest={spec.name}", "-nodefaults", "-no-user-config"]
     words += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"]
     cpu = accelerator.cpu if spec.random_numbers else f"{accelerator.cpu},-rdrand,-rdseed"
-    # Without system management mode: neither firmware needs it, and each entry into it swaps the
-    # memory map, a race that QEMU 10 under multi-threaded emulation can lose by an assertion.
-    words += ["-machine", "q35,smm=off", "-accel", accelerator.argument, "-cpu", cpu]
+    # Without system management mode: each entry into it swaps the memory map, a race that QEMU 10
+    # under multi-threaded emulation can lose by an assertion. Secure Boot cannot do without.
+    smm, argument = "off", accelerator.argument
+    if spec.secure_boot is not None:
+        smm, argument = "on", argument.replace("thread=multi", "thread=single")
+    words += ["-machine", f"q35,smm={smm}", "-accel", argument, "-cpu", cpu]
     words += ["-smp", str(spec.cpus), "-m", f"{spec.memory_mib}M"]
     words += ["-rtc", f"base={spec.rtc_start or 'utc'},clock=host"]
     words += ["-display", "none", "-vga", "std" if spec.display else "none"]
@@ -106,12 +110,13 @@ def _machine(spec: MachineSpec, accelerator: Accelerator) -> list[str]:
 def _firmware(spec: MachineSpec) -> list[str]:
     if spec.firmware is Firmware.BIOS:
         return []
-    return [
-        "-drive",
-        f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}",
-        "-drive",
-        f"if=pflash,unit=1,format=raw,file={UEFI_VARIABLES}",
-    ]
+    code = OVMF_CODE if spec.secure_boot is None else OVMF_SECURE_CODE
+    words = ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}"]
+    words += ["-drive", f"if=pflash,unit=1,format=raw,file={UEFI_VARIABLES}"]
+    if spec.secure_boot is not None:
+        # Only code in system management mode may write the variables.
+        words += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
+    return words
 
 
 def _channels(spec: MachineSpec) -> list[str]:
@@ -152,9 +157,10 @@ def _usb(spec: MachineSpec) -> list[str]:
 
 def _medium(medium: BootMedium) -> list[str]:
     match medium:
-        case CdRom(iso):
+        case CdRom(iso, index):
             drive = f"if=none,id=boot,media=cdrom,readonly=on,format=raw,file={_file(iso)}"
-            return ["-drive", drive, "-device", "ide-cd,bus=ide.0,drive=boot,bootindex=0"]
+            device = f"ide-cd,bus=ide.0,drive=boot,bootindex={index}"
+            return ["-drive", drive, "-device", device]
         case UsbStick(iso):
             # A stick can be written to; the image on this host must stay as it was built.
             drive = f"if=none,id=boot,snapshot=on,format=raw,file={_file(iso)}"

@@ -50,9 +50,10 @@ class Protocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CdRom:
-    """Boot from an ISO in a CD drive."""
+    """Boot from an ISO in a CD drive; a machine with more media starts the lowest index first."""
 
     iso: Path
+    boot_index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ class MachineSpec:
     *nics* empty means no network card at all. *config* is the machine configuration handed over
     through fw_cfg. *rtc_start* sets the hardware clock (`2020-01-01T00:00:00`, UTC), default now.
     *hotplug_slots* are empty PCIe ports into which devices can be plugged while it runs.
+    *secure_boot* is a file with the variables of UEFI firmware which can do Secure Boot; the
+    machine gets a copy. `ovmf-vars.fd` of `./orlop keys new` is one.
     """
 
     name: str
@@ -145,6 +148,7 @@ class MachineSpec:
     hotplug_slots: int = 0
     usb: bool = False
     display: bool = True
+    secure_boot: Path | None = None
     random_numbers: bool = True
     """Whether hardware gives any: a virtio-rng, RDRAND. Many a hypervisor has neither."""
     extra: tuple[str, ...] = field(default=())

@@ -1,0 +1,166 @@
+"""Secure Boot with keys of one's own: enrolled, enforced, and nothing that was altered starts."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from base64 import b64decode
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from orlop.image.key_files import MEDIUM, make_keys
+from orlop.image.pcr_policy import MEASURE, measure_arguments
+from orlop.lib.process import run
+from orlop.lib.unified_image import HEAD_BYTES, parse_sections
+from orlop.vm.qemu import BOOT_LOG, OVMF_VARIABLES
+from orlop.vm.spec import CdRom, Firmware
+from tests.vm import guest
+from tests.vm.lab import Lab
+
+SIGNED_ISO, SIGNED_IMAGE = "orlop-signed.iso", "orlop-signed.efi"
+WAIT_S = 600.0
+"""The firmware runs twice, and with one processor: it cannot do more in this emulation."""
+
+
+@pytest.fixture(scope="module")
+def keys(lab: Lab) -> Path:
+    """New keys, and a build that is signed with them in `out/`."""
+    folder = lab.scratch / "keys"
+    make_keys(folder, "Test")
+    command = [sys.executable, "-m", "orlop", "host", "build", "--keys", str(folder)]
+    run(command, env=dict(os.environ), timeout_s=900)
+    return folder
+
+
+@contextlib.contextmanager
+def tpm(folder: Path) -> Iterator[tuple[str, ...]]:
+    """A TPM of its own for one machine: the arguments for QEMU."""
+    folder.mkdir()
+    socket = folder / "socket"
+    process = subprocess.Popen(
+        [
+            *(
+                "swtpm",
+                "socket",
+                "--tpm2",
+                "--tpmstate",
+                f"dir={folder}",
+                "--flags",
+                "startup-clear",
+            ),
+            *("--ctrl", f"type=unixio,path={socket}"),
+        ]
+    )
+    try:
+        deadline = time.monotonic() + WAIT_S
+        while not socket.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield (
+            *("-chardev", f"socket,id=tpm,path={socket}", "-tpmdev", "emulator,id=tpm,chardev=tpm"),
+            *("-device", "tpm-tis,tpmdev=tpm"),
+        )
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_keys_are_enrolled_and_the_system_is_measured(lab: Lab, keys: Path) -> None:
+    """In setup mode the stick with the keys starts. After that only what is signed does: the CD."""
+    stick = f"if=none,id=keys,format=raw,snapshot=on,file={keys / MEDIUM}"
+    device = "usb-storage,bus=usb.0,drive=keys,bootindex=0"
+    with (
+        tpm(lab.scratch / "tpm") as chip,
+        lab.machine(
+            CdRom(lab.out / SIGNED_ISO, boot_index=1),
+            "secure",
+            firmware=Firmware.UEFI,
+            secure_boot=OVMF_VARIABLES,
+            usb=True,
+            extra=("-drive", stick, "-device", device, *chip),
+        ) as machine,
+    ):
+        machine.boot(WAIT_S)
+        assert "Access Denied" in machine.console()
+        status = guest.status(machine)
+        assert (status["firmware"], status["secure_boot"]) == ("uefi", "on")
+        assert "[confidentiality]" in machine.succeed("cat /sys/kernel/security/lockdown")
+        measured = machine.succeed("cat /sys/class/tpm/tpm0/pcr-sha256/11").strip().lower()
+    image = lab.out / SIGNED_IMAGE
+    assert measured == predicted(image, 0, lab.scratch / "main")
+    approved = approved_policies(image, keys / "pcr.pub")
+    assert policy_digest(measured) in approved
+    assert policy_digest(predicted(image, 2, lab.scratch / "recovery")) not in approved
+
+
+def predicted(image: Path, profile: int, folder: Path) -> str:
+    """What PCR 11 is once *profile* of *image* runs."""
+    words = measure_arguments(image, profile, folder)
+    answer = run([MEASURE, "calculate", *words, "--json=short"], timeout_s=60)
+    return str(json.loads(answer)["sha256"][0]["hash"])
+
+
+def policy_digest(value: str) -> str:
+    """The policy "PCR 11 has this *value*" (TPM 2.0 Library, part 3, TPM2_PolicyPCR)."""
+    selection = bytes.fromhex("00000001 000b 03 000800")
+    content = bytes(32) + bytes.fromhex("0000017f") + selection
+    return sha256(content + sha256(bytes.fromhex(value)).digest()).hexdigest()
+
+
+def approved_policies(image: Path, public_key: Path) -> set[str]:
+    """The policies that the section `.pcrsig` of *image* has a good signature for."""
+    content = image.read_bytes()
+    offset, size = parse_sections(content[:HEAD_BYTES])[".pcrsig"]
+    key = load_pem_public_key(public_key.read_bytes())
+    assert isinstance(key, RSAPublicKey)
+    entries = json.loads(content[offset : offset + size])["sha256"]
+    for entry in entries:
+        policy = bytes.fromhex(entry["pol"])
+        key.verify(b64decode(entry["sig"]), policy, PKCS1v15(), SHA256())
+    return {entry["pol"] for entry in entries}
+
+
+def test_nothing_unsigned_or_altered_starts(lab: Lab, keys: Path) -> None:
+    """Three media, one after the other: the last gets as far as GRUB, which refuses the image."""
+    content = (lab.out / SIGNED_ISO).read_bytes()
+    image = (lab.out / SIGNED_IMAGE).read_bytes()
+    initrd = parse_sections(image[:HEAD_BYTES])[".initrd"]
+    in_image = content.index(image[:4096]) + initrd.offset_bytes + initrd.size_bytes // 2
+    in_loader = content.index(b".grub\0\0\0") + (64 << 10)
+    # The image on both: GRUB takes it from whichever medium of this build it finds first.
+    media = {"both.iso": (in_loader, in_image), "image.iso": (in_image,)}
+    extra: list[str] = []
+    for number, (name, places) in enumerate(media.items(), 1):
+        altered = bytearray(content)
+        for at in places:
+            altered[at] ^= 1
+        (lab.scratch / name).write_bytes(altered)
+        drive = f"if=none,id=altered{number},format=raw,readonly=on,file={lab.scratch / name}"
+        device = f"usb-storage,bus=usb.0,drive=altered{number},bootindex={number}"
+        extra += ["-drive", drive, "-device", device]
+    with lab.machine(
+        lab.cd(),
+        "refused",
+        firmware=Firmware.UEFI,
+        secure_boot=keys / "ovmf-vars.fd",
+        usb=True,
+        extra=tuple(extra),
+    ) as machine:
+        machine.start()
+        machine.wait_until(
+            lambda: "bad shim signature" in machine.console(),
+            "GRUB refuses the altered image",
+            timeout_s=WAIT_S,
+        )
+        assert machine.console().count("Access Denied") == 2
+        assert (machine.directory / BOOT_LOG).stat().st_size == 0
