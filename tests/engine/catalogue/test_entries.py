@@ -241,3 +241,26 @@ def test_cron_reads_its_table_and_has_the_docker_command(served: CatalogueEngine
     served.wait_for_log("cron", "started")
     code, output = served.execute("cron", ["docker", "--version"])
     assert (code, output[:14]) == (0, b"Docker version")
+
+
+def test_the_fleet_gives_locks_and_forgets_none(served: CatalogueEngine) -> None:
+    def lock(name: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", 7870, timeout=60)
+        try:
+            body = json.dumps({"client_params": {"id": name, "group": "default"}})
+            headers = {"fleet-lock-protocol": "true"}
+            connection.request("POST", "/v1/pre-reboot", body, headers)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    served.serve("fleet")
+    served.wait_until(lambda: answers(7870, "/metrics"))
+    assert (lock("a"), lock("b")) == (200, 409), served.logs("fleet").decode()
+    code, output = served.execute("fleet", ["/usr/bin/fleet", "status", "default"])
+    assert code == 0, output
+    assert list(json.loads(output)["holders"]) == ["a"]
+    served.remove("fleet")
+    served.serve("fleet")
+    served.wait_until(lambda: answers(7870, "/metrics"))
+    assert (lock("b"), lock("a")) == (409, 200)
