@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 READY_LOOK_S = 0.5
+AGAIN_S = 10.0
+"""How often it is looked whether a trial that was cut off may begin again."""
 REBOOT_DELAY_S = 1.0
 """Who asked for it shall have the answer."""
 
@@ -293,16 +295,21 @@ class Updates:
         return interrupted.look(ledger, place, boot)
 
     async def _try_again(self, armed: decide.Armed) -> None:
-        """When this boot has come up: what the machine is for comes first."""
+        """When this boot has come up and the gate is open: what the machine is for comes first."""
         await self.ready()
-        try:
-            held = partial(report.held, await self.reading())
-            async with (
-                self._boot.health.gate.entered("update", held),
-                self.at_work("apply again") as (ledger, place),
-            ):
-                await asyncio.to_thread(trials.rearm, ledger, place, armed, boot_id())
-        except (OrlopError, OSError) as error:
-            self._boot.machine.warn(f"generation {armed.generation} is not tried again: {error}")
-            return
-        self._reboot_soon(f"generation {armed.generation} is tried again")
+        while self._boot.power.requested is None:
+            ledger = await self.reading()
+            if (now := trials.armed(ledger)) is None or now.change != armed.change:
+                return  # somebody has cancelled it
+            try:
+                async with (
+                    self._boot.health.gate.entered("update", partial(report.held, ledger)),
+                    self.at_work("apply again") as (ledger, place),
+                ):
+                    await asyncio.to_thread(trials.rearm, ledger, place, armed, boot_id())
+            except (OrlopError, OSError) as error:
+                log.info("generation %d is not tried again yet: %s", armed.generation, error)
+                await asyncio.sleep(AGAIN_S)
+            else:
+                self._reboot_soon(f"generation {armed.generation} is tried again")
+                return

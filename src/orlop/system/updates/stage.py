@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import NotModified
+from orlop.lib.errors import NotImplementedYet, NotModified
 from orlop.system.updates import bad, staging
 from orlop.system.updates.generations import Generation, Image, Release, ServiceVersion
 from orlop.system.updates.journal import Status, Task
@@ -41,9 +41,18 @@ def stage(
     """Put *source* on the ESP and make a generation of it, the next one to be applied.
 
     Raises:
-        NotModified: it runs already, or is staged. OrlopError, OSError: nothing has changed.
+        NotModified: it runs already, or is staged. NotImplementedYet: it has services of its own.
+        OrlopError, OSError: nothing has changed.
     """
+    if candidate.services:
+        names = ", ".join(sorted(candidate.services))
+        raise NotImplementedYet(
+            f"release {candidate.release.version} has services apart from its image ({names}); "
+            "this version installs images only"
+        )
     good = capture(ledger)
+    if candidate.image == good.image:
+        raise NotModified(f"generation {good.number} has that image, and runs already")
     standing = ledger.generations.standing()
     number = ledger.generations.next_number()
     new = Generation(

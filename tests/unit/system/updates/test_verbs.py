@@ -39,7 +39,7 @@ def test_a_good_one_is_promoted(tree: Tree) -> None:
     try_out(tree, good=True)
     assert standing(tree) == Standing(good=2, previous=1)
     tree.check()
-    with pytest.raises(NotModified, match="generation 2 is that, and runs already"):
+    with pytest.raises(NotModified, match="generation 2 has that image, and runs already"):
         tree.stage("b")
 
 
