@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from orlop.cli import os_verbs
+from orlop.cli import os_releases, os_verbs
 from orlop.cli.answers import Object, get_object, get_objects, member, strings_of, text_of
 from orlop.cli.arguments import Option, UsageError
 from orlop.cli.client import Client
@@ -20,6 +20,9 @@ OPTIONS = (
     Option("json", help="as the machine's API gives it"),
     Option("dry-run", help="for apply, rollback, gc: only say so"),
     Option("image", value="FILE", help="for stage: a unified kernel image by itself"),
+    Option("channel", value="NAME", help="for check, stage: instead of the configured one"),
+    Option("release", value="VERSION", help="for check, stage: instead of the channel's"),
+    Option("allow-downgrade", help="for check, stage: also an older one"),
     Option("unsigned", help="for stage: although nobody has signed it"),
     Option("now", help="for apply: do not wait for a window or a lock"),
     Option("no-reboot", help="for apply, rollback: the next boot does it"),
@@ -32,7 +35,8 @@ VERBS = {
     "status": "what runs, what is good, staged, on trial or held",
     "list": "all generations",
     "diff": "OLD NEW: what differs between two generations",
-    "stage": "put a release beside the one that runs",
+    "check": "[SOURCE]: whether there is a release for this machine",
+    "stage": "[SOURCE|FILE]: put a release beside the one that runs",
     "apply": "try what is staged; what does not work comes back by itself",
     "cancel": "take back apply --no-reboot",
     "rollback": "[GENERATION]: go back, to the last one without a number",
@@ -47,6 +51,8 @@ VERBS = {
     "trust": "ROOT.json: take the releases of whom it names",
 }
 MORE = """\
+SOURCE is https://HOST/PATH, oci://HOST/NAME:TAG, or a directory of the machine;
+FILE is one archive of a release, - the same on standard input.
 Exit status: 0 done, 77 nothing to do, 75 refused (held, or not now), 1 failed.
 What has been begun is brought to its end even if this command is interrupted."""
 
@@ -68,8 +74,8 @@ def run(arguments: Arguments) -> int:
             return 0
         case [number] if verb in ("rollback", "pin", "unpin"):
             return os_verbs.act_on(client, verb, _number(number), arguments)
-        case [name] if verb == "trust":
-            return os_verbs.trust(client, name, arguments)
+        case [source] if verb in os_releases.WITH_WORD:
+            return os_releases.WITH_WORD[verb](client, arguments, source)
     if verb in VERBS:
         raise UsageError(f"orlop os {verb} {VERBS[verb]}")
     raise UsageError(f"{verb!r} is nothing that can be done with the system")

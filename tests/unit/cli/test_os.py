@@ -135,3 +135,28 @@ def test_verify_fails_when_something_is_not_as_it_was(
 def test_wrong_words(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["os", *words]) == 2
     assert capsys.readouterr().err
+
+
+def test_releases(engine: FakeEngine, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    found = {"version": "2.0", "sequence": 2, "download_bytes": 12345}
+    answer(engine, "POST /orlop/os/check", {"result": found})
+    assert main(["os", "check", "--channel", "beta"]) == 0
+    assert capsys.readouterr().out.startswith("release 2.0 (sequence 2), 12,345 bytes to fetch")
+    made = {"result": {"generation": 3, "version": "2.0"}}
+    answer(engine, "POST /orlop/os/stage", made)
+    assert main(["os", "stage", "oci://registry.example/orlop:stable"]) == 0
+    assert "generation 3 is staged: release 2.0" in capsys.readouterr().out
+    archive = tmp_path / "release.tar"
+    archive.write_bytes(b"an archive")
+    answer(engine, "POST /orlop/os/stage?archive=1&channel=beta", made)
+    assert main(["os", "stage", str(archive), "--channel", "beta"]) == 0
+    answer(engine, "POST /orlop/os/trust", {"result": {"version": 1, "threshold": 2}})
+    assert main(["os", "trust", str(archive)]) == 0
+    assert "2 of its keys say who signs releases" in capsys.readouterr().out
+
+
+def test_no_turn_yet(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    answer(engine, "POST /orlop/os/check", {"error": {"kind": "Forbidden", "message": "later"}})
+    assert main(["os", "check"]) == 75
+    assert main(["os", "check", "ftp://x"]) == 1
+    assert "no source of releases" in capsys.readouterr().err

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 DIRECTORY = Path("/var/lib/orlop/os")
 BUILT_IN_ROOT = Path("/usr/lib/orlop/trust/root.json")
 RELEASE_FILE = Path("/usr/lib/orlop/release.json")
+INCOMING = "incoming"
 GIVEN_ROOT = "given.json"
 """In `trust/`: the root that the machine's administrator has chosen (`orlop os trust`)."""
 
@@ -178,7 +179,7 @@ async def fetch(offer: Offer, children: Children, report: Report) -> Fetched:
             received = int(message["bytes"])
     if received < 0:
         raise Internal("the update worker gave no answer")
-    incoming = settings.directory / "incoming"
+    incoming = settings.directory / INCOMING
     return Fetched({blob.sha256: incoming / blob.sha256 for blob in wanted}, received)
 
 
@@ -240,7 +241,7 @@ async def _ask(
 ) -> AsyncIterator[dict[str, Any]]:
     job = jobs.to_json(jobs.Job(action="update", registries=settings.registries))
     text = json.dumps({**request, "source": settings.source, "job": job})
-    incoming = settings.directory / "incoming"
+    incoming = settings.directory / INCOMING
     async with (
         _opened(incoming) as directory,
         _memory(text.encode()) as asked,

@@ -70,6 +70,7 @@ def main(argv: list[str]) -> int:
         base = -1
         if request["action"] == "fetch" and request.get("base"):
             base = delta.open_base(request["base"])
+        _forget_network_files()
         copy_network_files()
         drop_privileges(DIRECTORY, LIMITS, network=True)
         if request["action"] == "check":
@@ -84,6 +85,24 @@ def main(argv: list[str]) -> int:
         report({"error": f"a worker for updates failed: {error!r}", "kind": Internal.__name__})
     sys.stdout.flush()
     return 0
+
+
+def _forget_network_files() -> None:
+    """Those of the last time: the network may be another one by now."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        folder = os.open("etc", flags, dir_fd=DIRECTORY)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        os.unlink("etc", dir_fd=DIRECTORY)
+        return
+    try:
+        for name in os.listdir(folder):
+            os.unlink(name, dir_fd=folder)
+    finally:
+        os.close(folder)
+    os.rmdir("etc", dir_fd=DIRECTORY)
 
 
 def check(request: dict[str, Any], source: Source) -> None:

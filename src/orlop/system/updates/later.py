@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import os
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DIRECTORY = "/var/lib/orlop/os"
+SOURCE_LOOK_S = 60.0
 
 
 class UpdatesLater:
@@ -34,6 +36,7 @@ class UpdatesLater:
         machine = self._boot.machine
         if machine.state is None or machine.state.mode != "disk":
             return
+        self._boot.tasks.start(self._by_itself(), "automatic updates")
         if not os.access(f"{DIRECTORY}/pending", os.F_OK):
             return
         try:
@@ -41,3 +44,11 @@ class UpdatesLater:
         except Exception as error:
             log.exception("look after the update")
             machine.warn(f"cannot look after the update that is under way: {error}")
+
+    async def _by_itself(self) -> None:
+        """Look for releases, as soon as somebody has said where they come from."""
+        while not self._boot.config.current.get("orlop.update.source"):
+            await asyncio.sleep(SOURCE_LOOK_S)
+        from orlop.system.updates.automatic import Automatic
+
+        await Automatic(self._boot).run()

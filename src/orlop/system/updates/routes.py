@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import Internal, InvalidArgument, NotFound, OrlopError
-from orlop.system.updates import intake, report
+from orlop.system.updates import intake, offers, report
 from orlop.system.updates.generations import difference
+from orlop.system.updates.offers import Wish
 from orlop.wire.docker.body import JSON_TYPE
 
 if TYPE_CHECKING:
@@ -49,6 +51,10 @@ async def answer(boot: Boot, exchange: Exchange) -> None:
     if verb == "stage":
         await _stage(boot, exchange)
         return
+    if verb == "check":
+        wish = offers.parse_wish(await exchange.json())
+        await _carry_out(boot, exchange, verb, lambda _: offers.check(boot, wish))
+        return
     act = _ACTS.get(verb)
     if act is None:
         raise NotFound(f"there is no verb {verb}")
@@ -81,11 +87,15 @@ async def _show(updates: Updates, gate: Gate, what: str, exchange: Exchange) -> 
 
 
 async def _stage(boot: Boot, exchange: Exchange) -> None:
-    """The body is the file: it is read whole before anything is answered."""
+    """An image or an archive of a release is the body, which is read whole before anything is
+    answered; or the body says where the release comes from."""
+    if exchange.flag("archive"):
+        await _stage_archive(boot, exchange)
+        return
     if not exchange.flag("unsigned"):
-        raise InvalidArgument(
-            "an image by itself is signed by nobody", hint="orlop os stage --image FILE --unsigned"
-        )
+        wish = offers.parse_wish(await exchange.json())
+        await _carry_out(boot, exchange, "stage", lambda tell: offers.stage(boot, wish, tell))
+        return
     boot.updates.now.state_device()
     path = await intake.receive(boot.updates.now.directory, exchange.body_parts())
 
@@ -99,6 +109,24 @@ async def _stage(boot: Boot, exchange: Exchange) -> None:
 
             made = await boot.updates.now.stage(candidate, path, told)
             return {"generation": made.number}
+        finally:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    await _carry_out(boot, exchange, "stage", work)
+
+
+async def _stage_archive(boot: Boot, exchange: Exchange) -> None:
+    boot.updates.now.state_device()
+    wish = Wish(
+        channel=exchange.text("channel"),
+        version=exchange.text("version"),
+        allow_downgrade=exchange.flag("allow_downgrade"),
+    )
+    path = await intake.receive(boot.updates.now.directory, exchange.body_parts())
+
+    async def work(tell: Tell) -> dict[str, Json]:
+        try:
+            return await offers.stage(boot, replace(wish, source=str(path)), tell)
         finally:
             await asyncio.to_thread(path.unlink, missing_ok=True)
 

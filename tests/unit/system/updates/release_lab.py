@@ -51,7 +51,7 @@ class ReleaseLab(Lab):
     def release(self, version: str = "2.0", sequence: int = 2, *, with_delta: bool = False) -> None:
         """Publish a release on the channel `stable`."""
         blob = self.repository.add_blob(self.image)
-        image = Image(blob.sha256, blob.size_bytes, "ab" * 8, (1, 10), (11, 10), "quiet")
+        image = Image(blob.sha256, blob.size_bytes, "ab" * 8, (1, 2), (3, 2), "quiet")
         deltas: tuple[Delta, ...] = ()
         if with_delta:
             patch = self.place / "delta"

@@ -116,6 +116,15 @@ def test_a_delta_that_does_not_fit_is_no_obstacle(lab: ReleaseLab) -> None:
     assert fetched.received_bytes > len(NEW)
 
 
+def test_names_are_resolved_as_the_network_is_now(lab: ReleaseLab) -> None:
+    lab.check()
+    copy = lab.state / "incoming/etc/hosts"
+    copy.chmod(0o666)
+    copy.write_text("of another network")
+    lab.check()
+    assert copy.read_text() == Path("/etc/hosts").read_text()
+
+
 def test_a_ramp(lab: ReleaseLab) -> None:
     lab.channel("2.0", 5, Step(0, 100))
     found = lab.check(replace(lab.settings, wariness=5000))

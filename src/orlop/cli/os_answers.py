@@ -1,0 +1,75 @@
+"""What the machine answers to the verbs of `orlop os` that do something: a stream to its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from orlop.cli.answers import Object, member, text_of
+from orlop.cli.json_text import decode, encode
+from orlop.lib.errors import Internal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orlop.cli.arguments import Arguments
+    from orlop.cli.client import Response
+
+NOTHING_TO_DO, REFUSED, FAILED = 77, 75, 1
+STATUSES = {"NotModified": NOTHING_TO_DO, "Forbidden": REFUSED}
+BLOCK_BYTES = 256 << 10
+
+
+def blocks(descriptor: int) -> Iterator[bytes]:
+    """A file as it is sent."""
+    while data := os.read(descriptor, BLOCK_BYTES):
+        yield data
+
+
+def follow(response: Response, arguments: Arguments, text: str) -> int:
+    """Show progress, and what came of it."""
+    shown = False
+    for line in _lines(response):
+        if "progress" in line:
+            shown = _progress(line["progress"]) or shown
+            continue
+        if shown:
+            print(file=sys.stderr)
+        if isinstance(error := line.get("error"), dict):
+            return _fail(error, arguments)
+        result = line.get("result")
+        values = result if isinstance(result, dict) else {}
+        print(encode(values) if arguments.flag("json") else text.format(**values))
+        if values.get("reboot") and not arguments.flag("json") and not arguments.flag("dry-run"):
+            print("the machine reboots")
+        return 0
+    raise Internal("the machine's answer has no end")
+
+
+def _lines(response: Response) -> Iterator[Object]:
+    buffer = b""
+    for part in response.parts():
+        *whole, buffer = (buffer + part).split(b"\n")
+        for line in filter(None, whole):
+            value = decode(line)
+            if isinstance(value, dict):
+                yield value
+
+
+def _progress(value: object) -> bool:
+    """On a terminal only; whether something was shown."""
+    done, of = member(value, "done"), member(value, "of")
+    if not sys.stderr.isatty() or not isinstance(done, int) or not isinstance(of, int):
+        return False
+    print(f"\r{100 * done // max(of, 1):3} %", end="", file=sys.stderr, flush=True)
+    return True
+
+
+def _fail(error: Object, arguments: Arguments) -> int:
+    if arguments.flag("json"):
+        print(encode({"error": error}))
+    print(f"orlop: {text_of(error, 'message')}", file=sys.stderr)
+    if hint := text_of(error, "hint"):
+        print(f"  (try: {hint})", file=sys.stderr)
+    return STATUSES.get(text_of(error, "kind"), FAILED)

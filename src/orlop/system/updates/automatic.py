@@ -1,0 +1,101 @@
+"""What a machine does about releases by itself: `orlop.update.automatic`.
+
+Every hour or so it looks, at another minute on each machine; what it stages it applies when the
+gate is open (window, lock, drain), for which it asks every few minutes. An image that was bad here
+is left alone for as long as `bad` says. Whatever fails is told once, and tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import Forbidden, NotModified, OrlopError
+from orlop.system.updates.settings import KEY
+
+if TYPE_CHECKING:
+    from orlop.system.boot import Boot
+
+log = logging.getLogger(__name__)
+
+TICK_S = 300.0
+FIRST_LOOK_S = 600.0
+LOOK_EVERY_S = 3600.0
+OFF, CHECK, STAGE, APPLY = "off", "check", "stage", "apply"
+
+
+class Automatic:
+    """For the machine of *boot*. `run` goes on as long as the machine does."""
+
+    def __init__(self, boot: Boot) -> None:
+        self._boot = boot
+        self._told = ""
+        spread = int.from_bytes(os.urandom(2)) / 0x10000
+        self._next_look_s = time.monotonic() + FIRST_LOOK_S * (0.5 + spread)
+        self._spread = 0.5 + spread
+
+    @property
+    def mode(self) -> str:
+        """What the configuration wants; off without a source."""
+        current = self._boot.config.current
+        if not current.get(f"{KEY}.source"):
+            return OFF
+        return str(current.get(f"{KEY}.automatic") or CHECK)
+
+    async def run(self) -> None:
+        """Never ends."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            await self.tick(time.monotonic())
+
+    async def tick(self, now_s: float) -> None:
+        """What is due at *now_s*. Never raises but when it is cancelled."""
+        mode = self.mode
+        if mode == OFF:
+            return
+        try:
+            if now_s >= self._next_look_s:
+                self._next_look_s = now_s + LOOK_EVERY_S * self._spread
+                await self._look(mode)
+            if mode == APPLY:
+                await self._apply()
+        except (NotModified, Forbidden) as error:
+            log.debug("updates: %s", error)
+        except (OrlopError, OSError) as error:
+            self._tell(f"no update: {error}")
+        except Exception:
+            log.exception("updates")
+
+    async def _look(self, mode: str) -> None:
+        from orlop.system.updates import bad, offers
+
+        offer, good = await offers.offered(self._boot, offers.Wish())
+        version = offer.release.version
+        if mode == CHECK:
+            self._tell(f"release {version} can be had: orlop os stage")
+            return
+        ledger = await self._boot.updates.now.reading()
+        known = await asyncio.to_thread(ledger.bad)
+        before = known.get(offer.release.image.sha256)
+        newer = before is not None and before.sequence < offer.release.sequence
+        if before is not None and not newer and bad.left_s(before, time.time()) > 0:
+            self._tell(f"release {version} was bad here ({before.cause}), and is left alone")
+            return
+        await offers.take(self._boot, offer, good, lambda _: None)
+        self._tell(f"release {version} is staged")
+
+    async def _apply(self) -> None:
+        updates = self._boot.updates.now
+        ledger = await updates.reading()
+        standing = await asyncio.to_thread(ledger.generations.standing)
+        if standing.staged and not updates.is_trial:
+            await updates.apply(now=False, dry_run=False)
+
+    def _tell(self, text: str) -> None:
+        """Once for as long as nothing else is to be told."""
+        if text != self._told:
+            self._told = text
+            log.warning("%s", text)

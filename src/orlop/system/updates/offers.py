@@ -1,0 +1,230 @@
+"""`orlop os check` and `stage` for releases: what there is for this machine, and bringing it.
+
+What a release is made of is looked for, verified and fetched by `fetch`; here it becomes a
+candidate for a generation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import Forbidden, NotImplementedYet, NotModified, Unavailable
+from orlop.system.updates import fetch, intake, staging
+from orlop.system.updates.fetch import Offer, Running
+from orlop.system.updates.generations import Image
+from orlop.system.updates.generations import Release as Staged
+from orlop.system.updates.settings import settings
+from orlop.system.updates.stage import Candidate
+from orlop.wire.channel import Refused, Why
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orlop.system.boot import Boot
+    from orlop.system.updates.fetch import Progress
+    from orlop.system.updates.generations import Generation
+    from orlop.system.updates.ledger import Ledger
+    from orlop.wire.compose_model import Json
+    from orlop.wire.release import Release
+
+    type Tell = Callable[[dict[str, Json]], None]
+
+log = logging.getLogger(__name__)
+
+BASE = "base.efi"
+"""In the directory of updates while a delta is applied: a copy of the image that runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is asked for; what is empty is the configuration's."""
+
+    source: str = ""
+    channel: str = ""
+    version: str = ""
+    allow_downgrade: bool = False
+
+
+def parse_wish(body: Mapping[str, object]) -> Wish:
+    """From the body of a request."""
+    return Wish(
+        source=str(body.get("source") or ""),
+        channel=str(body.get("channel") or ""),
+        version=str(body.get("version") or ""),
+        allow_downgrade=body.get("allow_downgrade") is True,
+    )
+
+
+async def look(boot: Boot, wish: Wish) -> tuple[Offer | Refused, Generation]:
+    """What there is for this machine, and the generation that it runs.
+
+    Raises:
+        OrlopError: it cannot be found out, or what is there is not to be trusted.
+    """
+    ledger = await boot.updates.now.reading()
+    good = await asyncio.to_thread(
+        lambda: ledger.generations.read(ledger.generations.standing().good)
+    )
+    found = boot.machine.release
+    running = Running(
+        version=good.release.version or found.get("version", ""),
+        build=found.get("build", ""),
+        sequence=good.release.sequence,
+        image_sha256=good.image.sha256,
+    )
+    wanted = await settings(
+        boot,
+        running,
+        source=wish.source,
+        channel=wish.channel,
+        version=wish.version,
+        allow_downgrade=wish.allow_downgrade,
+        directory=boot.updates.now.directory,
+    )
+    return await fetch.check(wanted, boot.children), good
+
+
+async def offered(boot: Boot, wish: Wish) -> tuple[Offer, Generation]:
+    """As `look`, of what can be taken now.
+
+    Raises:
+        NotModified: nothing newer is there. Forbidden: it is not for this machine, or not yet.
+    """
+    found, good = await look(boot, wish)
+    if isinstance(found, Refused):
+        raise (NotModified if found.why is Why.CURRENT else Forbidden)(found.text)
+    return found, good
+
+
+async def check(boot: Boot, wish: Wish) -> dict[str, Json]:
+    """The release that this machine may take now.
+
+    Raises:
+        OrlopError: as `offered`.
+    """
+    offer, good = await offered(boot, wish)
+    return describe(offer, good)
+
+
+def describe(offer: Offer, good: Generation) -> dict[str, Json]:
+    """The release, and how many bytes will be fetched for it."""
+    release = offer.release
+    delta = next((d for d in release.deltas if d.source == good.image.sha256), None)
+    image = release.image
+    fetched = 0 if image.sha256 == good.image.sha256 else (delta or image).size_bytes
+    services = {name: service.digest for name, service in release.services.items()}
+    for service in release.services.values():
+        fetched += service.archive.size_bytes if service.archive else 0
+    return {
+        "version": release.version,
+        "sequence": release.sequence,
+        "digest": offer.digest,
+        "build": image.build,
+        "image_bytes": image.size_bytes,
+        "download_bytes": fetched,
+        "delta": delta is not None,
+        "services": {**services},
+        "source": offer.settings.source,
+        "channel": offer.settings.channel,
+    }
+
+
+async def stage(boot: Boot, wish: Wish, tell: Tell) -> dict[str, Json]:
+    """Fetch what there is for this machine, and make a generation of it.
+
+    Raises:
+        OrlopError: as `offered`, or it cannot be brought or kept.
+    """
+    offer, good = await offered(boot, wish)
+    return await take(boot, offer, good, tell)
+
+
+async def take(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> dict[str, Json]:
+    """Fetch what is offered, and make a generation of it.
+
+    Raises:
+        OrlopError: it cannot be brought or kept; nothing has changed then.
+    """
+    release = offer.release
+    if release.services:
+        raise NotImplementedYet(
+            f"release {release.version} brings services ({', '.join(release.services)}), which "
+            "this system cannot take from a release"
+        )
+    updates = boot.updates.now
+    updates.state_device()
+    await asyncio.to_thread(_refuse_again, await updates.reading(), offer)
+    received = 0
+    path = updates.directory / fetch.INCOMING / release.image.sha256
+    if release.image.sha256 != good.image.sha256:
+        received = await _bring(boot, offer, good, tell)
+    size = 2 * release.image.size_bytes
+    candidate = make_candidate(release, offer.digest)
+    try:
+        made = await updates.stage(candidate, path, lambda done: tell({"done": done, "of": size}))
+    finally:
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+    return {
+        "generation": made.number,
+        "version": release.version,
+        "received_bytes": received,
+    }
+
+
+def _refuse_again(ledger: Ledger, offer: Offer) -> None:
+    """Before anything is fetched. Raises: NotModified: that is staged already."""
+    staged = ledger.generations.standing().staged
+    if staged and ledger.generations.read(staged).release.digest == offer.digest:
+        raise NotModified(f"generation {staged} is that, and is staged already")
+
+
+def make_candidate(release: Release, digest: str) -> Candidate:
+    """*release* as what can be staged."""
+    image = Image(release.image.sha256, release.image.size_bytes, release.image.build)
+    beside = intake.files_beside(
+        image,
+        release.version,
+        release.image.kernel,
+        release.image.initrd,
+        release.image.command_line,
+    )
+    return Candidate(Staged(release.version, release.sequence, digest), image, beside, {})
+
+
+async def _bring(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> int:
+    """Fetch what is offered; the bytes that came over the line."""
+    base = offer.settings.directory / BASE
+    with_delta = any(delta.source == good.image.sha256 for delta in offer.release.deltas)
+    try:
+        if with_delta and await _copy_image(boot, good.image, base):
+            running = replace(offer.settings.running, image=str(base))
+            offer = replace(offer, settings=replace(offer.settings, running=running))
+
+        def told(progress: Progress) -> None:
+            tell({"done": progress.done, "of": progress.size_bytes})
+
+        return (await fetch.fetch(offer, boot.children, told)).received_bytes
+    finally:
+        await asyncio.to_thread(base.unlink, missing_ok=True)
+
+
+async def _copy_image(boot: Boot, image: Image, target: Path) -> bool:
+    """A copy of the running image: the ESP is not kept mounted while something is downloaded."""
+    with contextlib.suppress(OSError, Unavailable):
+        async with boot.updates.now.at_work("stage", write=False) as (_, place):
+            await asyncio.to_thread(_copy, staging.path_of(place, image), target)
+            return True
+    log.warning("no delta: the running image cannot be read")
+    return False
+
+
+def _copy(source: Path, target: Path) -> None:
+    """In pieces; not by shutil, which loads compressors that PID 1 does not need."""
+    with source.open("rb") as reading, target.open("wb") as writing:
+        while data := reading.read(staging.PART_BYTES):
+            writing.write(data)

@@ -1,0 +1,227 @@
+"""`orlop os check` and `stage`: a repository, the real worker, a machine of directories; and
+what a machine does by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from orlop.engine.registry.settings import Registries
+from orlop.lib.children import Children
+from orlop.lib.errors import Forbidden, NotModified
+from orlop.system.configuration import Configuration
+from orlop.system.updates import automatic, bad, offers, stage
+from orlop.system.updates.automatic import Automatic
+from orlop.system.updates.bad import Bad
+from orlop.system.updates.offers import Wish
+from tests.unit.system.updates.machine_tree import Tree, content, image
+from tests.unit.system.updates.release_lab import ReleaseLab
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from orlop.system.boot import Boot
+    from orlop.system.updates.generations import Generation
+    from orlop.system.updates.ledger import Ledger
+    from orlop.wire.compose_model import Json
+
+
+@dataclass
+class Updates:
+    """What `control.Updates` does, on directories."""
+
+    tree: Tree
+    directory: Path
+    is_trial: bool = False
+    applied: int = 0
+
+    async def reading(self) -> Ledger:
+        return self.tree.ledger()
+
+    def state_device(self) -> str:
+        return "disk"
+
+    @asynccontextmanager
+    async def at_work(self, verb: str, *, write: bool = True) -> AsyncIterator[tuple[Ledger, Path]]:
+        yield self.tree.ledger(), self.tree.esp
+
+    async def stage(self, candidate: Any, source: Path, told: Callable[[int], None]) -> Generation:
+        return stage.stage(self.tree.ledger(), self.tree.esp, candidate, source, told)
+
+    async def apply(self, *, now: bool, dry_run: bool) -> None:
+        assert not now
+        assert not dry_run
+        self.applied += 1
+
+
+@dataclass
+class Images:
+    def registries(self) -> Registries:
+        return Registries()
+
+
+@dataclass
+class Config:
+    current: Configuration
+
+
+@dataclass
+class Release:
+    release: dict[str, str]
+
+
+@dataclass
+class Later:
+    now: Updates
+
+
+@dataclass
+class Machine:
+    config: Config
+    updates: Later
+    machine: Release
+    children: Children
+    images: Images = field(default_factory=Images)
+
+
+class Place:
+    """A machine that runs image `a`, and a repository in which there is `b`."""
+
+    def __init__(self, place: Path) -> None:
+        self.tree = Tree(place)
+        (place / "lab").mkdir()
+        self.lab = ReleaseLab(place / "lab")
+        self.lab.old.write_bytes(content("a"))
+        self.lab.image.write_bytes(content("b"))
+        self.updates = Updates(self.tree, place / "state/os")
+        self.config: dict[str, Json] = {
+            "source": str(place / "lab/repo"),
+            "root": self.lab.root.decode(),
+        }
+
+    def run[T](self, work: Callable[[Boot], Awaitable[T]]) -> T:
+        async def inner() -> T:
+            children = Children()
+            children.start()
+            found = Machine(
+                Config(Configuration(data={"orlop": {"update": self.config}})),
+                Later(self.updates),
+                Release({"version": "1.0", "build": "build-a"}),
+                children,
+            )
+            try:
+                return await work(cast("Boot", found))
+            finally:
+                children.close()
+
+        return asyncio.run(inner())
+
+    def stage(self, wish: Wish = Wish()) -> dict[str, Json]:  # noqa: B008 - frozen
+        return self.run(lambda boot: offers.stage(boot, wish, lambda _: None))
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    place = Place(tmp_path)
+    place.lab.release(with_delta=True)
+    return place
+
+
+def test_check(place: Place) -> None:
+    found = place.run(lambda boot: offers.check(boot, Wish()))
+    assert (found["version"], found["sequence"], found["delta"]) == ("2.0", 2, True)
+    assert isinstance(found["download_bytes"], int)
+    assert found["download_bytes"] < 1000
+
+
+def test_a_release_is_staged_by_its_delta(place: Place) -> None:
+    found = place.stage()
+    assert (found["generation"], found["version"]) == (2, "2.0")
+    assert isinstance(found["received_bytes"], int)
+    assert found["received_bytes"] < 1000
+    ledger = place.tree.ledger()
+    assert ledger.generations.standing().staged == 2
+    made = ledger.generations.read(2)
+    assert (made.image.sha256, made.release.sequence) == (image("b").sha256, 2)
+    identity = image("b").id
+    assert (place.tree.esp / f"orlop/images/{identity}.efi").read_bytes() == content("b")
+    assert (place.tree.esp / f"orlop/images/{identity}.sum").exists()
+    left = {path.name for path in (place.tree.state / "os").iterdir()}
+    assert offers.BASE not in left
+    assert {path.name for path in (place.tree.state / "os/incoming").iterdir()} == {"etc"}
+    with pytest.raises(NotModified, match="is staged already"):
+        place.stage()
+
+
+def test_nothing_to_do_and_not_yet(place: Place) -> None:
+    place.lab.channel("2.0", 5)
+    place.lab.channel("2.0", 6, revoked={"2.0": "loses data"})
+    with pytest.raises(Forbidden, match="loses data"):
+        place.stage()
+    with pytest.raises(NotModified, match="is what the channel has"):
+        place.run(lambda boot: _as_if_current(boot, place))
+
+
+async def _as_if_current(boot: Boot, place: Place) -> None:
+    place.lab.channel("2.0", 7)
+    boot.machine.release.update(version="2.0", build="ab" * 8)
+    await offers.stage(boot, Wish(), lambda _: None)
+
+
+def by_itself(place: Place, mode: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two looks with the mode; what was told."""
+    place.config["automatic"] = mode
+    told: list[str] = []
+    monkeypatch.setattr(automatic.log, "warning", lambda text, what: told.append(what))
+
+    async def work(boot: Boot) -> None:
+        found = Automatic(boot)
+        await found.tick(0.0)
+        for hour in (1, 2):
+            await found.tick(found._next_look_s + hour)
+
+    place.run(work)
+    return told
+
+
+def test_only_looking(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert by_itself(place, "check", monkeypatch) == ["release 2.0 can be had: orlop os stage"]
+    assert place.tree.ledger().generations.standing().staged == 0
+
+
+def test_staging(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert by_itself(place, "stage", monkeypatch) == ["release 2.0 is staged"]
+    assert place.tree.ledger().generations.standing().staged == 2
+    assert place.updates.applied == 0
+
+
+def test_applying_when_the_gate_lets_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert by_itself(place, "apply", monkeypatch) == ["release 2.0 is staged"]
+    assert place.updates.applied > 0
+
+
+def test_what_was_bad_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = place.tree.ledger()
+    known = bad.add({}, image("b").sha256, Bad(1, 1e12, 2, "health"))
+    ledger.set_bad(known)
+    told = by_itself(place, "apply", monkeypatch)
+    assert told == ["release 2.0 was bad here (health), and is left alone"]
+    assert place.tree.ledger().generations.standing().staged == 0
+
+
+def test_off(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert by_itself(place, "off", monkeypatch) == []
+    place.config.clear()
+    assert by_itself(place, "apply", monkeypatch) == []
+
+
+def test_what_fails_is_told_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.config["source"] = "/nowhere"
+    [text] = by_itself(place, "apply", monkeypatch)
+    assert text.startswith("no update: /nowhere")
