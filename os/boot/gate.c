@@ -1,8 +1,10 @@
-/* The gate: what UEFI firmware starts first on a machine with Secure Boot and keys of its owner.
+/* The gate: what UEFI firmware starts first. It unpacks GRUB, which is in its section `.grub`: the
+ * size as four bytes, lowest first, and a deflate stream. Packed it takes a third of the room, and
+ * every medium has to hold it.
  *
  * Under Secure Boot GRUB starts nothing unless somebody answers for it, and the one it asks is a
  * protocol that the program shim offers. The gate offers that protocol, gives every question to the
- * firmware, whose keys are the only ones that count, and starts the GRUB in its section `.grub`.
+ * firmware, whose keys are the only ones that count, and starts GRUB.
  *
  * It holds no keys and no policy: an image is good if the firmware's LoadImage takes it. Under
  * this protocol GRUB also refuses to load modules.
@@ -12,6 +14,8 @@
  */
 #include <stddef.h>
 #include <stdint.h>
+
+#include "inflate.h"
 
 #define EFIAPI __attribute__((ms_abi))
 
@@ -26,7 +30,10 @@ struct guid {
 
 /* The tables of the specification as far as they are used; `skip` is what lies between. */
 struct boot_services {
-    uint8_t skip_a[128];
+    uint8_t skip_pages[64];
+    status_t(EFIAPI *allocate_pool)(int, uint64_t, void **);
+    status_t(EFIAPI *free_pool)(void *);
+    uint8_t skip_a[128 - 80];
     status_t(EFIAPI *install_protocol_interface)(handle_t *, const struct guid *, int, void *);
     uint8_t skip_b[152 - 136];
     status_t(EFIAPI *handle_protocol)(handle_t, const struct guid *, void **);
@@ -66,7 +73,7 @@ static const struct guid LOADED_IMAGE_DEVICE_PATH = {
 static const struct guid SHIM_LOCK = {
     0x605dab50, 0xe046, 0x4300, {0xab, 0xb6, 0x3d, 0xd8, 0x10, 0xdd, 0x8b, 0x23}};
 
-enum { LOAD_ERROR = 1, NATIVE_INTERFACE = 0 };
+enum { LOAD_ERROR = 1, NATIVE_INTERFACE = 0, LOADER_DATA = 2, SIZE_BYTES = 4 };
 static const status_t FAILED = (status_t)1 << 63;
 
 static struct boot_services *boot;
@@ -98,6 +105,26 @@ static const struct section *find_grub(const uint8_t *base)
     return NULL;
 }
 
+/* Load what is packed in *section* of the image at *base*. With the gate's own path, so that GRUB
+ * looks for its menu where the gate came from. */
+static status_t load_packed(const uint8_t *base, const struct section *section, handle_t *loaded)
+{
+    const uint8_t *packed = base + section->address;
+    if (section->size < SIZE_BYTES)
+        return FAILED | LOAD_ERROR;
+    uint32_t size = *(const uint32_t *)packed;
+    void *grub;
+    status_t status = boot->allocate_pool(LOADER_DATA, size, &grub);
+    if (status != 0)
+        return status;
+    if (inflate(packed + SIZE_BYTES, section->size - SIZE_BYTES, grub, size) == 0)
+        status = boot->load_image(0, self, own_path, grub, size, loaded);
+    else
+        status = FAILED | LOAD_ERROR;
+    boot->free_pool(grub);
+    return status;
+}
+
 status_t EFIAPI efi_main(handle_t image, struct system_table *system)
 {
     struct loaded_image *loaded;
@@ -115,9 +142,8 @@ status_t EFIAPI efi_main(handle_t image, struct system_table *system)
         boot->install_protocol_interface(&place, &SHIM_LOCK, NATIVE_INTERFACE, &lock);
     if (status != 0)
         return status;
-    /* With the gate's own path, so that GRUB looks for its menu where the gate came from. */
     handle_t started = NULL;
-    status = boot->load_image(0, image, own_path, loaded->base + grub->address, grub->size, &started);
+    status = load_packed(loaded->base, grub, &started);
     if (status == 0)
         status = boot->start_image(started, NULL, NULL);
     return status;

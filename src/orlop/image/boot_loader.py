@@ -8,14 +8,17 @@ machine that is installed is the one of the next release too, byte by byte, unti
 from collections.abc import Sequence
 from pathlib import Path
 
+from orlop.image.gate import GATE, PACK_TOOLS, put_into_gate
 from orlop.image.step import StepContext
 from orlop.lib.bios_loader import normal_code
 
 BIOS_FILE, EFI_FILE = "loader-bios.img", "loader-x64.efi"
+GRUB_FILE = "grub-x64.efi"
+"""GRUB itself, for whoever signs it before it is packed."""
 BIOS_FOLDER = Path("/usr/lib/grub/i386-pc")
 SCRIPT = "os/boot/loader.cfg"
 PREFIX = "/orlop"
-TOOLS = ("grub-common", "grub-efi-amd64-bin", "grub-pc-bin")
+TOOLS = ("grub-common", "grub-efi-amd64-bin", "grub-pc-bin", *PACK_TOOLS)
 
 # What the menus use (os/boot/*.cfg), what media and disks are made of, and nothing else. `halt` and
 # `search` for UEFI would be 44 KB.
@@ -30,11 +33,14 @@ EFI_MODULES = (*COMMON_MODULES, "chain", "efifwsetup")
 
 
 def build_loader(context: StepContext, *, checkout: Path) -> None:
-    """Step ``loader``: `loader-bios.img` (see `orlop.lib.bios_loader`) and `loader-x64.efi`."""
+    """Step ``loader``: `loader-bios.img` (see `orlop.lib.bios_loader`) and `loader-x64.efi`, which
+    is GRUB in the gate."""
     script, core = context.scratch / "loader.cfg", context.scratch / "core.img"
     script.write_text(without_comments((checkout / SCRIPT).read_text()))
     context.run(grub_command("i386-pc", BIOS_MODULES, script, core))
-    context.run(grub_command("x86_64-efi", EFI_MODULES, script, context.output / EFI_FILE))
+    grub = context.output / GRUB_FILE
+    context.run(grub_command("x86_64-efi", EFI_MODULES, script, grub))
+    put_into_gate(grub, context.result("gate") / GATE, context.output / EFI_FILE, context.run)
     code = (BIOS_FOLDER / "boot_hybrid.img").read_bytes()
     (context.output / BIOS_FILE).write_bytes(normal_code(code) + core.read_bytes())
 

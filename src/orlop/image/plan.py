@@ -17,6 +17,7 @@ from orlop.image import (
     boot_loader,
     debian,
     extras,
+    gate,
     kernel_steps,
     lockfile,
     root,
@@ -167,9 +168,23 @@ def release_steps(checkout: Path) -> tuple[Step, ...]:
             Inputs(values=(command_line,), needs=("kernel", "initrd", "root"), tools=UKI_TOOLS),
         ),
         Step(
+            "gate",
+            functools.partial(gate.build_gate, checkout=checkout),
+            Inputs(
+                files=tuple(checkout / path for path in gate.GATE_SOURCES),
+                tools=gate.GATE_TOOLS,
+                epoch=0,
+            ),
+        ),
+        Step(
             "loader",
             functools.partial(boot_loader.build_loader, checkout=checkout),
-            Inputs(files=(checkout / boot_loader.SCRIPT,), tools=boot_loader.TOOLS, epoch=0),
+            Inputs(
+                files=(checkout / boot_loader.SCRIPT,),
+                needs=("gate",),
+                tools=boot_loader.TOOLS,
+                epoch=0,
+            ),
         ),
         _iso_step(checkout, command_line),
         Step(
@@ -217,14 +232,6 @@ def signed_steps(checkout: Path, keys: Keys) -> tuple[Step, ...]:
     """Boot loader, unified kernel image and ISO once more, signed with *keys*."""
     command_line = default_command_line(checkout)
     return (
-        Step(
-            "gate",
-            functools.partial(secure_boot.build_gate, checkout=checkout),
-            Inputs(
-                files=tuple(checkout / path for path in secure_boot.GATE_SOURCES),
-                tools=secure_boot.GATE_TOOLS,
-            ),
-        ),
         Step(
             "signed-loader",
             functools.partial(secure_boot.seal_loader, keys=keys),

@@ -4,12 +4,14 @@ import stat
 import struct
 import subprocess
 import uuid
+import zlib
 from pathlib import Path
 
 import pytest
 
+from orlop.image.gate import put_into_gate
 from orlop.image.key_files import make_keys
-from orlop.image.secure_boot import read_keys, seal, sign
+from orlop.image.secure_boot import read_keys, sign, signing_arguments
 from orlop.lib.errors import Conflict, NotFound
 from orlop.lib.process import run
 from orlop.lib.unified_image import HEAD_BYTES, parse_sections
@@ -69,11 +71,13 @@ def test_sealed_loader_holds_a_signed_one(folder: Path, tmp_path: Path) -> None:
     grub, gate, loader = (tmp_path / name for name in ("grub.efi", "gate.efi", "loader.efi"))
     grub.write_bytes(PROGRAM.read_bytes())
     gate.write_bytes(PROGRAM.read_bytes())
-    seal(grub, gate, loader, read_keys(folder), run_quietly)
+    keys = read_keys(folder)
+    sign(grub, keys, run_quietly)
+    put_into_gate(grub, gate, loader, run_quietly, signing_arguments(keys))
     assert verifies(loader, folder / "db.crt")
     offset, size = parse_sections(loader.read_bytes()[:HEAD_BYTES])[".grub"]
     inner = tmp_path / "inner.efi"
-    inner.write_bytes(loader.read_bytes()[offset : offset + size])
+    inner.write_bytes(zlib.decompress(loader.read_bytes()[offset + 4 : offset + size], -15))
     assert verifies(inner, folder / "db.crt")
 
 
