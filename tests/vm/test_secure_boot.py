@@ -17,14 +17,19 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from orlop.image.disk import DiskImage, make_disk
 from orlop.image.key_files import MEDIUM, make_keys
 from orlop.image.pcr_policy import MEASURE, measure_arguments
+from orlop.lib import medium
+from orlop.lib.boot_record import BootRecord
+from orlop.lib.disk_layout import plan_disk
 from orlop.lib.process import run
 from orlop.lib.unified_image import HEAD_BYTES, parse_sections
 from orlop.vm.qemu import BOOT_LOG, OVMF_VARIABLES
-from orlop.vm.spec import CdRom, Firmware
+from orlop.vm.spec import CdRom, Disk, Firmware, Installed
 from tests.vm import guest
 from tests.vm.lab import Lab
+from tests.vm.test_disk_image import SIZE_BYTES, Installation
 
 SIGNED_ISO, SIGNED_IMAGE = "orlop-signed.iso", "orlop-signed.efi"
 WAIT_S = 600.0
@@ -164,3 +169,23 @@ def test_nothing_unsigned_or_altered_starts(lab: Lab, keys: Path) -> None:
         )
         assert machine.console().count("Access Denied") == 2
         assert (machine.directory / BOOT_LOG).stat().st_size == 0
+
+
+def test_installed_disk_passes_by_what_is_not_signed(lab: Lab, keys: Path, tmp_path: Path) -> None:
+    """An update that nobody has signed is tried, refused, and in the same boot the old one runs."""
+    path = tmp_path / "disk.raw"
+    wanted = DiskImage(lab.out / SIGNED_ISO, SIZE_BYTES)
+    make_disk(wanted, path, tmp_path, lambda words, env: run(words, env=env), epoch=1_700_000_000)
+    source = medium.read_source(str(wanted.iso))
+    disk = Installation(path, tmp_path, plan_disk(SIZE_BYTES), source)
+    first = disk.source.image.id
+    disk.record(BootRecord(2, first, first, disk.add_image("image.second"), first))
+    with lab.machine(
+        Installed(Disk(path, serial="installed")),
+        "signed-disk",
+        firmware=Firmware.UEFI,
+        secure_boot=keys / "ovmf-vars.fd",
+    ) as machine:
+        machine.boot(WAIT_S)
+        assert guest.status(machine)["secure_boot"] == "on"
+        assert "bad shim signature" in machine.console()
