@@ -43,6 +43,7 @@ from orlop.vm.spec import (
 SUBCOMMANDS = ("ls", "stop", "console", "ssh", "exec", "logs", "screenshot")
 READY_TIMEOUT_S = 300.0
 """An emulated boot takes some ten seconds; a busy host may be ten times slower."""
+ISO, SIGNED_ISO, ENROLLED = "orlop.iso", "orlop-signed.iso", "ovmf-vars.fd"
 STATE_LABEL = "ORLOP_STATE"
 _TUNNEL_WAIT_S = 15.0
 
@@ -106,6 +107,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="WORDS",
         help="more kernel parameters; starts the kernel without a boot loader",
     )
+    add(
+        "--keys",
+        metavar="DIR",
+        type=Path,
+        help="with UEFI and Secure Boot, in which these keys are enrolled: see ./orlop keys",
+    )
     add("--detach", action="store_true", help="return when the machine is ready")
     add("--name", metavar="NAME", help="default: orlop, orlop-2, ...")
     add("--timeout", metavar="S", type=float, default=READY_TIMEOUT_S, help="limit for the boot")
@@ -131,7 +138,8 @@ def main(argv: Sequence[str]) -> int:
     disks = plan_disks(cache, options.disk, options.state)
     installed = plan_disks(cache, [options.installed] if options.installed else [], [])
     publish = [parse_publish(entry) for entry in options.publish]
-    medium = plan_medium(checkout_path(), options.append, [disk for disk, _, _ in installed])
+    iso = checkout_path() / "out" / (SIGNED_ISO if options.keys else ISO)
+    medium = plan_medium(iso, options, [disk for disk, _, _ in installed])
     spec = plan_machine(options, medium, name, disks, publish)
     machine_directory = directory.machine_directory(cache, name)
     lock = machine_directory.acquire()
@@ -141,7 +149,7 @@ def main(argv: Sequence[str]) -> int:
     for disk, size_bytes, format_it in disks:
         prepare_disk(disk.path, size_bytes, format_it=format_it)
     for disk, size_bytes, _ in installed:
-        prepare_installed(disk.path, size_bytes, checkout_path() / "out/orlop.iso")
+        prepare_installed(disk.path, size_bytes, iso)
     chosen = accelerator.choose(cache)
     machine = launch.launch(_with_config(spec, merged), machine_directory, lock, chosen)
     return _detached(machine, options.timeout) if options.detach else _attached(machine, options)
@@ -162,7 +170,8 @@ def plan_machine(
         medium=medium,
         memory_mib=parse_memory_mib(options.memory),
         cpus=options.cpus,
-        firmware=options.firmware,
+        firmware=Firmware.UEFI if options.keys else options.firmware,
+        secure_boot=options.keys and _built(options.keys.absolute() / ENROLLED),
         disks=tuple(disk for disk, _, _ in disks),
         # Host port 0: QEMU takes a free one, and any number of machines can run at once.
         nics=(UserNet(publish=(Publish(0, directory.SSH_GUEST_PORT), *publish)),),
@@ -171,21 +180,21 @@ def plan_machine(
     )
 
 
-def plan_medium(checkout: Path, append: str | None, installed: Sequence[Disk] = ()) -> BootMedium:
-    """The ISO; the disk that has the system *installed*; kernel and initrd, to *append* parameters.
+def plan_medium(
+    iso: Path, options: argparse.Namespace, installed: Sequence[Disk] = ()
+) -> BootMedium:
+    """*iso*; the disk that has the system *installed*; kernel and initrd, to append parameters.
 
     Raises:
+        InvalidArgument: parameters are to be appended to what has its own.
         NotFound: there is nothing built.
     """
-    out = checkout / "out"
-    if installed:
-        if append is not None:
-            raise InvalidArgument("--append is for the kernel without a boot loader")
-        return Installed(installed[0])
-    if append is None:
-        return CdRom(_built(out / "orlop.iso"))
-    line = f"{default_command_line(checkout)} {append}"
-    return DirectKernel(_built(out / "vmlinuz"), _built(out / "initrd"), line)
+    if options.append is None:
+        return Installed(installed[0]) if installed else CdRom(_built(iso))
+    if installed or options.keys:
+        raise InvalidArgument("--append is for the kernel without a boot loader")
+    line = f"{default_command_line(checkout_path())} {options.append}"
+    return DirectKernel(_built(iso.parent / "vmlinuz"), _built(iso.parent / "initrd"), line)
 
 
 def _built(path: Path) -> Path:
