@@ -21,9 +21,9 @@ pytestmark = [pytest.mark.root, pytest.mark.engine]
 
 REQUIRED = [
     {"name": "console", "state": "console"},
-    {"name": "shell", "exec": ["/bin/sh", "-c", "exit 0"], "in": "console"},
-    {"name": "ours", "state": "ours", "engine": "user"},
-    {"name": "within", "exec": ["/bin/test", "-e", "/good"], "in": "ours"},
+    {"name": "shell", "exec": ["/bin/sh", "-c", "exit 0"], "in": "console", "timeout": "60s"},
+    {"name": "ours", "state": "ours", "engine": "user", "timeout": "60s"},
+    {"name": "within", "exec": ["/bin/test", "-e", "/good"], "in": "ours", "timeout": "60s"},
     {"name": "hangs", "exec": ["/bin/sh", "-c", "sleep 1000"], "in": "ours", "timeout": "1s"},
     {"name": "nothing", "http": "http://127.0.0.1:9/"},
 ]

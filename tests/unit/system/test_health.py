@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -230,3 +231,15 @@ def test_changes_are_events_and_start_services() -> None:
         assert health.started == ["alarm", "all-clear"]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(("age_s", "status"), [(5.0, WAITING), (600.0, FAILED)])
+def test_the_users_engine_may_take_its_time_to_start(
+    age_s: float, status: Status, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(keeper, "USER_SOCKET", str(tmp_path / "none"))
+    running = service(ServiceState.RUNNING, started_s=time.time() - age_s)
+    services = SimpleNamespace(names=lambda: ["engine"], status=lambda _: running)
+    health = keeper.Health(cast("Boot", SimpleNamespace(services=services)))
+    (engine,) = asyncio.run(health._ping_user())
+    assert (engine.name, engine.status) == ("user's engine", status)

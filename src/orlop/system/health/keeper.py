@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import Internal, NotFound, OrlopError
@@ -40,6 +41,8 @@ SLACK_S = 10.0
 """For the worker's own start."""
 WORKER_THREADS = 16
 TRIAL_PAUSE_S = 2.0
+ENGINE_START_S = 60.0
+"""So long an engine may take until it answers."""
 ON_GOOD, ON_BAD = "org.orlop.on-good", "org.orlop.on-bad"
 """Labels of services that are started when the machine becomes green, or red."""
 
@@ -168,7 +171,10 @@ class Health:
         status = services.status(ENGINE)
         if status.state is not ServiceState.RUNNING:
             return []  # which is a check of its own
-        return [await builtin.ping("user's engine", USER_SOCKET)]
+        found = await builtin.ping("user's engine", USER_SOCKET)
+        if found.status is Status.FAILED and time.time() - status.started_s < ENGINE_START_S:
+            found = replace(found, status=Status.WAITING, code="starting")
+        return [found]
 
     async def _check_own(self, check: Check, settle_s: float, turns: asyncio.Semaphore) -> Found:
         try:
