@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import boot_record
 from orlop.lib.errors import OrlopError
-from orlop.system.updates import collect, decide, rollback, stage, trials
+from orlop.lib.unified_image import describe
+from orlop.system.updates import collect, decide, rollback, stage, staging, trials
 from orlop.system.updates.journal import Status
 from orlop.system.updates.ledger import RECORDS
 
@@ -78,6 +79,23 @@ def look(ledger: Ledger, esp: Path, boot: Boot) -> tuple[decide.Armed, decide.Ac
         case decide.AwaitReboot() | decide.BeginTrial() | decide.Rearm():
             pass
     return armed, action
+
+
+def is_trial(esp: Path, build: str) -> bool:
+    """Whether the system with *build* is the one whose trial the boot loader has begun last.
+
+    Told by the ESP alone, for a system that has no state to look at.
+    """
+    pointers = _pointers(esp)
+    if pointers is None or not pointers.trial or pointers.tried != pointers.sequence:
+        return False
+    with (esp / staging.IMAGES / f"{pointers.trial}.efi").open("rb") as image:
+
+        def read(offset: int, size: int) -> bytes:
+            image.seek(offset)
+            return image.read(size)
+
+        return describe(read).build == build
 
 
 def _pointers(esp: Path) -> decide.Pointers | None:

@@ -8,6 +8,8 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from orlop.lib.errors import OrlopError
+
 if TYPE_CHECKING:
     from orlop.system.boot import Boot
     from orlop.system.updates.control import Updates
@@ -35,6 +37,8 @@ class UpdatesLater:
         """Do what an update that is under way needs of this boot. Never raises."""
         machine = self._boot.machine
         if machine.state is None or machine.state.mode != "disk":
+            if not machine.parameters.recovery and machine.parameters.state != "none":
+                self._boot.tasks.start(self._look_without_state(), "trial without a state")
             return
         self._boot.tasks.start(self._by_itself(), "automatic updates")
         if not os.access(f"{DIRECTORY}/pending", os.F_OK):
@@ -52,3 +56,28 @@ class UpdatesLater:
         from orlop.system.updates.automatic import Automatic
 
         await Automatic(self._boot).run()
+
+    async def _look_without_state(self) -> None:
+        """A system that cannot use the state cannot say how its trial went: it goes back at once.
+
+        Nothing is loaded for it on a machine without an ORLOP_ESP.
+        """
+        from orlop.lib.blocking import run_bounded
+        from orlop.system.updates import esp
+
+        try:
+            if not await run_bounded(esp.find, esp.TIMEOUT_S):
+                return
+            from orlop.system.power import PowerAction
+            from orlop.system.updates.interrupted import is_trial
+
+            build = self._boot.machine.release.get("build", "")
+            async with esp.mounted("", write=False) as place:
+                if not await run_bounded(lambda: is_trial(place, build), esp.TIMEOUT_S):
+                    return
+        except (OrlopError, OSError, TimeoutError) as error:
+            log.warning("cannot look whether this is a trial: %s", error)
+            return
+        why = "this system is on trial, and cannot use the state partition"
+        self._boot.machine.warn(why)
+        self._boot.power.request(PowerAction.REBOOT, why)

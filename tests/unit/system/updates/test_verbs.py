@@ -1,12 +1,14 @@
 """Stage, apply, roll back, pin and collect, as long as nothing goes wrong, and what is refused."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from orlop.lib.errors import Conflict, Internal, InvalidArgument, NotModified, ResourceExhausted
 from orlop.system.config_store import Texts
-from orlop.system.updates import bad, collect, rollback, staging
+from orlop.system.updates import bad, collect, interrupted, rollback, staging
 from orlop.system.updates.decide import BeginTrial, Cause, Condemn, Rearm
 from orlop.system.updates.generations import Standing, collectable, difference
 from orlop.system.updates.ledger import Ledger, capture
@@ -191,3 +193,17 @@ def test_the_back_off_grows() -> None:
     assert bad.left_s(known["x"], 1000.0 + 336 * 3600) == 0
     assert bad.without_older(known, 5) == known
     assert bad.without_older(known, 6) == {}
+
+
+def test_a_trial_is_known_without_a_state(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    def describe(read: Callable[[int, int], bytes]) -> SimpleNamespace:
+        return SimpleNamespace(build=f"build-{read(0, 1).decode()}")
+
+    monkeypatch.setattr(interrupted, "describe", describe)
+    assert not interrupted.is_trial(tree.esp, tree.running)
+    tree.arm(tree.stage("b"))
+    assert not interrupted.is_trial(tree.esp, tree.running)
+    tree.boot_loader()
+    assert interrupted.is_trial(tree.esp, tree.running)
+    tree.boot_loader()
+    assert not interrupted.is_trial(tree.esp, tree.running), "the old one again"
