@@ -29,6 +29,7 @@ WORKERS = {
     "gate": "orlop.system.updates.gate_worker",
     "health": "orlop.system.health.worker",
     "image": "orlop.system.updates.image_worker",
+    "install": "orlop.system.install_worker",
     "password": "orlop.lib.password_worker",
     "registry": "orlop.engine.registry.worker",
     "seed": "orlop.system.seed_worker",

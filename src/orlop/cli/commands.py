@@ -196,6 +196,12 @@ def _passwd() -> Command:
     return passwd
 
 
+def _install() -> Command:
+    from orlop.cli import install
+
+    return install
+
+
 def _poweroff() -> Command:
     from orlop.cli import poweroff
 
@@ -271,6 +277,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "tls": (_tls, "certificates for the Docker API over TCP"),
     "support": (_support, "a file with all that is needed to look for a fault; no secrets"),
     "sudo": (_sudo, "a command as root, for users who may"),
+    "install": (_install, "put this system on a disk"),
     "passwd": (_passwd, "the hash of a password, for the configuration"),
     "poweroff": (_poweroff, "stop everything and switch off"),
     "reboot": (_reboot, "stop everything and start again"),

@@ -6,6 +6,7 @@ A machine that is told nothing of these does not pay for a thread.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 from dataclasses import replace
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from orlop.system.boot import Boot
     from orlop.system.configuration import Configuration
+    from orlop.system.install import Installer
 
 
 SHUTDOWN_PARAMETER = "orlop.shutdown.timeout"
@@ -50,7 +52,15 @@ class ConfigActions:
         self._boot = boot
         self._modules: set[str] = set()
         self._remounted: set[str] = set()
+        self._installs = False
         self.storage = StorageActions(boot, self._warn)
+
+    @functools.cached_property
+    def installer(self) -> Installer:
+        """What installs the system on a disk; most machines have been installed."""
+        from orlop.system.install import Installer
+
+        return Installer(self._boot)
 
     async def apply(self, new: Configuration) -> None:
         """Make the machine as *new* says; what cannot be is a warning, and the rest goes on."""
@@ -188,6 +198,26 @@ class ConfigActions:
 
             last_words.say(self._boot.machine, current)
         self._follow_power_state()
+        self._follow_install()
+
+    def _follow_install(self) -> None:
+        """Install the system if that is asked for; once in a boot."""
+        boot = self._boot
+        parameters, state = boot.machine.parameters, boot.machine.state
+        asked = parameters.install or boot.config.current.is_configured("orlop.install.disk")
+        if not asked or parameters.recovery or self._installs:
+            return
+        from orlop.system import install_unattended
+
+        disks = install_unattended.wanted_disks(
+            boot.config.current,
+            parameters.install,
+            boot.config.command_line,
+            has_state=state is not None and bool(state.device),
+        )
+        if disks:
+            self._installs = True
+            boot.tasks.start(install_unattended.run(boot, disks), "unattended installation")
 
     def _follow_power_state(self) -> None:
         if self._boot.config.current.is_configured("power_state"):
@@ -203,6 +233,8 @@ class ConfigActions:
         """
         boot = self._boot
         new, there = boot.config.current, boot.services.names()
+        if boot.machine.phase is not Phase.STARTING:
+            self._follow_install()
         if boot.machine.phase is not Phase.STARTING and not before.is_configured("power_state"):
             self._follow_power_state()
         if all(name in there or not new.is_configured(name) for name in commands.NAMES):

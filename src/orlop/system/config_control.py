@@ -56,7 +56,7 @@ class ConfigControl:
         self.store = ConfigStore(configuration.BASE)
         self._boot = boot
         self._has_words = bool(configuration_words(command_line))
-        self._command_line = command_line
+        self.command_line = command_line
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self.actions: ConfigActions = ConfigActions(boot)
@@ -148,7 +148,7 @@ class ConfigControl:
             return None
         parameters = self._boot.machine.parameters
         data = service_files.service_configuration(
-            name, of, consoles(parameters, self._command_line), recovery=parameters.recovery
+            name, of, consoles(parameters, self.command_line), recovery=parameters.recovery
         )
         return data | self._boot.cloud.settings(name)
 

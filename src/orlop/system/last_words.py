@@ -44,7 +44,7 @@ def message(text: str, values: dict[str, str]) -> str:
 
 
 def say(machine: Machine, current: Configuration, console: str = CONSOLE) -> None:
-    """Write the message to the log and to the console, which may be gone or not read."""
+    """Write the message to the log and to the console."""
     values = {
         "uptime": f"{uptime_s():.2f}",
         "timestamp": strftime("%a, %d %b %Y %H:%M:%S +0000", gmtime()),
@@ -53,6 +53,11 @@ def say(machine: Machine, current: Configuration, console: str = CONSOLE) -> Non
     }
     text = message(str(current.get("final_message")), values)
     log.info("%s", text)
+    to_console(text, console)
+
+
+def to_console(text: str, console: str = CONSOLE) -> None:
+    """Write *text* to the console, which may be gone or not read."""
     with contextlib.suppress(OSError):
         descriptor = os.open(console, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

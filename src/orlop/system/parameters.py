@@ -43,6 +43,7 @@ class Parameters:
     tuning: bool = True
     watchdog_s: int = _DEFAULT_WATCHDOG_S
     shutdown_s: int = _DEFAULT_SHUTDOWN_S
+    install: bool | None = None
     values: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -236,6 +237,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         "none",
         "A configuration, which may be compressed with gzip.",
         lambda p, _: p,
+    ),
+    Parameter(
+        "install",
+        "on, off",
+        "as orlop.install.disk says",
+        "Install the machine without a person, on its only disk unless the configuration names "
+        "another; `off`: never. See [installation](install.md).",
+        lambda p, text: replace(p, install=_boolean(text)),
     ),
     Parameter(
         "recovery",

@@ -8,7 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.engine.api.router import Route
-from orlop.system import config_routes, console_routes, look_routes, service_routes, status
+from orlop.system import (
+    config_routes,
+    console_routes,
+    install_routes,
+    look_routes,
+    service_routes,
+    status,
+)
 from orlop.system.power import PowerAction
 
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ def make_routes(boot: Boot) -> Sequence[Route]:
         *look_routes.make_routes(boot),
         *console_routes.make_routes(boot),
         *service_routes.make_routes(boot),
+        *install_routes.make_routes(boot),
         Route("GET", "/orlop/cloud", handlers.cloud),
         Route("GET", "/orlop/dmesg", handlers.dmesg),
         Route("GET", "/orlop/firewall", handlers.firewall),

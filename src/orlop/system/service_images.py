@@ -173,7 +173,7 @@ class ServiceImages:
             raise InvalidArgument(
                 f"{url}: what comes without TLS must have a digest (--digest sha256:...)"
             )
-        async with self._download(url, digest, MAX_FILE_BYTES) as (path, found):
+        async with self.download(url, digest, MAX_FILE_BYTES) as (path, found):
             return Fetched(await asyncio.to_thread(_text, path, url), found)
 
     async def artifact(self, reference: str) -> Fetched:
@@ -196,14 +196,18 @@ class ServiceImages:
         Raises:
             OrlopError: it cannot be had, or is not what it should be.
         """
-        async with self._download(url, "", MAX_ARCHIVE_BYTES) as (path, _):
+        async with self.download(url, "", MAX_ARCHIVE_BYTES) as (path, _):
             await self.load(path, image, digest)
 
     @contextlib.asynccontextmanager
-    async def _download(
+    async def download(
         self, url: str, digest: str, max_bytes: int
     ) -> AsyncIterator[tuple[Path, str]]:
-        """The file at *url*, while the block runs, and its digest."""
+        """The file at *url*, while the block runs, and its digest.
+
+        Raises:
+            OrlopError: it cannot be had, is longer, or has another digest than *digest*, if given.
+        """
         async with (
             self._turns,
             self._store().ingest() as ingest,

@@ -32,7 +32,8 @@ CAPABILITIES = {
 """Each capability here is one that the service uses; docs/services.md says for what."""
 
 SYSTEM_WORKERS = frozenset(
-    {"config", "gate", "health", "image", "password", "seed", "services", "update", "unlock"}
+    {"config", "gate", "health", "image", "install", "password", "seed", "services", "update"}
+    | {"unlock"}
 )
 ONE_SHOT = frozenset({"cloud"})
 """They do their work and end."""

@@ -11,6 +11,7 @@ import pytest
 from orlop.system import commands
 from orlop.system.config_actions import ConfigActions
 from orlop.system.configuration import Configuration
+from orlop.system.parameters import Parameters
 
 UUID = "state-uuid"
 CLOUD = {"source": "ec2", "instance_id": "i-1"}
@@ -22,7 +23,8 @@ class Boot:
     def __init__(self, current: Configuration, *services: str) -> None:
         self.config = SimpleNamespace(current=current)
         self.conditions = SimpleNamespace(has_run="")
-        self.machine = SimpleNamespace(state=SimpleNamespace(uuid=UUID), phase="ready")
+        state = SimpleNamespace(uuid=UUID)
+        self.machine = SimpleNamespace(state=state, phase="ready", parameters=Parameters())
         self.services = SimpleNamespace(names=lambda: [*services], start_all=self._start)
         self.tasks = SimpleNamespace(start=lambda step, name: step.close())
         self.done: list[str] = []

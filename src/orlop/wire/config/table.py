@@ -18,6 +18,7 @@ from orlop.wire.config.keys import (
     firewall,
     gate,
     health,
+    install,
     machine,
     network,
     people,
@@ -50,6 +51,7 @@ KEYS: tuple[Key, ...] = (
     *tls.KEYS,
     *consoles.KEYS,
     *update.KEYS,
+    *install.KEYS,
 )
 """Every row, in the order of the reference."""
 

@@ -1,0 +1,168 @@
+"""The questions of `orlop install`: which disk, how to log in, and whether it is meant."""
+
+from __future__ import annotations
+
+import os
+
+from orlop.cli.answers import Object, get_object, number_of, strings_of, text_of
+from orlop.cli.install import TARGET, configuration, disks_of, follow, state, table
+from orlop.cli.json_text import encode
+from orlop.cli.text import printable, size
+from orlop.lib.errors import Cancelled, InvalidArgument, OrlopError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orlop.cli.client import Client
+
+ROOT = "root"
+
+
+def run(client: Client, request: Object) -> int:
+    """Ask for what *request* lacks, install, and maybe start the machine again.
+
+    Raises:
+        Cancelled: the person does not want it. OrlopError: it has failed.
+    """
+    disk = choose(disks_of(get_object(client, TARGET)), text_of(request, "disk"))
+    request["disk"] = text_of(disk, "id")
+    ask_about_content(disk, request)
+    if not {"config", "config_url", "keep_state"} & request.keys():
+        request |= ask_for_configuration(client)
+    if not request.get("dry_run"):
+        confirm(disk)
+    status = follow(client.request("POST", TARGET, request), as_json=False)
+    if status == 0 and request.get("then") == "stay" and not request.get("dry_run"):
+        print("Take the medium out, so that the machine starts from the disk.")
+        if yes("Start it again now?", default=False):
+            client.post("/orlop/reboot")
+    return status
+
+
+def choose(disks: list[Object], wanted: str) -> Object:
+    """The disk that the person wants, or that *wanted* is the name of.
+
+    Raises:
+        OrlopError: there is none to install on.
+    """
+    usable = [d for d in disks if not text_of(d, "problem") and not text_of(d, "busy")]
+    if not usable:
+        raise OrlopError("there is no disk to install on", hint="orlop install --list says why")
+    print(table(disks))
+    while True:
+        word = wanted or ask(f"\nInstall on which disk (1-{len(disks)}, or its id)? ")
+        found = [
+            disk
+            for number, disk in enumerate(disks, 1)
+            if word in (str(number), text_of(disk, "name"), text_of(disk, "device"))
+            or word in strings_of(disk, "ids")
+        ]
+        if len(found) == 1 and found[0] in usable:
+            return found[0]
+        why = f"{word}: {state(found[0])}" if len(found) == 1 else f"{word}: no disk of the list"
+        if wanted:
+            raise InvalidArgument(why)
+        print(printable(why))
+
+
+def ask_about_content(disk: Object, request: Object) -> None:
+    """Show what is on the disk, and ask what is to become of it."""
+    found = strings_of(disk, "found")
+    name = f"{text_of(disk, 'device')}, {size(number_of(disk, 'size_bytes'))}"
+    print(f"\n{name}: {text_of(disk, 'model') or 'model unknown'}, {text_of(disk, 'id')}")
+    if not found:
+        print("There is nothing on it.")
+        return
+    print("On it:")
+    for text in found:
+        print(f"  {printable(text)}")
+    if request.get("wipe") or request.get("keep_state"):
+        return
+    if disk.get("has_state") is True and yes("Keep the state of this installation?", default=True):
+        request["keep_state"] = True
+    elif text_of(disk, "content") != "unfinished" or disk.get("has_state") is True:
+        if not yes("All of this will be lost. Go on?", default=False):
+            raise Cancelled("nothing has been changed")
+        request["wipe"] = True
+
+
+def ask_for_configuration(client: Client) -> Object:
+    """What the installed machine is to be told.
+
+    The document is this machine's, a file's, or made of the answers.
+    """
+    told = get_object(client, "/orlop/config?secrets=hide").get("config")
+    own = told.get("orlop") if isinstance(told, dict) else None
+    if isinstance(told, dict) and (set(told) - {"orlop"} or (isinstance(own, dict) and own)):
+        print(f"\nThis machine has been told: {', '.join(sorted(map(str, told)))}.")
+        if yes("Tell the installed machine the same?", default=True):
+            return {}
+    while word := ask("\nConfiguration (file or https://...; empty: a few questions): "):
+        try:
+            return configuration(word)
+        except OrlopError as error:
+            print(printable(str(error)))
+    return {"config": document(), "config_name": "your answers"}
+
+
+def document() -> str:
+    """A configuration made of answers: name, key, password."""
+    found: Object = {}
+    if name := ask("Host name (empty: by DHCP): "):
+        found["hostname"] = name
+    keys = []
+    while key := ask("SSH public key for root and rancher (empty: no more): "):
+        keys.append(key)
+    if keys:
+        found["ssh_authorized_keys"] = keys
+    if hashed := ask_password():
+        found["users"] = ["default", {"name": ROOT, "hashed_passwd": hashed}]
+    if not keys:
+        print("Nobody will be able to log in over SSH.")
+    return f"{encode(found)}\n" if found else ""
+
+
+def ask_password() -> str:
+    """The hash of root's password; empty without one."""
+    from orlop.lib.password_hash import ask as ask_unseen
+    from orlop.lib.passwords import hash_password
+
+    while True:
+        password = ask_unseen("Password of root at the console (empty: none): ")
+        if not password:
+            return ""
+        if ask_unseen("Once more: ") == password:
+            return hash_password(password)
+        print("The two are different.")
+
+
+def confirm(disk: Object) -> None:
+    """Let the person type the name of the disk.
+
+    Raises:
+        Cancelled: it was something else.
+    """
+    name = text_of(disk, "name")
+    if ask(f"\nType the name of the disk, {name}, to install on it: ") != name:
+        raise Cancelled("nothing has been changed")
+
+
+def yes(question: str, *, default: bool) -> bool:
+    """The answer to a question of yes and no."""
+    word = ask(f"{question} [{'Y/n' if default else 'y/N'}] ").lower()
+    return default if not word else word.startswith("y")
+
+
+def ask(question: str) -> str:
+    """A line of the terminal.
+
+    Raises:
+        Cancelled: it has been closed.
+    """
+    print(question, end="", flush=True)
+    line = b""
+    while not line.endswith(b"\n"):
+        data = os.read(0, 4096)
+        if not data:
+            raise Cancelled("nothing has been changed")
+        line += data
+    return line.decode("utf-8", "replace").strip()

@@ -1,0 +1,368 @@
+"""The disks that the system could be installed on, what is on them, and which are refused, and why.
+
+What is on a disk is anybody's: this runs in the installation's worker, never in PID 1. The decision
+(`refusal`) is pure.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from orlop.lib import block_ioctl, disk_layout, partition_table
+from orlop.lib.disk_ids import clean_id, disk_ids, disk_serial, read_text
+from orlop.lib.disk_signatures import UNKNOWN, find_signatures
+from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
+from orlop.lib.mount import read_mounts
+from orlop.system import disk_references
+from orlop.system.block_devices import SYS_BLOCK, candidates, read_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orlop.lib.disk_signatures import Read
+    from orlop.system.block_devices import Volume
+    from orlop.wire.compose_model import Json
+
+MARK = b"ORLOP INSTALLING"
+"""In the second sector of a disk that is being installed, where the table's header will be."""
+
+ONLY = "only"
+PARTITIONS = ("orlop-bios", "orlop-esp", "orlop-state")
+_OWN = frozenset({UNKNOWN, "a GPT partition table"})
+"""What our unfinished work looks like: the mark, and the table's second copy."""
+
+_NO_DISKS = ("dm-", "md", "sr")
+_SECTOR_BYTES = 512
+_GUID = 16
+
+
+class Content(StrEnum):
+    """What is on a disk, as far as it matters here."""
+
+    EMPTY = "empty"
+    UNFINISHED = "unfinished"
+    """An installation of this system that did not come to its end."""
+    INSTALLED = "installed"
+    """This system, whole."""
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk. *found* is what is on it and *busy* who uses it, both in words."""
+
+    name: str
+    device: str
+    ids: tuple[str, ...]
+    serial: str
+    model: str
+    size_bytes: int
+    content: Content
+    found: tuple[str, ...] = ()
+    has_state: bool = False
+    """Whether there is a state of this system's that an installation can keep."""
+    busy: str = ""
+    is_running_system: bool = False
+    """Whether it is in use only as the state of this machine, which an installation can keep."""
+    problem: str = ""
+    """Why nothing can be installed on it, whatever anybody wants."""
+
+    @property
+    def label(self) -> str:
+        """What people are to type: the first of its ids, else its name."""
+        return self.ids[0] if self.ids else self.name
+
+
+def refusal(disk: Disk, *, wipe: bool, keep_state: bool) -> OrlopError | None:
+    """Why *disk* may not be installed on, if that is so; pure."""
+    what = f"{disk.device} ({disk.label})"
+    if disk.problem:
+        return Conflict(f"{what} {disk.problem}")
+    if disk.busy and not (keep_state and disk.is_running_system):
+        hint = "--keep-state, or start the machine with the kernel parameter orlop.state=none"
+        return Conflict(
+            f"{what} is in use: {disk.busy}", hint=hint if disk.is_running_system else None
+        )
+    if keep_state and wipe:
+        return InvalidArgument(
+            "either what is on the disk is kept or it is not: wipe or keep_state"
+        )
+    if keep_state:
+        return None if disk.has_state else Conflict(f"{what} has no state of Orlop's to keep")
+    if wipe or disk.content is Content.EMPTY:
+        return None
+    if disk.content is Content.UNFINISHED and not disk.has_state:
+        return None
+    found = ", ".join(disk.found) or "something"
+    keep = "--keep-state keeps the state; " if disk.has_state else ""
+    return Conflict(
+        f"{what} is not empty, there is {found} on it: it is left as it is",
+        hint=f"{keep}--wipe gives up what is on it",
+    )
+
+
+def to_json(disk: Disk) -> dict[str, Json]:
+    """As `GET /orlop/install` gives it."""
+    return {
+        "name": disk.name,
+        "device": disk.device,
+        "id": disk.label,
+        "ids": [*disk.ids],
+        "serial": disk.serial,
+        "model": disk.model,
+        "size_bytes": disk.size_bytes,
+        "content": disk.content.value,
+        "found": [*disk.found],
+        "has_state": disk.has_state,
+        "busy": disk.busy,
+        "problem": disk.problem,
+    }
+
+
+def choose(reference: str, disks: Sequence[Disk], sys_block: str = SYS_BLOCK) -> Disk | None:
+    """The disk that *reference* means: one of its ids, `SERIAL=`, `ID=`, a path, or `only`.
+
+    Raises:
+        Conflict: several are meant. InvalidArgument: it is no name of a disk.
+    """
+    if reference == ONLY:
+        usable = [disk for disk in disks if not disk.problem]
+        if len(usable) > 1:
+            names = ", ".join(disk.label for disk in usable)
+            raise Conflict(f"there is not only one disk: {names}")
+        return usable[0] if usable else None
+    found = [d for d in disks if reference in (d.name, *d.ids)]
+    if not found:
+        try:
+            kind, value = disk_references.split(reference)
+        except ValueError as error:
+            if "/" in reference or "=" in reference:
+                raise InvalidArgument(f"{reference}: {error}") from None
+            return None
+        device = os.path.realpath(reference) if kind == "DEVICE" else ""
+        found = [
+            disk
+            for disk in disks
+            if disk.device == device
+            or disk_references.names_match(
+                kind, value, disk_references.read_names(disk.device, sys_block)
+            )
+        ]
+    if len(found) > 1:
+        raise Conflict(f"several disks are {reference}: {', '.join(d.device for d in found)}")
+    return found[0] if found else None
+
+
+def choose_first(references: Sequence[str], disks: Sequence[Disk]) -> Disk:
+    """The first of *references* that is there.
+
+    Raises:
+        NotFound: none of them is. Conflict, InvalidArgument: as `choose`.
+    """
+    for reference in references:
+        disk = choose(reference, disks)
+        if disk is not None:
+            return disk
+    there = ", ".join(disk.label for disk in disks) or "no disk at all"
+    raise NotFound(f"no disk is {', '.join(references)}; there is {there}")
+
+
+def read_all(medium: str = "", sys_block: str = SYS_BLOCK) -> list[Disk]:
+    """The disks there are; *medium* is the device that the machine was started from, if known."""
+    mounts = [(entry.source, os.fspath(entry.target)) for entry in read_mounts()]
+    found = []
+    for name in candidates(sys_block):
+        directory = f"{sys_block}/{name}"
+        if name.startswith(_NO_DISKS) or "boot" in name or read_text(directory, "partition"):
+            continue
+        if read_text(directory, "size") not in ("", "0"):
+            found.append(read_one(name, mounts, medium, sys_block))
+    return found
+
+
+def read_one(
+    name: str, mounts: Sequence[tuple[str, str]], medium: str, sys_block: str = SYS_BLOCK
+) -> Disk:
+    """The disk *name*; one that cannot be read has a problem."""
+    directory = f"{sys_block}/{name}"
+    device = f"/dev/{name.replace('!', '/')}"
+    parts = [other for other in candidates(sys_block) if os.path.isdir(f"{directory}/{other}")]
+    size = int(read_text(directory, "size") or 0) * _SECTOR_BYTES
+    try:
+        content, found, has_state = look(device)
+        problem = ""
+        if (volume := read_volume(device)) is not None:
+            found = [f"{device}: {_volume(volume)}"]
+    except OSError as error:
+        content, found, has_state = Content.FOREIGN, [], False
+        problem = f"cannot be read: {error.strerror}"
+    if medium in (device, *(f"/dev/{part}" for part in parts)):
+        problem = "is what this machine was started from"
+    elif read_text(directory, "ro") == "1":
+        problem = "can only be read"
+    elif not problem:
+        problem = _too_small(
+            size, int(read_text(f"{directory}/queue", "logical_block_size") or 512)
+        )
+    busy = _users_of(name, device, parts, mounts, directory)
+    state = f"/dev/{parts[-1].replace('!', '/')}" if len(parts) == len(PARTITIONS) else ""
+    return Disk(
+        name,
+        device,
+        tuple(dict.fromkeys(map(clean_id, disk_ids(directory)))),
+        disk_serial(directory),
+        _model(directory),
+        size,
+        content,
+        (*found, *(text for part in parts if (text := _partition(directory, part)))),
+        has_state,
+        next(iter(busy.values()), ""),
+        has_state and set(busy) == {state},
+        problem,
+    )
+
+
+def look(device: str) -> tuple[Content, list[str], bool]:
+    """What is on *device*, in words, and whether a state of ours is there.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = block_ioctl.size_bytes(descriptor)
+        sector = block_ioctl.sector_bytes(descriptor)
+
+        def read(offset: int, length: int) -> bytes:
+            return os.pread(descriptor, length, offset)
+
+        found = find_signatures(read, size)
+        if read(sector, len(MARK)) == MARK and not {*found} - _OWN:
+            return Content.UNFINISHED, ["an unfinished installation of Orlop"], False
+        places = own_partitions(read, sector)
+        if places is None:
+            return (Content.FOREIGN if found else Content.EMPTY), found, False
+        start = places[PARTITIONS[1]][0]
+        if read(start + 510, 2) == b"\x55\xaa":
+            return Content.INSTALLED, ["an installation of Orlop"], True
+        return Content.UNFINISHED, ["an unfinished installation of Orlop"], True
+    finally:
+        os.close(descriptor)
+
+
+def own_partitions(read: Read, sector: int) -> dict[str, tuple[int, int]] | None:
+    """Where the three partitions are that an installation has made: start and size in bytes."""
+    header = read(sector, sector)
+    try:
+        place = partition_table.table_place(header, sector)
+        if place is None:
+            return None
+        table = partition_table.parse_gpt(header, read(*place), sector)
+    except InvalidArgument:
+        return None
+    found = {}
+    each = table.header.entry_bytes
+    for at in range(0, min(len(PARTITIONS) * each, len(table.entries)), each):
+        entry = table.entries[at : at + each]
+        # UTF-16, of which only ASCII is looked for: its codec is not in the image.
+        name = entry[56:128:2].split(b"\0", 1)[0].decode("ascii", "replace")
+        first, last = (int.from_bytes(entry[n : n + 8], "little") for n in (32, 40))
+        if any(entry[:_GUID]) and first <= last:
+            found[name] = (first * sector, (last - first + 1) * sector)
+    return found if found.keys() == {*PARTITIONS} else None
+
+
+def _partition(directory: str, part: str) -> str:
+    """A partition in words: its device, what it is called and what is on it."""
+    size = int(read_text(f"{directory}/{part}", "size") or 0) * _SECTOR_BYTES
+    if size < 4096:
+        return ""  # the place holder of an extended partition
+    device = f"/dev/{part.replace('!', '/')}"
+    volume = read_volume(device)
+    known = ", ".join(_signatures(device)) if volume is None else _volume(volume)
+    return f"{device}, {_size(size)}: {known or 'nothing known'}"
+
+
+def _volume(volume: Volume) -> str:
+    label = volume.superblock.label
+    return f"{volume.superblock.fstype}{f' {label!r}' if label else ''}"
+
+
+def _signatures(device: str) -> list[str]:
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        size = block_ioctl.size_bytes(descriptor)
+        return find_signatures(lambda at, length: os.pread(descriptor, length, at), size)
+    except OSError:
+        return []
+    finally:
+        os.close(descriptor)
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes >> 20} MiB" if size_bytes < 10 << 30 else f"{size_bytes >> 30} GiB"
+
+
+def _model(directory: str) -> str:
+    device = f"{directory}/device"
+    vendor = read_text(device, "vendor")
+    words = [vendor if not vendor.startswith("0x") else "", read_text(device, "model")]
+    return " ".join(filter(None, words)) or read_text(device, "name")
+
+
+def _users_of(
+    name: str,
+    device: str,
+    parts: Sequence[str],
+    mounts: Sequence[tuple[str, str]],
+    directory: str,
+) -> dict[str, str]:
+    """Who has the disk, or parts of it: by device, in words."""
+    found = {}
+    for part in (name, *parts):
+        own = f"/dev/{part.replace('!', '/')}"
+        places = [target for source, target in mounts if source == own]
+        holders = _names(f"{directory}/holders" if part == name else f"{directory}/{part}/holders")
+        if places:
+            found[own] = f"{own} is mounted at {places[0]}"
+        elif holders:
+            found[own] = f"{own} is part of {', '.join(holders)}"
+        elif any(line.split()[:1] == [own] for line in _swaps()):
+            found[own] = f"{own} is swapped to"
+    if not found:
+        try:
+            os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                found[device] = "something has it open for itself"
+    return found
+
+
+def _too_small(size_bytes: int, sector: int) -> str:
+    try:
+        disk_layout.plan_disk(size_bytes, sector)
+    except InvalidArgument as error:
+        return f"cannot be used: {error}"
+    return ""
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
+def _swaps() -> list[str]:
+    try:
+        with open("/proc/swaps", encoding="utf-8", errors="replace") as stream:
+            return stream.read().splitlines()[1:]
+    except OSError:
+        return []

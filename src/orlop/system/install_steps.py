@@ -1,0 +1,219 @@
+"""Doing the steps of an installation: see `install_plan`. Each is on the disk, and read back from
+it, before the next begins."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from orlop.engine.worker_process import report
+from orlop.lib.children import Children
+from orlop.lib.disk_layout import ESP_LABEL, STATE_LABEL
+from orlop.lib.errors import Internal, OrlopError
+from orlop.lib.fat32 import make_fat32, plan_geometry
+from orlop.lib.iso9660 import Extent
+from orlop.lib.mount import MountFlag, mount, unmount
+from orlop.system.config_store import ConfigStore, Texts
+from orlop.system.formatting import MAKERS
+from orlop.system.install_plan import (
+    STATE_NUMBER,
+    BootPartition,
+    KeptState,
+    NewState,
+    Put,
+    Step,
+    describe,
+)
+from orlop.system.install_source import hash_of
+from orlop.system.install_target import drop_cache_of, partition_of
+from orlop.system.state import CHECKER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from orlop.system.install_disks import Disk
+    from orlop.system.install_source import Source
+    from orlop.system.install_target import Target
+
+MAKE_TIMEOUT_S = 1800.0
+MOUNT_POINT = "/run/orlop/install"
+BASE = "lib/orlop"
+_FLAGS = MountFlag.NOSUID | MountFlag.NODEV | MountFlag.NOEXEC
+OLD_RELEASES = ("journal", "gens", "trial.json", "incoming")
+"""Below lib/orlop/os: they are about images that a new boot partition does not have."""
+
+STATE_TYPES = ("ext4", "xfs", "btrfs")
+
+
+class Installation:
+    """On *target*, which is *disk*: what *source* has, *config*, and *append* to the parameters."""
+
+    def __init__(
+        self, target: Target, disk: Disk, source: Source, config: str, append: str
+    ) -> None:
+        self._target = target
+        self._disk = disk
+        self._source = source
+        self._config = config
+        self._append = append
+
+    def do(self, step: Step) -> None:
+        """Do one step.
+
+        Raises:
+            OrlopError, OSError: it failed, or the disk has something else than what was written.
+        """
+        report({"step": describe(step), "text": describe(step)})
+        match step:
+            case Put(_, writes):
+                for write in writes:
+                    self._target.write(write.offset_bytes, write.data)
+                    self._target.commit()
+            case BootPartition(start, size):
+                self._make_boot_partition(start, size, describe(step))
+            case NewState(start, size):
+                part = self._target.add_partition(STATE_NUMBER, start, size)
+                self._make_state(part)
+            case KeptState(start, size):
+                self._keep_state(start, size)
+
+    def _make_boot_partition(self, start: int, size: int, name: str) -> None:
+        target, head, end = self._target, b"", 0
+        total = 2 * (self._source.place.size_bytes + (2 << 20))
+        done = 0
+
+        def step_on(count: int) -> None:
+            nonlocal done
+            done = min(total, done + count)
+            report({"step": name, "text": name, "done_bytes": done, "total_bytes": total})
+
+        def write(offset: int, data: bytes) -> None:
+            nonlocal head, end
+            if offset == 0:
+                head = data  # without it there is no file system
+                return
+            target.write(start + offset, data)
+            end = max(end, offset + len(data))
+            step_on(len(data))
+
+        make_fat32(
+            write,
+            size,
+            ESP_LABEL,
+            self._source.files(self._append),
+            epoch=int(time.time()),
+            volume_id=int.from_bytes(os.urandom(4)),
+            hidden_sectors=start // target.sector_bytes,
+            sector_bytes=target.sector_bytes,
+        )
+        target.commit(step_on)
+        # The image is the largest file, and the last one.
+        cluster = plan_geometry(size, target.sector_bytes).cluster_bytes
+        place = self._source.place
+        at = start + end - -(-place.size_bytes // cluster) * cluster
+        if hash_of(target.read, Extent(at, place.size_bytes)) != self._source.image.sha256:
+            raise Internal("the image has changed while it was read: the medium is faulty")
+        target.write(start, head)
+        target.commit()
+
+    def _make_state(self, part: str) -> None:
+        self._run([*MAKERS["ext4"], "-L", STATE_LABEL, part])
+        with _mounted(part, "ext4") as root:
+            os.makedirs(f"{root}/{BASE}", mode=0o755)
+            self._configure(f"{root}/{BASE}")
+        drop_cache_of(part)
+        self._run([CHECKER, "-f", "-n", part])
+        with _mounted(part, "ext4", MountFlag.RDONLY) as root:
+            self._check_configuration(f"{root}/{BASE}")
+
+    def _keep_state(self, start: int, size: int) -> None:
+        if self._disk.busy:  # it is this machine's own
+            base = f"/var/{BASE}"
+            self._configure(base)
+            return
+        part = partition_of(self._disk.device, STATE_NUMBER)
+        if not os.path.exists(part):
+            self._target.add_partition(STATE_NUMBER, start, size)
+        with _mounted_somehow(part) as root:
+            self._configure(f"{root}/{BASE}")
+        drop_cache_of(part)
+        with _mounted_somehow(part, MountFlag.RDONLY) as root:
+            self._check_configuration(f"{root}/{BASE}")
+
+    def _configure(self, base: str) -> None:
+        """Make the configuration the one in force, as a new version."""
+        for name in OLD_RELEASES:
+            path = f"{base}/os/{name}"
+            _remove(path)
+        if self._config:
+            store = ConfigStore(base)
+            if os.path.isfile(f"{base}/config.yml") and not os.path.islink(f"{base}/config.yml"):
+                with open(f"{base}/config.yml", encoding="utf-8", errors="replace") as stream:
+                    store.adopt(Texts(stream.read()))
+            store.switch(store.add(Texts(self._config)))
+        os.sync()
+
+    def _check_configuration(self, base: str) -> None:
+        if self._config:
+            with open(f"{base}/config.yml", encoding="utf-8") as stream:
+                if stream.read() != self._config:
+                    raise Internal(f"{self._disk.device} does not hold the configuration")
+
+    def _run(self, command: Sequence[str]) -> None:
+        """Run a program to its end.
+
+        Raises:
+            OrlopError: it fails, with the last that it says.
+        """
+
+        async def work() -> None:
+            children = Children()
+            children.start()
+            try:
+                status, output = await children.run(command, timeout_s=MAKE_TIMEOUT_S)
+            finally:
+                children.close()
+            if not status.ok:
+                last = output.decode(errors="replace").strip().splitlines()[-1:]
+                raise OrlopError(f"{os.path.basename(command[0])} failed: {' '.join(last)}")
+
+        asyncio.run(work())
+
+
+def _remove(path: str) -> None:
+    """Remove *path* and what is below it."""
+    if not os.path.isdir(path) or os.path.islink(path):
+        if os.path.lexists(path):
+            os.unlink(path)
+        return
+    for folder, folders, files in os.walk(path, topdown=False):
+        for name in files:
+            os.unlink(f"{folder}/{name}")
+        for name in folders:
+            _remove(f"{folder}/{name}")
+    os.rmdir(path)
+
+
+@contextmanager
+def _mounted(part: str, fstype: str, extra: MountFlag = MountFlag(0)) -> Iterator[str]:
+    os.makedirs(MOUNT_POINT, exist_ok=True)
+    mount(part, MOUNT_POINT, fstype, _FLAGS | extra)
+    try:
+        yield MOUNT_POINT
+    finally:
+        unmount(MOUNT_POINT)
+
+
+@contextmanager
+def _mounted_somehow(part: str, extra: MountFlag = MountFlag(0)) -> Iterator[str]:
+    """A state of any kind."""
+    from orlop.system.block_devices import read_volume
+
+    volume = read_volume(part)
+    if volume is None or volume.superblock.fstype not in STATE_TYPES:
+        raise OrlopError(f"the state on {part} cannot be mounted here")
+    with _mounted(part, volume.superblock.fstype, extra) as root:
+        yield root

@@ -1,0 +1,138 @@
+"""The worker that installs: `worker install`, the request as JSON on descriptor 0.
+
+    {"verb": "disks", "build": BUILD}
+    {"verb": "install", "build": BUILD, "disk": [NAME], "config": TEXT, "image": PATH, ...}
+
+It is root, with a mount table of its own, so that nothing stays mounted when it is killed. On
+stdout it says what it does, an object a line; the last one has `result`, or is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from orlop.engine.worker_process import report
+from orlop.lib.errors import Conflict, NotFound, OrlopError
+from orlop.lib.mount import MountFlag, mount
+from orlop.system import install_disks, install_plan, install_source
+from orlop.system.install_steps import Installation
+from orlop.system.install_target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orlop.system.install_disks import Disk
+    from orlop.system.install_plan import Step
+    from orlop.system.install_source import Source
+
+MAX_REQUEST_BYTES = 8 << 20
+
+
+def main(argv: list[str]) -> int:
+    """Read, look or install, answer."""
+    del argv
+    with open(0, "rb", closefd=False) as stream:
+        request = json.loads(stream.read(MAX_REQUEST_BYTES))
+    try:
+        if request["verb"] == "disks":
+            medium = install_source.find_medium(request["build"])
+            disks = install_disks.read_all(medium)
+            report({"disks": [install_disks.to_json(disk) for disk in disks]})
+        else:
+            install(request)
+    except OrlopError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        report({"error": f"{error}{hint}", "kind": type(error).__name__})
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        report({"error": f"{what}{error.strerror}", "kind": "Unavailable"})
+    return 0
+
+
+def install(request: Mapping[str, Any]) -> None:
+    """Do what is asked.
+
+    Raises:
+        OrlopError, OSError: it cannot be, or has failed.
+    """
+    medium = install_source.find_medium(request["build"])
+    disk = install_disks.choose_first(request["disk"], install_disks.read_all(medium))
+    keep_state = request["keep_state"]
+    refused = install_disks.refusal(disk, wipe=request["wipe"], keep_state=keep_state)
+    if refused is not None:
+        raise refused
+    source = _source(request, medium)
+    report(
+        {
+            "text": f"installing {source.image.version} ({source.image.id}) "
+            f"from {request['image'] or source.path} on {disk.device} ({disk.label})",
+            "disk": install_disks.to_json(disk),
+            "image_sha256": source.image.sha256,
+            "build": source.build,
+        }
+    )
+    _private_mounts()
+    target = Target(disk.device, shared=bool(disk.busy))
+    try:
+        steps = plan(target, disk, source, keep_state=keep_state)
+        if request["dry_run"]:
+            for step in steps:
+                report({"text": f"would do: {install_plan.describe(step)}"})
+            return
+        if not keep_state:
+            target.forget_partitions()
+        target.share()
+        work = Installation(target, disk, source, request["config"], request["append"])
+        for step in steps:
+            work.do(step)
+        target.read_partitions_again()
+    finally:
+        target.close()
+    report(
+        {
+            "text": f"installed on {disk.device} ({disk.label}); what was written has been read "
+            "back and is right",
+            "result": {
+                "device": disk.device,
+                "id": disk.label,
+                "image": source.image.id,
+                "image_sha256": source.image.sha256,
+                "version": source.image.version,
+                "build": source.build,
+                "kept_state": keep_state,
+            },
+        }
+    )
+
+
+def _source(request: Mapping[str, Any], medium: str) -> Source:
+    path = request["image"] or medium
+    if not path:
+        raise NotFound(
+            "the medium that this machine was started from is not here any more, or it was started "
+            "from the network",
+            hint="--image, or orlop.install.image, names an ISO: a file or an address",
+        )
+    return install_source.read_source(path, request["image_sha256"])
+
+
+def plan(target: Target, disk: Disk, source: Source, *, keep_state: bool) -> Sequence[Step]:
+    """The steps for *disk*.
+
+    Raises:
+        Conflict: it has changed since it was looked at. InvalidArgument: it is too small.
+    """
+    if not keep_state:
+        guids = os.urandom(install_plan.GUID_BYTES)
+        return install_plan.plan_new(target.size_bytes, target.sector_bytes, source.bios, guids)
+    places = install_disks.own_partitions(target.read, target.sector_bytes)
+    if places is None:
+        raise Conflict(f"{disk.device} has no state of Orlop's any more")
+    return install_plan.plan_kept(places, target.sector_bytes, source.bios)
+
+
+def _private_mounts() -> None:
+    os.unshare(os.CLONE_NEWNS)
+    mount(None, "/", None, MountFlag.REC | MountFlag.PRIVATE)

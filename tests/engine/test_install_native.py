@@ -1,0 +1,233 @@
+"""Installing from an ISO onto a real block device, whole and interrupted at every write."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orlop.image.boot_loader import BIOS_FOLDER
+from orlop.image.iso import Boot, make_iso
+from orlop.lib import boot_record, fat_reader
+from orlop.system import install_disks
+from orlop.system.install_disks import Content
+from tests.unit.lib.test_unified_image import image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+pytestmark = [pytest.mark.root, pytest.mark.engine]
+
+MIB = 1 << 20
+BUILD = "abcd"
+DRIVER = """
+import os, signal, sys
+from orlop.system import block_devices, formatting, install_steps, install_target
+block_devices.SKIPPED = ("ram", "zram", "nbd")  # loop devices are disks here
+formatting.MAKERS["ext4"] = ("/usr/sbin/mke2fs", *formatting.MAKERS["ext4"][1:])
+left = int(sys.argv[1])
+def commit(self, *arguments, whole=install_target.Target.commit):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    whole(self, *arguments)
+install_target.Target.commit = commit
+from orlop.system.install_worker import main
+sys.exit(main([]))
+"""
+EFI = b"the boot loader for UEFI" * 100
+
+
+@pytest.fixture(scope="module")
+def medium(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ISO as the builder makes it, with an image of nothing."""
+    folder = tmp_path_factory.mktemp("medium")
+    blocks = (2).to_bytes(8, "little") + struct.pack("<HH", 0, 0x820)
+    files = {
+        "image": image(),
+        "bios": b"C" * 432 + bytes(78) + b"\x55\xaa" + b"K" * 500 + blocks + b"R" * 4000,
+        "efi": EFI,
+        "menu": b"# the menu of a disk\n",
+    }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    boot = Boot(
+        image=folder / "image",
+        bios=folder / "bios",
+        efi=folder / "efi",
+        menu="# the menu of the medium\n",
+        search="# finds it\n",
+        disk_menu=folder / "menu",
+        build="0123456789abcdef",
+    )
+    scratch = folder / "scratch"
+    scratch.mkdir()
+
+    def run(command: Sequence[str | os.PathLike[str]]) -> None:
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+
+    path = folder / "orlop.iso"
+    make_iso(boot, path, scratch, run, epoch=1700000000)
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class LoopDisk:
+    path: Path
+    name: str
+
+    @property
+    def device(self) -> str:
+        return f"/dev/{self.name}"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[LoopDisk]:
+    path = tmp_path / "disk"
+    path.touch()
+    os.truncate(path, 512 * MIB)
+    words = ["losetup", "--find", "--show", "--partscan", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no loop devices here: {done.stderr}")
+    device = done.stdout.strip()
+    try:
+        yield LoopDisk(path, device.removeprefix("/dev/"))
+    finally:
+        subprocess.run(["partx", "--delete", device], check=False, capture_output=True)
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def install(medium: Path, disk: LoopDisk, kill_at: int = 0, **more: object) -> list[dict[str, Any]]:
+    """What the worker says; nothing if it was killed."""
+    request = {
+        "verb": "install",
+        "build": BUILD,
+        "disk": [disk.name],
+        "config": "hostname: ship\n",
+        "image": str(medium),
+        "image_sha256": "",
+        "append": "",
+        "wipe": False,
+        "keep_state": False,
+        "dry_run": False,
+        **more,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(kill_at)],
+        input=json.dumps(request).encode(),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode == -signal.SIGKILL:
+        return []
+    assert done.returncode == 0, done.stderr.decode()
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def result(events: list[dict[str, Any]]) -> dict[str, Any]:
+    found = events[-1].get("result")
+    assert isinstance(found, dict), events[-1]
+    return found
+
+
+def check_installed(disk: LoopDisk, config: str) -> None:
+    """The disk has everything, where it has to be."""
+    assert install_disks.look(str(disk.path))[0] is Content.INSTALLED
+    subprocess.run(["sfdisk", "--verify", str(disk.path)], check=True, capture_output=True)
+    with disk.path.open("rb") as file:
+
+        def read(offset: int, size: int) -> bytes:
+            return os.pread(file.fileno(), size, offset)
+
+        places = install_disks.own_partitions(read, 512)
+        assert places is not None
+        assert read(0, 432) == (BIOS_FOLDER / "boot_hybrid.img").read_bytes()[:432]
+        first = int.from_bytes(read(432, 8), "little") * 512
+        assert first == places["orlop-bios"][0]
+        assert read(first, 500) == b"K" * 500
+        start = places["orlop-esp"][0]
+
+        def of_boot(offset: int, size: int) -> bytes:
+            return read(start + offset, size)
+
+        file_of = partial(fat_reader.read_file, of_boot)
+        assert file_of("EFI/BOOT/BOOTX64.EFI") == EFI
+        assert file_of("orlop/grub.cfg") == b"# the menu of a disk\n"
+        record = boot_record.parse(file_of("orlop/boot-0.env"))
+        assert record is not None
+        assert record.default == record.recovery
+        assert file_of(f"orlop/images/{record.default}.efi") == image()
+        state = places["orlop-state"][0]
+    at = f"{disk.path}?offset={state}"
+    subprocess.run(["e2fsck", "-fn", at], check=True, capture_output=True)
+    words = ["debugfs", "-R", "cat lib/orlop/config/versions/1/config.yml", at]
+    shown = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert shown.stdout == config
+
+
+def test_an_empty_disk(medium: Path, disk: LoopDisk) -> None:
+    events = install(medium, disk)
+    assert result(events)["version"] == "1.2"
+    assert all(len(str(event["image_sha256"])) == 64 for event in events if "image_sha256" in event)
+    check_installed(disk, "hostname: ship\n")
+    refused = install(medium, disk)[-1]
+    assert "keep-state" in refused["error"]
+    check_installed(disk, "hostname: ship\n")
+
+
+def test_a_dry_run_and_a_refusal_change_nothing(medium: Path, disk: LoopDisk) -> None:
+    subprocess.run(["mke2fs", "-q", "-F", str(disk.path), "64m"], check=True)
+    before = disk.path.read_bytes()
+    assert f"there is {disk.device}: ext4 on it" in install(medium, disk)[-1]["error"]
+    assert "SHA-256" in install(medium, disk, wipe=True, image_sha256="0" * 64)[-1]["error"]
+    events = install(medium, disk, wipe=True, dry_run=True)
+    assert any("state partition" in str(event.get("text")) for event in events)
+    assert disk.path.read_bytes() == before
+    install(medium, disk, wipe=True)
+    check_installed(disk, "hostname: ship\n")
+
+
+def test_killed_at_every_write_and_begun_again(medium: Path, disk: LoopDisk) -> None:
+    """It never looks whole before it is, and never needs --wipe."""
+    killed = 0
+    while not (events := install(medium, disk, kill_at=killed + 1)):
+        killed += 1
+        content, found, _ = install_disks.look(str(disk.path))
+        # What was written last may have been what makes it whole: then it is.
+        if content is Content.INSTALLED:
+            break
+        assert content in (Content.EMPTY, Content.UNFINISHED), (killed, found)
+        with disk.path.open("rb") as file:
+            assert not file.read(440).strip(b"\0"), killed
+    assert killed >= 10
+    if events:
+        result(events)
+    check_installed(disk, "hostname: ship\n")
+
+
+def test_a_state_is_kept_whenever_it_is_killed(medium: Path, disk: LoopDisk) -> None:
+    result(install(medium, disk))
+    killed = 0
+    while not (events := install(medium, disk, kill_at=killed + 1, keep_state=True, config="")):
+        killed += 1
+        content, _, has_state = install_disks.look(str(disk.path))
+        assert has_state, killed
+        with disk.path.open("rb") as file:
+            starts = bool(file.read(440).strip(b"\0"))
+        # The first write has not begun, or the last has been done.
+        assert not starts or content is Content.INSTALLED, killed
+    assert killed >= 5
+    assert result(events)["kept_state"] is True
+    check_installed(disk, "hostname: ship\n")

@@ -1,0 +1,131 @@
+"""What is asked of an installation, how it is followed, and when it begins by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orlop.lib.errors import InvalidArgument
+from orlop.system.configuration import Configuration
+from orlop.system.install import Job, Request, effective, parse_request
+from orlop.system.install_unattended import request_of, wanted_disks
+
+if TYPE_CHECKING:
+    from orlop.wire.compose_model import Json
+
+SHA = "a" * 64
+
+
+def test_a_request() -> None:
+    body = {"disk": "virtio-x", "config": "", "wipe": True, "then": "reboot", "append": "a=b"}
+    assert parse_request(body) == Request(
+        ("virtio-x",), config="", wipe=True, then="reboot", append="a=b"
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"disk": []},
+        {"disk": [1]},
+        {"disk": "x", "wipe": "yes"},
+        {"disk": "x", "colour": "red"},
+        {"disk": "x", "then": "sleep"},
+        {"disk": "x", "image_sha256": "abc"},
+        {"disk": "x", "append": "a\nb"},
+        {"disk": "x", "config": "", "config_url": "https://x.example/y"},
+    ],
+)
+def test_what_is_no_request(body: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgument):
+        parse_request(body)
+
+
+def test_what_the_machine_was_told_without_the_installation() -> None:
+    data: dict[str, Json] = {
+        "hostname": "ship",
+        "orlop": {"install": {"disk": ["x"]}, "time": {"servers": []}},
+    }
+    expected = {"hostname": "ship", "orlop": {"time": {"servers": []}}}
+    assert json.loads(effective(data)) == expected
+    nothing: dict[str, Json] = {"orlop": {"install": {"disk": ["x"]}}}
+    assert effective(nothing) == ""
+
+
+def test_everybody_who_follows_hears_the_end_and_each_step() -> None:
+    async def scenario() -> None:
+        job = Job(Request(("x",)))
+        early: list[str] = []
+
+        async def listen() -> None:
+            async for event in job.follow():
+                early.append(str(event.get("text")))
+                await asyncio.sleep(0)
+
+        listener = asyncio.create_task(listen())
+        job.say({"step": "a", "text": "a 0"})
+        for number in range(1, 100):
+            job.say({"step": "a", "text": f"a {number}"})
+            await asyncio.sleep(0)
+        job.say({"text": "done"})
+        job.end()
+        await asyncio.wait_for(listener, 60)
+        assert early[-2:] == ["a 99", "done"]
+        late = [event["text"] async for event in job.follow()]
+        assert late == ["a 99", "done"]
+
+    asyncio.run(scenario())
+
+
+def configuration(install: dict[str, Json], source: str = "") -> Configuration:
+    cloud: dict[str, Json] = {"source": source} if source else {}
+    return Configuration(data={"orlop": {"install": install}}, cloud=cloud)
+
+
+TOLD = configuration({"disk": ["ID=x"]})
+NOTHING = configuration({})
+URL = "quiet orlop.config.url=http://192.0.2.1/x"
+
+
+@pytest.mark.parametrize(
+    ("config", "parameter", "line", "has_state", "expected"),
+    [
+        (TOLD, None, "", False, ("ID=x",)),
+        (TOLD, None, "", True, ()),
+        (TOLD, False, "", False, ()),
+        (NOTHING, None, "", False, ()),
+        (NOTHING, True, "", False, ("only",)),
+        (NOTHING, True, URL, False, ()),
+        (configuration({}, "url"), True, URL, False, ("only",)),
+        (configuration({"disk": ["ID=x"]}, "url"), True, URL, False, ("ID=x",)),
+    ],
+)
+def test_when_it_begins_by_itself(
+    config: Configuration,
+    *,
+    parameter: bool | None,
+    line: str,
+    has_state: bool,
+    expected: tuple[str, ...],
+) -> None:
+    assert wanted_disks(config, parameter, line, has_state=has_state) == expected
+
+
+def test_what_the_configuration_asks_for() -> None:
+    told = configuration(
+        {
+            "disk": ["only"],
+            "wipe": True,
+            "config": {"hostname": "ship"},
+            "image": "http://192.0.2.1/orlop.iso",
+            "image_sha256": SHA,
+        }
+    )
+    found = request_of(told, ("only",))
+    assert (found.wipe, found.then, found.image_sha256) == (True, "reboot", SHA)
+    assert json.loads(found.config or "") == {"hostname": "ship"}
+    assert request_of(TOLD, ("ID=x",)).config is None

@@ -1,0 +1,74 @@
+"""At no point of an installation does a disk that is not whole look as if it were."""
+
+from __future__ import annotations
+
+import pytest
+
+from orlop.lib import bios_loader, disk_layout
+from orlop.lib.errors import InvalidArgument
+from orlop.system import install_plan
+from orlop.system.install_disks import MARK
+from orlop.system.install_plan import BootPartition, KeptState, NewState, Put, Step
+
+MIB = 1 << 20
+SIZE = 1024 * MIB
+CODE = b"C" * 430 + bytes(80) + b"\x55\xaa"
+CORE = (
+    b"K" * 500 + (2).to_bytes(8, "little") + bytes(2) + (0x820).to_bytes(2, "little") + b"R" * 900
+)
+LOADER = CODE + CORE
+GUIDS = bytes(range(64))
+
+
+def writes(steps: tuple[Step, ...]) -> list[tuple[int, bytes]]:
+    return [
+        (write.offset_bytes, write.data)
+        for step in steps
+        if isinstance(step, Put)
+        for write in step.writes
+    ]
+
+
+def test_a_new_disk_boots_with_the_very_last_write() -> None:
+    for sector in (512, 4096):
+        steps = install_plan.plan_new(4 * SIZE, sector, LOADER, GUIDS)
+        kinds = [type(step) for step in steps]
+        assert kinds == [Put, Put, BootPartition, NewState, Put]
+        done = writes(steps)
+        assert done[0] == (sector, MARK.ljust(sector, b"\0"))
+        *before, (offset, head) = done
+        assert offset == 0
+        assert head.startswith(b"C" * 430)
+        assert head[sector : sector + 8] == b"EFI PART"
+        for at, data in before[1:]:
+            covers_mark = at <= sector < at + len(data)
+            assert not covers_mark, "the mark stays until the end"
+            if at == 0:
+                assert not any(data)
+
+
+def test_a_kept_state_is_not_touched_and_the_disk_boots_again_last() -> None:
+    layout = disk_layout.plan_disk(SIZE)
+    places = {part.name: (part.start_bytes, part.size_bytes) for part in layout.partitions}
+    steps = install_plan.plan_kept(places, 512, LOADER)
+    assert [type(step) for step in steps] == [Put, Put, BootPartition, KeptState, Put]
+    done = writes(steps)
+    assert done[0][0] == 0
+    assert not any(done[0][1])
+    assert (layout.esp.start_bytes, bytes(512)) in done
+    code = bios_loader.place(LOADER, layout.bios.start_bytes, layout.bios.size_bytes).boot_code
+    assert done[-1] == (0, code)
+    assert len(code) <= 440, "the partition table in the same sector stays"
+    assert all(at < layout.state.start_bytes for at, _ in done)
+
+
+def test_a_disk_that_is_too_small() -> None:
+    with pytest.raises(InvalidArgument, match="too small"):
+        install_plan.plan_new(100 * MIB, 512, LOADER, GUIDS)
+
+
+def test_each_step_has_words() -> None:
+    steps = install_plan.plan_new(SIZE, 512, LOADER, GUIDS)
+    words = [install_plan.describe(step) for step in steps]
+    assert len({*words}) == len(words)
+    assert "state partition" in " ".join(words)
