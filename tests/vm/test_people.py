@@ -1,6 +1,7 @@
 """Users of the configuration: SSH with keys and certificates, the console, sudo, the Docker API."""
 
 import contextlib
+import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -164,6 +165,44 @@ def test_a_change_counts_and_ends_no_session(place: Place) -> None:
         session.stdin.write(b"after\n")
         session.stdin.close()
         assert session.stdout.readline() == b"after\n"
+
+
+def test_sessions_are_recorded_for_root_alone(place: Place) -> None:
+    """Also with the given certificate of the host's key, which a client asks nobody about."""
+    machine = place.machine
+    key = machine.succeed("orlop exec ssh cat /var/lib/orlop/ssh/ssh_host_ed25519_key.pub")
+    (place.directory / "host.pub").write_text(key)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-s", "authority", "-I", "host", "-h", "-n", "ship", "host.pub"],
+        cwd=place.directory,
+        check=True,
+    )
+    certificate = (place.directory / "host-cert.pub").read_text().strip()
+    document = {"ssh": {"record": True, "host_certificates": [certificate]}}
+    text = json.dumps({"orlop": document}).encode()
+    assert machine.run(["orlop", "config", "merge"], stdin=text).status == 0
+    known = place.directory / "by-authority"
+    known.write_text(f"@cert-authority ship {(place.directory / 'authority.pub').read_text()}")
+    strict = ("-o", f"UserKnownHostsFile={known}", "-o", "HostKeyAlias=ship")
+
+    def session() -> int:
+        # The first of two values counts.
+        program, *rest = place.client("alice", "alice")
+        words = (program, "-tt", "-o", "StrictHostKeyChecking=yes", *strict, *rest)
+        return subprocess.run(
+            [*words, "echo shown; exit 7"], stdin=subprocess.DEVNULL, check=False
+        ).returncode
+
+    machine.wait_until(lambda: session() == 7, "the certificate is shown, and the session ends")
+    read = "cat /var/log/sessions/*.alice.cast"
+    assert place.ssh("alice", "alice", read).returncode != 0
+    found = place.ssh("rancher", "carol", "sudo", "sh", "-c", f"'{read}'").stdout
+    assert '"o", "shown\\r\\n"]' in found
+    assert place.ssh("bob", "certified", "id", "-un").stdout == "bob\n"
+    machine.wait_until(
+        lambda: "session of alice from " in place.log(), "the log says where it is recorded"
+    )
+    machine.succeed("orlop config unset orlop.ssh.record")
 
 
 def test_a_bad_document_shuts_nobody_out_and_numbers_stay(place: Place) -> None:

@@ -3,9 +3,10 @@
 The first line is the request, with the descriptors of the three standard streams beside it:
 `command` (a list of words, empty for a shell), `login`, `cwd`, `term`, `terminals` (which of the
 streams are a terminal), `size` (columns, rows), `list` (only say what may be run), `ask` (whether
-somebody is there to type a password). Answers are `ask` (a prompt, to be answered with `answer`),
-`terminal` (the other end of the command's terminal comes beside it), `text` (for the user), and
-last `exit` (the status).
+somebody is there to type a password), `record` (nothing is run: a file for a recorded session is
+wanted, and the answer has a pipe beside it). Answers are `ask` (a prompt, to be answered with
+`answer`), `terminal` (the other end of the command's terminal comes beside it), `text` (for the
+user), and last `exit` (the status).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Request:
     size: tuple[int, int]
     lists: bool
     may_ask: bool
+    records: bool = False
 
 
 def encode(message: dict[str, object]) -> bytes:
@@ -84,6 +86,7 @@ def parse_request(line: bytes) -> Request:
         (int(size[0]), int(size[1])),
         message.get("list") is True,
         message.get("ask") is True,
+        message.get("record") is True,
     )
 
 

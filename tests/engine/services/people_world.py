@@ -27,7 +27,7 @@ mount -t tmpfs -o mode=755 run /run
 mkdir -p /home
 mount -t tmpfs -o mode=755 home /home
 mkdir -p /run/up /run/work /run/ssh /run/sshd /run/elevate /run/orlop/people
-for part in etc usr/lib var/lib; do
+for part in etc usr/lib var; do
 	over=/run/up/$part under=/run/work/$part
 	mkdir -p "$over" "$under"
 	mount -t overlay -o "lowerdir=/$part,upperdir=$over,workdir=$under" part "/$part"

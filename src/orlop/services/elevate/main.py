@@ -21,8 +21,9 @@ import time
 
 from orlop.lib.errors import Forbidden, InvalidArgument, OrlopError
 from orlop.lib.passwords import verify
-from orlop.services.elevate import peer, policy
+from orlop.services.elevate import peer, policy, recording
 from orlop.services.elevate.log import record
+from orlop.services.settings import read_settings
 from orlop.wire import elevation
 from orlop.wire.elevation import Request
 from orlop.wire.sudo_rule import Rule, find_rule
@@ -111,6 +112,9 @@ def serve(client: Client, request: Request, streams: list[int]) -> int:
     Raises:
         Forbidden: they may not.
     """
+    if request.records:
+        begin_recording(client, request)
+        return 0
     rules = [Rule(password=False)] if client.uid == 0 else policy.rules_of(client.user)
     if request.lists:
         text = policy.describe(rules) or "  nothing"
@@ -124,6 +128,26 @@ def serve(client: Client, request: Request, streams: list[int]) -> int:
     if rule.password:
         authenticate(client, request)
     return run(client, request, command, streams)
+
+
+def begin_recording(client: Client, request: Request) -> None:
+    """Give *client* a pipe into a new file.
+
+    Raises:
+        Forbidden: sessions are not recorded. OSError: there can be no file.
+    """
+    if read_settings().get("record") is not True:
+        raise Forbidden("sessions are not recorded")
+    name = client.user or str(client.uid)
+    try:
+        path, pipe = recording.begin(name, client.who, request.size, request.term)
+    except OSError as error:
+        record(f"session of {client.who} is not recorded: {error.strerror}", name="session")
+        raise
+    record(f"session of {client.who} is recorded in {path}", name="session")
+    with contextlib.suppress(OSError):
+        socket.send_fds(client.connection, [elevation.encode({"recorded": str(path)})], [pipe])
+    os.close(pipe)
 
 
 def authenticate(client: Client, request: Request) -> None:

@@ -18,6 +18,9 @@ CONFIG = f"{RUN}/sshd_config"
 ASK = "/usr/lib/orlop/ssh-keys"
 """Our program that asks a URL for keys: `orlop.services.ssh_keys`."""
 
+SESSION = "/usr/lib/orlop/session"
+"""Our program that sessions are recorded by: `orlop.services.session`."""
+
 PEOPLE = "/run/orlop/people"
 """Where PID 1 keeps the keys of users, a file for each."""
 
@@ -77,6 +80,8 @@ def files(settings: Mapping[str, object]) -> dict[str, str]:
             texts[path := f"{RUN}/{key}"] = "".join(f"{line}\n" for line in found)
             lines.append(f"{option} {path}")
     lines += _sources(settings)
+    if settings.get("record") is True:
+        lines.append(f"ForceCommand {SESSION}")
     permits = settings.get("password_authentication") is True
     lines.append(f"PasswordAuthentication {'yes' if permits else 'no'}")
     root = "no" if settings.get("disable_root") is True else "prohibit-password"

@@ -170,6 +170,15 @@ KEYS: tuple[Key, ...] = (
         aliases=("ssh_pwauth",),
     ),
     Key(
+        "orlop.ssh.record",
+        kinds.BOOLEAN,
+        "Whether what sessions with a terminal show is recorded in /var/log/sessions, for root "
+        "alone; there is no sftp then.",
+        "true",
+        default="false",
+        applies=Applies.SERVICE,
+    ),
+    Key(
         "orlop.ssh.trusted_user_ca_keys",
         kinds_people.BARE_KEYS,
         "Authorities: whoever has a certificate of one may log in as the user it names.",
