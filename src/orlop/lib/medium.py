@@ -92,7 +92,7 @@ def read_source(path: str, wanted_sha256: str = "") -> Source:
         OSError: it cannot be read.
     """
     try:
-        with _opened(path) as read:
+        with opened(path) as read:
             if wanted_sha256:
                 size = os.stat(path).st_size
                 found = hash_of(read, iso9660.Extent(0, size))
@@ -107,7 +107,7 @@ def _read(path: str, read: Read) -> Source:
     if iso9660.read_label(read) is None:
         raise InvalidArgument(f"{path} is not an ISO of Orlop")
     place = iso9660.find(read, IMAGE)
-    about = unified_image.describe(partial(_within, read, place), IMAGE)
+    about = unified_image.describe(partial(within, read, place), IMAGE)
     image = BootImage(
         hash_of(read, place), about.version, about.kernel, about.initrd, about.command_line
     )
@@ -117,7 +117,7 @@ def _read(path: str, read: Read) -> Source:
         image,
         about.build,
         bios_loader.from_medium(read(0, SECTOR_BYTES), _file(read, BIOS)),
-        fat_reader.read_file(partial(_within, read, _boot_partition(read)), EFI),
+        fat_reader.read_file(partial(within, read, _boot_partition(read)), EFI),
         _file(read, MENU),
     )
 
@@ -147,8 +147,8 @@ def _file(read: Read, path: str) -> bytes:
     return read(place.offset_bytes, place.size_bytes)
 
 
-def _within(read: Read, place: Extent, offset: int, size: int) -> bytes:
-    """*read* of a part."""
+def within(read: Read, place: Extent, offset: int, size: int) -> bytes:
+    """*read* of a part: `partial(within, read, place)` reads what lies at *place*."""
     return read(place.offset_bytes + offset, max(0, min(size, place.size_bytes - offset)))
 
 
@@ -169,7 +169,8 @@ def hash_of(read: Read, place: Extent) -> str:
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[Read]:
+def opened(path: str) -> Iterator[Read]:
+    """How to read the file or device *path* at any place, for as long as the context lasts."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         yield lambda offset, size: os.pread(descriptor, size, offset)

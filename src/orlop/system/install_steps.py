@@ -15,6 +15,7 @@ from orlop.lib.disk_layout import ESP_LABEL, STATE_LABEL
 from orlop.lib.errors import Internal, OrlopError
 from orlop.lib.fat32 import make_fat32, plan_geometry
 from orlop.lib.iso9660 import Extent
+from orlop.lib.medium import hash_of
 from orlop.lib.mount import MountFlag, mount, unmount
 from orlop.system.config_store import ConfigStore, Texts
 from orlop.system.formatting import MAKERS
@@ -27,15 +28,14 @@ from orlop.system.install_plan import (
     Step,
     describe,
 )
-from orlop.system.install_source import hash_of
 from orlop.system.install_target import drop_cache_of, partition_of
 from orlop.system.state import CHECKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from orlop.lib.medium import Source
     from orlop.system.install_disks import Disk
-    from orlop.system.install_source import Source
     from orlop.system.install_target import Target
 
 MAKE_TIMEOUT_S = 1800.0

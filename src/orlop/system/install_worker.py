@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.engine.worker_process import report
 from orlop.lib.errors import Conflict, NotFound, OrlopError
+from orlop.lib.medium import read_source
 from orlop.lib.mount import MountFlag, mount
 from orlop.system import install_disks, install_plan, install_source
 from orlop.system.install_steps import Installation
@@ -23,9 +24,9 @@ from orlop.system.install_target import Target
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orlop.lib.medium import Source
     from orlop.system.install_disks import Disk
     from orlop.system.install_plan import Step
-    from orlop.system.install_source import Source
 
 MAX_REQUEST_BYTES = 8 << 20
 
@@ -115,7 +116,7 @@ def _source(request: Mapping[str, Any], medium: str) -> Source:
             "from the network",
             hint="--image, or orlop.install.image, names an ISO: a file or an address",
         )
-    return install_source.read_source(path, request["image_sha256"])
+    return read_source(path, request["image_sha256"])
 
 
 def plan(target: Target, disk: Disk, source: Source, *, keep_state: bool) -> Sequence[Step]:
