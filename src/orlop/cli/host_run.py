@@ -172,7 +172,7 @@ def plan_machine(
         cpus=options.cpus,
         firmware=Firmware.UEFI if options.keys else options.firmware,
         secure_boot=options.keys and _built(options.keys.absolute() / ENROLLED),
-        disks=tuple(disk for disk, _, _ in disks),
+        disks=(*(disk for disk, _, _ in disks), *plan_extras(checkout_path())),
         # Host port 0: QEMU takes a free one, and any number of machines can run at once.
         nics=(UserNet(publish=(Publish(0, directory.SSH_GUEST_PORT), *publish)),),
         usb=True,
@@ -195,6 +195,15 @@ def plan_medium(
         raise InvalidArgument("--append is for the kernel without a boot loader")
     line = f"{default_command_line(checkout_path())} {options.append}"
     return DirectKernel(_built(iso.parent / "vmlinuz"), _built(iso.parent / "initrd"), line)
+
+
+def plan_extras(checkout: Path) -> tuple[Disk, ...]:
+    """The disk with the extras of storage, where they have been built.
+
+    The last one, so that the others are called as if there were none.
+    """
+    path = checkout / "out/orlop-extras.erofs"
+    return (Disk(path, serial="extras", read_only=True),) if path.exists() else ()
 
 
 def _built(path: Path) -> Path:

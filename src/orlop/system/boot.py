@@ -227,7 +227,7 @@ class Boot:
         choice = await state.find(parameters, cold_plug, self._plug_again, self.children)
         if parameters.recovery:
             choice = await recovery.find_lock(self, choice)
-        found = await state.mount_state(choice, self.children, parameters.state_directory)
+        found = await state.mount_state(choice, self.children, parameters)
         self.machine.state, self.conditions.withheld = found, state.withheld(found, parameters)
         for warning in found.warnings:
             self.machine.warn(warning)

@@ -19,7 +19,6 @@ from orlop.system import (
     commands,
     config_files,
     kernel_settings,
-    mounts,
     people_control,
     proxy_files,
     recovery,
@@ -72,7 +71,7 @@ class ConfigActions:
             self._load_modules,
             self._set_sysctls,
             self._set_time_zone,
-            self._mount,
+            self.storage.mount,
         )
         storage = (self._swap, self.storage.swap, self.storage.persist, self.storage.grow)
         for step in (*steps, *storage, self._keep_recovery_lock, self._write_files):
@@ -99,7 +98,7 @@ class ConfigActions:
         modules = [str(name) for name in as_list(new.get("orlop.modules"))]
         fresh = [name for name in modules if name not in self._modules]
         self._modules.update(fresh)
-        problems = await kernel_settings.load_modules(self._boot.children, fresh)
+        problems = await self.storage.load_modules(fresh)
         self._warn(new, "orlop.modules", problems)
 
     async def _set_sysctls(self, new: Configuration) -> None:
@@ -114,13 +113,6 @@ class ConfigActions:
             time_zone.apply(str(new.get("timezone") or ""))
         except InvalidArgument as error:
             self._boot.machine.warn(f"{new.origins.get('timezone')}: configuration: {error}")
-
-    async def _mount(self, new: Configuration) -> None:
-        requests = mounts.plan(new.get("mounts"))
-        if requests or os.path.exists(mounts.MADE):
-            starting = self._boot.machine.phase is Phase.STARTING
-            wait_s = mounts.WAIT_S if starting else 0.0
-            self._warn(new, "mounts", await mounts.apply(requests, wait_s=wait_s))
 
     async def _swap(self, new: Configuration) -> None:
         size = new.get("swap.size")

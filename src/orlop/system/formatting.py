@@ -24,7 +24,7 @@ from orlop.system.block_devices import candidates
 from orlop.system.disk_references import SYS_BLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from orlop.lib.children import Children
 
@@ -32,6 +32,7 @@ LABEL = "ORLOP_STATE"
 MIN_BYTES = 64 << 20
 PROBE_TIMEOUT_S = 30.0
 MAKE_TIMEOUT_S = 600.0
+EXTRAS_WAIT_S = 15.0
 
 MARK = b"ORLOP UNFINISHED"
 """In the second sector, where the partition table's header will be."""
@@ -42,7 +43,7 @@ _OWN = frozenset({UNKNOWN, "a GPT partition table"})
 MAKERS = {
     "ext4": ("/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-m", "1"),
     "xfs": ("/run/orlop/extras/usr/sbin/mkfs.xfs", "-q", "-f"),
-    "btrfs": ("/run/orlop/extras/usr/bin/mkfs.btrfs", "-q", "-f"),
+    "btrfs": ("/run/orlop/extras/usr/sbin/mkfs.btrfs", "-q", "-f"),
 }
 """What makes a file system. One percent for root: PID 1 writes when nobody else can any more."""
 
@@ -173,6 +174,21 @@ def label_for(wanted: str, name: str, fstype: str, sys_block: str = SYS_BLOCK) -
     raise Conflict(f"{device} is left as it is: what would be made on it is not {wanted}")
 
 
+async def _programs(fstype: str, children: Children) -> Mapping[str, str]:
+    """The environment in which what makes *fstype* runs.
+
+    Raises:
+        Conflict: it is not here.
+    """
+    from orlop.system import extras, late_disks
+
+    try:
+        await late_disks.patiently(extras.ensure, children, EXTRAS_WAIT_S)
+    except OrlopError as error:
+        raise Conflict(f"what makes {fstype} is not here: {error}") from error
+    return extras.ENVIRONMENT
+
+
 async def format_disk(
     name: str, fstype: str, children: Children, wanted: str = f"LABEL={LABEL}"
 ) -> str:
@@ -184,15 +200,14 @@ async def format_disk(
     """
     device = f"/dev/{name.replace('!', '/')}"
     maker = MAKERS[fstype]
-    if not os.path.exists(maker[0]):
-        raise Conflict(f"what makes {fstype} is in orlop-extras.erofs, which is not here")
+    env = None if fstype == "ext4" else await _programs(fstype, children)
     try:
         label = await run_bounded(partial(label_for, wanted, name, fstype), PROBE_TIMEOUT_S)
         await run_bounded(partial(refuse_unless_empty, name, device), PROBE_TIMEOUT_S)
         layout = await run_bounded(partial(mark, device), PROBE_TIMEOUT_S)
         part = partition_of(device)
         command = [*maker, "-L", label, part]
-        status, output = await children.run(command, timeout_s=MAKE_TIMEOUT_S)
+        status, output = await children.run(command, env=env, timeout_s=MAKE_TIMEOUT_S)
         if not status.ok:
             lines = output.decode(errors="replace").strip().splitlines()[-1:]
             raise OrlopError(f"{os.path.basename(maker[0])} failed on {part}: {' '.join(lines)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,22 +18,30 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
 from orlop.lib.blocking import run_bounded
+from orlop.lib.errors import OrlopError
 from orlop.lib.mount import MountFlag, detach, mount, read_mounts
 from orlop.system import block_devices, disk_references
-from orlop.wire.config.mounts import PLACE, SWAP, is_bind
+from orlop.system.superblock import PARTS
+from orlop.wire.config.mounts import NFS, PLACE, SWAP, is_bind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orlop.lib.children import Children
     from orlop.system.block_devices import Volume
     from orlop.wire.compose_model import Json
+
+log = logging.getLogger(__name__)
 
 DIRECTORY = "/var/mnt"
 ASIDE = "/run/orlop/mount"
 MADE = "/run/orlop/mounts.json"
 WAIT_S = 10.0
 TIMEOUT_S = 60.0
+IN_EXTRAS = ("xfs", "btrfs")
+"""What the kernel would load by itself, were it not in the extras."""
 
+_NO_DISK = ("tmpfs", *NFS)
 _FLAGS = {
     "ro": MountFlag.RDONLY,
     "noexec": MountFlag.NOEXEC,
@@ -110,10 +119,18 @@ def share(directory: str) -> None:
     mount(None, directory, None, MountFlag.SHARED)
 
 
-async def apply(requests: Sequence[Request], *, wait_s: float, made: str = MADE) -> dict[str, str]:
+async def apply(
+    requests: Sequence[Request],
+    children: Children,
+    *,
+    wait_s: float,
+    network: bool = True,
+    made: str = MADE,
+) -> dict[str, str]:
     """Make the mounts that are not there yet and take off those that are not wanted any more.
 
-    For a disk that is missing it waits for *wait_s* seconds.
+    For a disk that is missing it waits for *wait_s* seconds. Without a *network*, what comes over
+    it is left for later.
 
     Returns the directories of those that could not be made, and why.
     """
@@ -128,26 +145,34 @@ async def apply(requests: Sequence[Request], *, wait_s: float, made: str = MADE)
             except (OSError, TimeoutError) as error:
                 problems[target] = _reason(error)
     present = {target: r for target, r in before.items() if wanted.get(target) == r}
-    missing = [request for request in requests if request.target not in present]
-    volumes = await _find(missing, wait_s)
+    missing = [r for r in requests if r.target not in present and (network or r.fstype not in NFS)]
+    volumes = await _find(missing, children, wait_s)
     for request in missing:
         try:
-            await _mount(request, volumes)
+            await _mount(request, volumes, children)
             present[request.target] = request
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, OrlopError) as error:
             problems[request.target] = _reason(error)
     if present != before:
         _write(made, present)
     return {PLACE + name.removeprefix(f"{DIRECTORY}/"): why for name, why in problems.items()}
 
 
-async def _find(missing: Sequence[Request], wait_s: float) -> list[Volume]:
+async def _find(missing: Sequence[Request], children: Children, wait_s: float) -> list[Volume]:
     """The volumes of this machine; waits if one that is wanted is not among them."""
-    wanted = [r.device for r in missing if r.fstype != "tmpfs" and not is_bind(r.options)]
+    wanted = [r.device for r in missing if r.fstype not in _NO_DISK and not is_bind(r.options)]
     if not wanted:
         return []
     with block_devices.announcements() as announced:
         volumes = await block_devices.probe(block_devices.candidates())
+        if not all(_is_there(device, volumes) for device in wanted) and any(
+            volume.superblock.fstype in PARTS for volume in volumes
+        ):
+            from orlop.system import assembly
+
+            for problem in await assembly.assemble(children):
+                log.warning("%s", problem)
+            volumes = await block_devices.probe(block_devices.candidates())
         try:
             async with asyncio.timeout(wait_s):
                 while not all(_is_there(device, volumes) for device in wanted):
@@ -162,7 +187,12 @@ def _is_there(device: str, volumes: Sequence[Volume]) -> bool:
     return resolve(device, volumes) is not None or os.path.exists(device)
 
 
-async def _mount(request: Request, volumes: Sequence[Volume]) -> None:
+async def _mount(request: Request, volumes: Sequence[Volume], children: Children) -> None:
+    if request.fstype in NFS:
+        from orlop.system import shares
+
+        await shares.mount_share(**asdict(request), children=children)
+        return
     flags, data = kernel_options(request.options)
     source, fstype = request.device, request.fstype
     if not is_bind(request.options) and fstype != "tmpfs":
@@ -174,6 +204,10 @@ async def _mount(request: Request, volumes: Sequence[Volume]) -> None:
             raise OSError(f"no disk is {source}")
         elif fstype == "auto":
             raise OSError(f"what is on {source} is not known here: name its type")
+        if fstype in IN_EXTRAS:
+            from orlop.system import extras
+
+            await extras.load_modules(children, [fstype])
     await run_bounded(partial(_make, source, request.target, fstype, flags, data), TIMEOUT_S)
 
 
@@ -194,7 +228,7 @@ def _make(source: str, target: str, fstype: str, flags: MountFlag, data: str) ->
         detach(ASIDE)
 
 
-def _reason(error: OSError | TimeoutError) -> str:
+def _reason(error: OSError | TimeoutError | OrlopError) -> str:
     if isinstance(error, TimeoutError) and not error.args:
         return f"no answer within {TIMEOUT_S:g} s"
     return str(getattr(error, "strerror", None) or error)

@@ -34,6 +34,7 @@ class Parameters:
     state_fstype: str = "auto"
     state_directory: str = ""
     state_required: bool = False
+    state_key: str = ""
     autoformat: tuple[str, ...] = ()
     recovery: bool = False
     recovery_password: str = ""
@@ -128,6 +129,14 @@ def _state_fstype(text: str) -> str:
     return text
 
 
+def _key(text: str) -> str:
+    disk, colon, path = text.partition(":/")
+    if not colon or not path or ".." in path.split("/"):
+        raise ValueError("must be DISK:/FILE, such as LABEL=KEYS:/state.key")
+    disk_references.split(disk)
+    return text
+
+
 def _directory(text: str) -> str:
     path = text.strip("/")
     if not path or {"", ".", ".."} & set(path.split("/")):
@@ -207,6 +216,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         "The directory of the state partition that is used, if that has other things on it too.",
         lambda p, text: replace(p, state_directory=_directory(text)),
         "rancher.state.directory",
+    ),
+    Parameter(
+        "state.key",
+        "DISK:/FILE",
+        "none: the console asks",
+        "Where the key of an encrypted state is: `LABEL=KEYS:/state.key`.",
+        lambda p, text: replace(p, state_key=_key(text)),
     ),
     Parameter(
         "state.required",

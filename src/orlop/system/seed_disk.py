@@ -64,7 +64,7 @@ def read_seed(device: str) -> Seed | None:
 
 def recognise(device: str, head: bytes) -> Seed | None:
     """The seed whose first `HEAD_BYTES` are *head*; pure."""
-    for fstype, label in _labels(head):
+    for fstype, label in labels(head):
         source = SEED_LABELS.get(label.strip().lower())
         if source is not None:
             return source, fstype, device
@@ -74,7 +74,8 @@ def recognise(device: str, head: bytes) -> Seed | None:
     return None
 
 
-def _labels(head: bytes) -> list[tuple[str, str]]:
+def labels(head: bytes) -> list[tuple[str, str]]:
+    """Type and label of the file system whose first `HEAD_BYTES` are *head*; pure."""
     block = head[_ISO_OFFSET : _ISO_OFFSET + 72]
     if block.startswith(_ISO_MAGIC):
         return [("iso9660", _text(block[40:72]))]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from orlop.lib.mount import MountFlag, mount, read_mounts
 from orlop.system import block_devices, disk_references
 from orlop.system.disk_references import Names
 from orlop.system.filesystems import VOLATILE_STATE, Directory, make_directory, mount_one
+from orlop.system.superblock import LUKS, PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -40,6 +41,7 @@ WHOLE_TARGET = "/run/orlop/state-partition"
 CHECKER = "/usr/sbin/e2fsck"
 CHECK_TIMEOUT_S, CHECK_KILL_S = 300.0, 5.0
 PLUG_AGAIN_S = 1.0
+EXTRAS_WAIT_S = 15.0
 MOUNT_TIMEOUT_S = 60.0
 """Long enough to replay the journal of a slow, large disk."""
 
@@ -88,6 +90,8 @@ class Choice:
 
     volume: Volume | None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What is to be said, but does not end the looking."""
 
     @property
     def is_final(self) -> bool:
@@ -107,9 +111,8 @@ def choose(
     """
     kind, value = disk_references.split(wanted)
     known = names or {}
-    usable = [
-        v for v in volumes if v.superblock.fstype in (_OPTIONS if fstype == "auto" else (fstype,))
-    ]
+    types = (*_OPTIONS, LUKS) if fstype == "auto" else (fstype, LUKS)
+    usable = [volume for volume in volumes if volume.superblock.fstype in types]
     found = [
         volume
         for volume in usable
@@ -170,19 +173,35 @@ async def _find(
                     except TimeoutError:
                         await plug_again()
                     choice = await _look(wanted, fstype)
-                    if choice.volume is None and parameters.autoformat:
-                        limit.reschedule(None)  # what has begun to be formatted is not given up
+                    if choice.volume is None:
+                        # What has begun to be formatted, or put together, is not given up.
+                        limit.reschedule(None)
                         choice = await _look_or_format(parameters, children)
                         limit.reschedule(deadline)
         except TimeoutError:
             named = parameters.state or ", ".join(parameters.autoformat)
             text = f"no disk is {named} after {parameters.state_wait_s} s"
-            return Choice(None, (text,))
+            return Choice(None, (text,), choice.notes)
         return choice
 
 
 async def _look(wanted: str, fstype: str) -> Choice:
+    return await _look_among(await block_devices.probe(block_devices.candidates()), wanted, fstype)
+
+
+async def _look_further(wanted: str, fstype: str, children: Children) -> Choice:
+    """Also in what has to be put together first."""
     volumes = await block_devices.probe(block_devices.candidates())
+    choice = await _look_among(volumes, wanted, fstype)
+    if choice.volume is not None or not any(v.superblock.fstype in PARTS for v in volumes):
+        return choice
+    from orlop.system import assembly
+
+    said = await assembly.assemble(children)
+    return replace(await _look(wanted, fstype), notes=tuple(said))
+
+
+async def _look_among(volumes: Sequence[Volume], wanted: str, fstype: str) -> Choice:
     if not disk_references.needs_names(disk_references.split(wanted)[0]):
         return choose(wanted, volumes, fstype=fstype)
     names = {volume.device: disk_references.read_names(volume.device) for volume in volumes}
@@ -192,7 +211,7 @@ async def _look(wanted: str, fstype: str) -> Choice:
 async def _look_or_format(parameters: Parameters, children: Children) -> Choice:
     """Look once more, and then make what is missing."""
     wanted, fstype = parameters.state or DEFAULT_STATE, parameters.state_fstype
-    choice = await _look(wanted, fstype)
+    choice = await _look_further(wanted, fstype, children)
     if choice.volume is not None or not parameters.autoformat or parameters.recovery:
         return choice
     from orlop.system import formatting
@@ -208,15 +227,15 @@ async def _look_or_format(parameters: Parameters, children: Children) -> Choice:
     return Choice(volumes[0] if volumes else None, tuple(refused))
 
 
-async def mount_state(choice: Choice, children: Children, directory: str = "") -> State:
-    """Mount what was chosen, or memory; makes the directories that the system expects in /var.
-
-    *directory*: only that one of the partition.
-    """
-    warnings = list(choice.warnings)
+async def mount_state(choice: Choice, children: Children, parameters: Parameters) -> State:
+    """Mount what was chosen, or memory; makes the directories that the system expects in /var."""
+    warnings = [*choice.warnings, *choice.notes]
+    volume = choice.volume
+    if volume is not None:
+        volume = await _make_mountable(volume, children, parameters.state_key, warnings)
     state = None
-    if choice.volume is not None:
-        state = await _mount_disk(choice.volume, children, warnings, directory)
+    if volume is not None:
+        state = await _mount_disk(volume, children, warnings, parameters.state_directory)
     if state is None or state.mode == "memory":
         try:
             mount_one(VOLATILE_STATE)
@@ -237,6 +256,31 @@ async def mount_state(choice: Choice, children: Children, directory: str = "") -
         state.uuid,
         tuple(warnings),
     )
+
+
+async def _make_mountable(
+    volume: Volume, children: Children, key: str, warnings: list[str]
+) -> Volume | None:
+    """What can be mounted of *volume*: what is in it, if it is encrypted; its driver is loaded."""
+    if volume.superblock.fstype == LUKS:
+        from orlop.system import unlocking
+
+        device, said = await unlocking.unlock(volume, key, children)
+        warnings += said
+        found = await block_devices.probe([device.removeprefix(f"{DEVICES}/")]) if device else []
+        if device and not found:
+            warnings.append(f"there is no file system in {volume.device}")
+        return await _make_mountable(found[0], children, "", warnings) if found else None
+    if volume.superblock.fstype in ("xfs", "btrfs"):
+        from orlop.lib.errors import OrlopError
+        from orlop.system import extras, late_disks
+
+        try:
+            await late_disks.patiently(extras.ensure, children, EXTRAS_WAIT_S)
+            await extras.load_modules(children, [volume.superblock.fstype])
+        except OrlopError as error:
+            warnings.append(f"{volume.device}: {error}")
+    return volume
 
 
 async def _mount_disk(

@@ -5,6 +5,7 @@ What a machine is not told of costs it nothing: modules for it are imported when
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from functools import partial
@@ -14,13 +15,14 @@ from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import OrlopError
 from orlop.system import persistence
 from orlop.system.machine import Phase
-from orlop.wire.config.mounts import SWAP
+from orlop.wire.config.mounts import NFS, SWAP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from orlop.system.boot import Boot
     from orlop.system.configuration import Configuration
+    from orlop.system.mounts import Request
     from orlop.system.state import State
 
     type Warn = Callable[[Configuration, str, Mapping[str, str]], None]
@@ -34,6 +36,9 @@ PERSIST_TIMEOUT_S = 20.0
 GROW_TIMEOUT_S = 600.0
 """A large disk's file system is enlarged block group by block group."""
 
+SHARE_PAUSE_S, SHARE_MAX_PAUSE_S = 5.0, 60.0
+"""Between two attempts to mount a share."""
+
 _SWAP_DEVICES = "/run/orlop/swap-devices"  # system.swap_devices, which is imported if it is there
 
 
@@ -44,8 +49,60 @@ class StorageActions:
         self._boot = boot
         self._warn = warn
         self._growing = False
+        self._mounting = asyncio.Lock()
+        self._mounted_for: Configuration | None = None
         self.remounted: set[str] = set()
         """Services that have other directories mounted than they should."""
+
+    async def load_modules(self, entries: Sequence[str]) -> dict[str, str]:
+        """Modules, of the extras too if there are any; those that were not loaded, and why."""
+        from orlop.system import kernel_settings
+
+        problems = await kernel_settings.load_modules(self._boot.children, entries)
+        if not problems:
+            return problems
+        from orlop.system import extras
+
+        try:
+            await extras.ensure()
+        except OrlopError as error:
+            return {entry: f"{why} ({error})" for entry, why in problems.items()}
+        with extras.allowed():
+            again = [entry for entry in entries if entry in problems]
+            return await kernel_settings.load_modules(self._boot.children, again)
+
+    async def mount(self, new: Configuration) -> None:
+        """`mounts`. What comes over the network is tried until it works; nobody waits for it."""
+        from orlop.system import mounts
+
+        requests = mounts.plan(new.get("mounts"))
+        if not requests and not os.path.exists(mounts.MADE):
+            return
+        starting = self._boot.machine.phase is Phase.STARTING
+        wait_s = mounts.WAIT_S if starting else 0.0
+        self._mounted_for = new
+        async with self._mounting:
+            problems = await mounts.apply(
+                requests, self._boot.children, wait_s=wait_s, network=not starting
+            )
+        self._warn(new, "mounts", problems)
+        if any(request.fstype in NFS for request in requests):
+            self._boot.tasks.start(self._mount_shares(new, requests), "shares of the network")
+
+    async def _mount_shares(self, new: Configuration, requests: Sequence[Request]) -> None:
+        from orlop.system import mounts, online
+
+        await online.wait(online.limit_s(new))
+        said, pause_s = False, SHARE_PAUSE_S
+        while self._mounted_for is new:
+            async with self._mounting:
+                problems = await mounts.apply(requests, self._boot.children, wait_s=0.0)
+            if not problems:
+                return
+            if not said:
+                self._warn(new, "mounts", problems)
+            said, pause_s = True, min(2 * pause_s, SHARE_MAX_PAUSE_S)
+            await asyncio.sleep(pause_s)
 
     async def swap(self, new: Configuration) -> None:
         """zram, and disks to swap to."""

@@ -1,9 +1,10 @@
 """Recognises a file system by the bytes of its superblock: kind, label and UUID.
 
-Only what can hold Orlop's state, what is opened to find it, and swap areas are known. Fixed
-offsets, no parsing beyond them: what is on a disk may be hostile, and PID 1 reads it. Sources:
-Linux 6.12 fs/ext4/ext4.h, fs/xfs/libxfs/xfs_format.h, include/uapi/linux/btrfs_tree.h,
-fs/erofs/erofs_fs.h, include/linux/swap.h; LUKS2 On-Disk Format 1.1.3, 2.1.
+Only what can hold Orlop's state, what is opened or put together to find it, and swap areas are
+known. Fixed offsets, no parsing beyond them: what is on a disk may be hostile, and PID 1 reads it.
+Sources: Linux 6.12 fs/ext4/ext4.h, fs/xfs/libxfs/xfs_format.h, include/uapi/linux/btrfs_tree.h,
+fs/erofs/erofs_fs.h, include/linux/swap.h, include/uapi/linux/raid/md_p.h (metadata 1.1 and 1.2);
+LUKS2 On-Disk Format 1.1.3, 2.1; lvm2 lib/format_text/layout.h.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ _BTRFS_OFFSET, _BTRFS_MAGIC = 0x10000, b"_BHRfS_M"
 _LUKS2_MAGIC = b"LUKS\xba\xbe\0\2"
 _EROFS_MAGIC = b"\xe2\xe1\xf5\xe0"
 _SWAP_MAGIC = b"SWAPSPACE2"
+
+RAID, LVM, LUKS = "linux_raid_member", "LVM2_member", "crypto_LUKS"
+"""Kinds of what has to be opened or put together first, in the words of blkid."""
+PARTS = (RAID, LVM)
+_RAID_PLACES, _RAID_MAGIC = (0, 4096), b"\xfc\x4e\x2b\xa9"
+_LVM_MAGIC = b"LABELONE"
 
 _EXT_INCOMPAT_JOURNAL_DEVICE = 0x0008
 _EXT_VALID = 0x0001  # and not 0x0002, "errors detected"
@@ -41,7 +48,15 @@ class Superblock:
 
 def identify(head: bytes) -> Superblock | None:
     """The file system whose first `HEAD_BYTES` (or fewer, on a small device) are *head*."""
-    return _luks(head) or _ext(head) or _xfs(head) or _btrfs(head) or _erofs(head) or _swap(head)
+    return (
+        _member(head)
+        or _luks(head)
+        or _ext(head)
+        or _xfs(head)
+        or _btrfs(head)
+        or _erofs(head)
+        or _swap(head)
+    )
 
 
 def _ext(head: bytes) -> Superblock | None:
@@ -67,11 +82,20 @@ def _btrfs(head: bytes) -> Superblock | None:
     return Superblock("btrfs", _text(block[0x12B : 0x12B + 256]), _uuid(block[0x20:0x30]))
 
 
+def _member(head: bytes) -> Superblock | None:
+    """A part of something larger: whatever file system shines through is not to be used."""
+    if any(head[at : at + 4] == _RAID_MAGIC for at in _RAID_PLACES):
+        return Superblock(RAID, "", "")
+    if any(head[at : at + 8] == _LVM_MAGIC for at in range(0, 2048, 512)):
+        return Superblock(LVM, "", "")
+    return None
+
+
 def _luks(head: bytes) -> Superblock | None:
     """An encrypted disk of version 2, which has a label."""
     if len(head) < 512 or head[:8] != _LUKS2_MAGIC:
         return None
-    return Superblock("crypto_LUKS", _text(head[24:72]), _text(head[168:208]).lower())
+    return Superblock(LUKS, _text(head[24:72]), _text(head[168:208]).lower())
 
 
 def _erofs(head: bytes) -> Superblock | None:

@@ -147,7 +147,9 @@ def test_a_disk_that_falls_silent_after_its_mount(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(state, "mount_one", lambda _: None)
     monkeypatch.setattr(state, "MOUNT_TIMEOUT_S", 0.05)
     try:
-        found = asyncio.run(state.mount_state(Choice(None), cast("Children", None)))
+        found = asyncio.run(
+            state.mount_state(Choice(None), cast("Children", None), parse_parameters(""))
+        )
     finally:
         release.set()
     assert found.mode == "memory"

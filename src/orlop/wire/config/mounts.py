@@ -22,8 +22,10 @@ DEVICE_FORMS = "LABEL=, UUID=, PARTLABEL=, PARTUUID=, SERIAL=, ID= or /dev/"
 _SHORT = r"[a-z]{2,}[a-z0-9]{1,30}"
 _DIRECTORY = r"/mnt(/[^\s/]{1,200}){1,8}"
 _OPTIONS = r"[A-Za-z0-9_=.:%+/-]+(,[A-Za-z0-9_=.:%+/-]+)*"
-TYPES = ("auto", "ext4", "xfs", "btrfs", "vfat", "iso9660", "tmpfs", "none")
-LATER = {"nfs": "NFS is", "nfs4": "NFS is", "cifs": "CIFS is"}
+NFS = ("nfs", "nfs4")
+TYPES = ("auto", "ext4", "xfs", "btrfs", "vfat", "iso9660", "tmpfs", "none", *NFS)
+LATER = {"cifs": "CIFS is"}
+SHARE = r"([A-Za-z0-9._-]{1,253}|\[[0-9a-fA-F:.%a-z]{2,64}\]):/[^\s,]{0,500}"
 SWAP = "swap"
 
 
@@ -58,12 +60,20 @@ def _entry(fields: Fields, place: str, words: list[str]) -> tuple[str, str, str,
         fields.fail(place, f"the directory must be below /mnt, not {directory[:80]!r}")
     if re.fullmatch(_OPTIONS, options) is None:
         fields.fail(place, f"the options must be words with commas, not {options[:80]!r}")
+    return _source(fields, place, device, fstype, options), directory, fstype, options
+
+
+def _source(fields: Fields, place: str, device: str, fstype: str, options: str) -> str:
+    """What is mounted, as the type has it."""
     if fstype == "none":
         if not is_bind(options) or not device.startswith("/"):
             fields.fail(place, "type none is for a directory and the option bind")
+    elif fstype in NFS:
+        if re.fullmatch(SHARE, device) is None:
+            fields.fail(place, f"the device must be SERVER:/PATH, not {device[:80]!r}")
     elif fstype != "tmpfs":
-        device = _device(fields, place, device)
-    return device, directory, fstype, options
+        return _device(fields, place, device)
+    return device
 
 
 def _device(fields: Fields, place: str, device: str) -> str:

@@ -97,7 +97,7 @@ def test_what_means_nothing_here_costs_nothing_else() -> None:
 hostname: ship
 mounts:
 - [swap, null]
-- ["nas:/share", /mnt/nas, nfs, ""]
+- ["//nas/share", /mnt/nas, cifs, ""]
 - [ephemeral0, /mnt]
 - [/dev/vdb, /home, ext4, ""]
 - [/dev/vdb, /mnt/data, ext4, ""]
@@ -120,7 +120,7 @@ rancher:
     assert [text.split(": configuration: ")[0] for text in ignored] == sorted(
         [f"c.yml:{line}" for line in (3, 4, 5, 6, 9, 10, 13, 14)]
     )
-    assert any("mounts[1]: NFS is not supported yet, ignoring" in text for text in ignored)
+    assert any("mounts[1]: CIFS is not supported yet, ignoring" in text for text in ignored)
     assert any("must be the name of a module" in text for text in ignored)
 
 

@@ -184,8 +184,8 @@ KEYS: tuple[Key, ...] = (
         "mounts",
         kinds.MOUNTS,
         "File systems that are mounted below /mnt, in the consoles and for the user's engine: of "
-        "a disk, `tmpfs`, or a directory of the machine (type none, option bind).",
-        "[[LABEL=data, /mnt/data, ext4, noatime], [tmpfs, /mnt/fast, tmpfs, size=64m]]",
+        "a disk, an NFS server, `tmpfs`, or a directory of the machine (type none, option bind).",
+        "[[LABEL=data, /mnt/data, ext4, noatime], ['nas:/share', /mnt/nas, nfs, soft]]",
         default="none",
     ),
     Key(
