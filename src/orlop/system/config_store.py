@@ -95,6 +95,12 @@ class ConfigStore:
             raise NotFound(f"there is no version {number} of the configuration")
         return Texts(_read(directory / PUBLIC), _read(directory / SECRET))
 
+    def in_force(self) -> Texts:
+        """The machine's own document as it is, also one that somebody put there."""
+        if (self._base / PUBLIC).is_symlink() and (number := self.current()):
+            return self.read(number)
+        return Texts(_read(self._base / PUBLIC))
+
     def adopt(self, texts: Texts) -> None:
         """Make *texts*, which are in force already, the first version unless there is one."""
         if self.current() and (self._base / PUBLIC).is_symlink():

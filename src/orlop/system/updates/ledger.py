@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import boot_record
 from orlop.lib.errors import NotFound
-from orlop.system.config_store import Texts
 from orlop.system.updates import bad as bad_images
 from orlop.system.updates import staging
 from orlop.system.updates.generations import (
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from orlop.system.config_store import ConfigStore
+    from orlop.system.config_store import ConfigStore, Texts
 
 RECORDS = "orlop"
 """The directory of the boot records on the ESP."""
@@ -48,8 +47,7 @@ class Ledger:
 
     def texts(self) -> Texts:
         """The configuration in force."""
-        number = self.config.current()
-        return self.config.read(number) if number else Texts()
+        return self.config.in_force()
 
     def bad(self) -> dict[str, bad_images.Bad]:
         return bad_images.read(self.directory / "bad.json")
@@ -99,8 +97,9 @@ def restore_configuration(ledger: Ledger, number: int) -> bool:
     The next reading of the configuration has it.
     """
     texts = ledger.generations.texts(number)
-    if digest_of(texts) in ("", digest_of(ledger.texts())):
+    if digest_of(texts) == digest_of(ledger.texts()):
         return False
+    ledger.config.adopt(ledger.texts())
     ledger.config.switch(ledger.config.add(texts))
     ledger.config.end_trial()
     return True

@@ -7,11 +7,18 @@ from types import SimpleNamespace
 import pytest
 
 from orlop.lib.errors import Conflict, Internal, InvalidArgument, NotModified, ResourceExhausted
-from orlop.system.config_store import Texts
+from orlop.system.config_store import ConfigStore, Texts
 from orlop.system.updates import bad, collect, interrupted, rollback, staging
 from orlop.system.updates.decide import BeginTrial, Cause, Condemn, Rearm
-from orlop.system.updates.generations import Standing, collectable, difference
-from orlop.system.updates.ledger import Ledger, capture
+from orlop.system.updates.generations import (
+    Generation,
+    Release,
+    Standing,
+    collectable,
+    difference,
+    digest_of,
+)
+from orlop.system.updates.ledger import Ledger, capture, restore_configuration
 from tests.unit.system.updates.machine_tree import Tree, content, image
 
 
@@ -207,3 +214,18 @@ def test_a_trial_is_known_without_a_state(tree: Tree, monkeypatch: pytest.Monkey
     assert interrupted.is_trial(tree.esp, tree.running)
     tree.boot_loader()
     assert not interrupted.is_trial(tree.esp, tree.running), "the old one again"
+
+
+def test_a_document_that_nobody_has_adopted_yet_comes_back_too(tmp_path: Path) -> None:
+    store = ConfigStore(str(tmp_path))
+    ledger = Ledger(tmp_path / "os", store)
+    (tmp_path / "config.yml").write_text("hostname: installed\n")
+    first = Texts("hostname: installed\n")
+    assert ledger.texts() == first
+    generation = Generation(1, 0.0, Release(), image("a"), {}, digest_of(first))
+    ledger.generations.add(generation, ledger.texts())
+    store.adopt(ledger.texts())
+    configure(ledger, "hostname: other\n")
+    assert restore_configuration(ledger, 1)
+    assert (tmp_path / "config.yml").read_text() == "hostname: installed\n"
+    assert not restore_configuration(ledger, 1)
