@@ -67,6 +67,7 @@ def push(place: str, files: Mapping[str, Path], *, insecure: bool = False) -> st
     session.call(
         "PUT", url, headers={"Content-Type": OCI_MANIFEST}, body=manifest, ok=(200, 201, 202)
     ).read_all(1 << 20)
+    session.close()
     return f"sha256:{sha256(manifest).hexdigest()}"
 
 

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
     from tests.engine.registry.registry_host import Registry
 
-pytestmark = [pytest.mark.root, pytest.mark.engine]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.engine,
+    # The push ends with its process, which here is this one: connections may be collected late.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 def bring(settings: Settings) -> Fetched:

@@ -144,6 +144,14 @@ class Pool:
         with self._lock:
             self._idle.setdefault(connection.key, []).append(connection)
 
+    def close(self) -> None:
+        """Close what is idle."""
+        with self._lock:
+            for connections in self._idle.values():
+                for connection in connections:
+                    connection.close()
+            self._idle.clear()
+
     def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | BinaryIO | None
     ) -> Response:

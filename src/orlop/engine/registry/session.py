@@ -82,6 +82,10 @@ class Session:
             path = self.repository + path
         return f"{self.endpoint.url}/v2/{path}"
 
+    def close(self) -> None:
+        """End it; nothing is asked any more."""
+        self._pool.close()
+
     def ping(self) -> None:
         """Learn what the registry wants.
 
