@@ -243,3 +243,26 @@ def test_the_users_engine_may_take_its_time_to_start(
     health = keeper.Health(cast("Boot", SimpleNamespace(services=services)))
     (engine,) = asyncio.run(health._ping_user())
     assert (engine.name, engine.status) == ("user's engine", status)
+
+
+def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        health = Scripted([OK])
+        power = SimpleNamespace(requested=cast("str | None", None))
+        cast("Any", health._boot).power = power
+        monkeypatch.setattr(keeper, "settings", lambda _: SimpleNamespace(interval_s=0))
+        looks = 0
+
+        async def evaluate(**_: object) -> Report:
+            nonlocal looks
+            looks += 1
+            if looks == 1:
+                raise ValueError("not foreseen")
+            power.requested = "reboot"
+            return judge((found(OK),), 1.0)
+
+        monkeypatch.setattr(health, "evaluate", evaluate)
+        await health.follow()
+        assert health.last is not None
+
+    asyncio.run(main())

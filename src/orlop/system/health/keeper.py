@@ -71,8 +71,11 @@ class Health:
     async def follow(self) -> None:
         """Look from time to time, until the machine goes down."""
         while self._boot.power.requested is None:
-            async with self._lock:
-                self._note(await self.evaluate(write=False))
+            try:
+                async with self._lock:
+                    self._note(await self.evaluate(write=False))
+            except Exception:
+                log.exception("the machine's health")  # the next look may tell
             await asyncio.sleep(settings(self._boot.config.current).interval_s)
 
     async def watch(

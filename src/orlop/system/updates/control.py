@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import Conflict, Forbidden, NotModified, OrlopError, Unavailable
 from orlop.system.config_store import boot_id
 from orlop.system.machine import Phase
@@ -46,6 +47,8 @@ log = logging.getLogger(__name__)
 READY_LOOK_S = 0.5
 AGAIN_S = 10.0
 """How often it is looked whether a trial that was cut off may begin again."""
+LOOK_S = 120.0
+"""For the disks, at a boot: one that does not answer must not keep it."""
 REBOOT_DELAY_S = 1.0
 """Who asked for it shall have the answer."""
 
@@ -147,7 +150,7 @@ class Updates:
         self._boot.power.refuse_while_stopping()
         ledger, gate = await self.reading(), self._boot.health.gate
         held = partial(report.held, ledger)
-        if now or not ledger.generations.standing().staged:
+        if now or not (await asyncio.to_thread(ledger.generations.standing)).staged:
             return await self._apply(dry_run=dry_run, reboot=reboot)
         if dry_run:
             if text := await gate.why(held):
@@ -158,11 +161,12 @@ class Updates:
 
     async def _apply(self, *, dry_run: bool, reboot: bool) -> dict[str, Json]:
         """The same without the gate."""
+        self._boot.power.refuse_while_stopping()
         async with self.at_work("apply") as (ledger, place):
-            number = ledger.generations.standing().staged
+            number = (await asyncio.to_thread(ledger.generations.standing)).staged
             if not number:
                 raise NotModified("nothing is staged", hint="orlop os stage FILE")
-            if text := report.held(ledger):
+            if text := await asyncio.to_thread(report.held, ledger):
                 raise Forbidden(text, hint="orlop os unhold")
             if not dry_run:
                 await asyncio.to_thread(self._arm, ledger, place, number)
@@ -205,11 +209,13 @@ class Updates:
         """
         self._boot.power.refuse_while_stopping()
         async with self.at_work("rollback") as (ledger, place):
-            number = number or ledger.generations.standing().previous
+            generations = ledger.generations
+            standing = await asyncio.to_thread(generations.standing)
+            number = number or standing.previous
             if not number:
                 raise NotModified("there is no generation before this one")
-            target = ledger.generations.read(number)
-            image = ledger.generations.read(ledger.generations.standing().good).image
+            target = await asyncio.to_thread(generations.read, number)
+            image = (await asyncio.to_thread(generations.read, standing.good)).image
             needs_reboot = target.image != image
             if not dry_run:
                 work = partial(rollback.roll_back, configuration=configuration)
@@ -224,7 +230,7 @@ class Updates:
         """Forget what nobody needs."""
         async with self.at_work("gc") as (ledger, place):
             if dry_run:
-                numbers = collect.plan(ledger)
+                numbers = await asyncio.to_thread(collect.plan, ledger)
             else:
                 numbers = await asyncio.to_thread(collect.collect, ledger, place)
         if not numbers:
@@ -254,10 +260,13 @@ class Updates:
     async def look(self) -> None:
         """Bring to its end what was interrupted; begin the trial if this is one."""
         machine = self._boot.machine
-        state = machine.state
-        assert state is not None
-        async with esp.mounted(state.device, write=True) as place:
-            found = await asyncio.to_thread(self._look, place)
+        device = self.state_device()
+        self._verb = "look"
+        try:
+            async with esp.mounted(device, write=True) as place:
+                found = await run_bounded(partial(self._look, place), LOOK_S)
+        finally:
+            self._verb = ""
         if found is None:
             return
         armed, action = found
@@ -282,6 +291,26 @@ class Updates:
                 machine.warn(f"generation {armed.generation} was not tried: {why}")
             case decide.AwaitReboot() | decide.FinishPromotion():
                 pass
+
+    async def give_up(self, why: str) -> None:
+        """This boot cannot look after the update. If it is a trial that would never end: go back.
+
+        It may also be the new system after a promotion that was interrupted; so a cause is written
+        down, and where there is one already nothing is done: there is no second time.
+        """
+
+        def work() -> bool:
+            ledger = Ledger(self.directory, self._boot.config.store)
+            armed = trials.armed(ledger)
+            if armed is None or armed.build != self.now().build or armed.boot_id == boot_id():
+                return False
+            if trials.read_cause(ledger, armed)[0] is not None:
+                return False
+            trials.write_cause(ledger, armed, decide.Cause.HEALTH, why)
+            return True
+
+        if await run_bounded(work, LOOK_S) and self._boot.power.requested is None:
+            self._boot.power.request(PowerAction.REBOOT, f"the trial cannot be looked after: {why}")
 
     async def ready(self) -> None:
         """Wait until the boot has come to its end."""

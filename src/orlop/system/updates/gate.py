@@ -73,7 +73,7 @@ class Gate:
 
         *held* says why the machine is held, empty if it is not.
         """
-        if text := held():
+        if text := await asyncio.to_thread(held):
             return text
         now_s, zone = time.time(), self._zone()
         found = windows.parse(self._boot.config.current.get("orlop.update.windows"))

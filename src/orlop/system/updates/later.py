@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 DIRECTORY = "/var/lib/orlop/os"
 SOURCE_LOOK_S = 60.0
+LOOKS, LOOK_AGAIN_S = 3, 10.0
 
 
 class UpdatesLater:
@@ -43,11 +44,27 @@ class UpdatesLater:
         self._boot.tasks.start(self._by_itself(), "automatic updates")
         if not os.access(f"{DIRECTORY}/pending", os.F_OK):
             return
+        if error := await self._try_to_look():
+            machine.warn(f"cannot look after the update that is under way: {error}")
+            self._boot.tasks.start(self._look_again(), "look after the update")
+
+    async def _try_to_look(self) -> str:
+        """Why it cannot be looked after the update; empty if it was."""
         try:
             await self.now.look()
         except Exception as error:
             log.exception("look after the update")
-            machine.warn(f"cannot look after the update that is under way: {error}")
+            return str(error) or type(error).__name__
+        return ""
+
+    async def _look_again(self) -> None:
+        """The disk may come late. A trial that is never looked after would never end."""
+        error = ""
+        for _ in range(LOOKS):
+            await asyncio.sleep(LOOK_AGAIN_S)
+            if self._boot.power.requested is not None or not (error := await self._try_to_look()):
+                return
+        await self.now.give_up(error)
 
     async def _by_itself(self) -> None:
         """Look for releases, as soon as somebody has said where they come from."""

@@ -69,17 +69,19 @@ async def _show(updates: Updates, gate: Gate, what: str, exchange: Exchange) -> 
     ledger, now = await updates.reading(), updates.now()
     match what:
         case "status":
-            found: Json = report.status(ledger, now)
+            found: Json = await asyncio.to_thread(report.status, ledger, now)
         case "list":
-            found = report.list_generations(ledger, now)
+            found = await asyncio.to_thread(report.list_generations, ledger, now)
         case "history":
             found = report.history(ledger)
         case "why":
-            found = {"blocked": report.why(ledger, now) or await gate.why() or None}
+            text = await asyncio.to_thread(report.why, ledger, now) or await gate.why()
+            found = {"blocked": text or None}
         case "diff":
-            old, new = (
-                ledger.generations.read(exchange.integer(key) or 0) for key in ("old", "new")
-            )
+            old, new = [
+                await asyncio.to_thread(ledger.generations.read, exchange.integer(key) or 0)
+                for key in ("old", "new")
+            ]
             found = difference(old, new)
         case _:
             raise NotFound(f"there is no verb {what}")

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import OrlopError
+from orlop.lib.blocking import run_bounded
+from orlop.lib.errors import Conflict, OrlopError
 from orlop.system import watchdog
 from orlop.system.boot_channel import uptime_s
 from orlop.system.health.builtin import Baseline
@@ -33,7 +35,11 @@ FORCE_AFTER_S = 20.0
 """A system that is not good has this long for an orderly end."""
 GRACE_S = 60.0
 """From the deadline to the reset by the watchdog: time to write down the cause and to reboot."""
-PROMOTE_ATTEMPTS = 5
+PROMOTE_ATTEMPTS, AGAIN_S = 5, 3.0
+BUSY_S = 300.0
+"""So long another verb may take."""
+WRITE_S = 30.0
+"""For a disk to take what is written down; one that does not answer must not keep the trial."""
 SOFTDOG = ("/usr/sbin/modload", "softdog")
 MODLOAD_TIMEOUT_S = 20.0
 
@@ -45,7 +51,15 @@ class TrialBoot:
         self._boot, self._updates, self._armed = boot, updates, armed
 
     async def run(self) -> None:
-        """Watch, decide, act."""
+        """Watch, decide, act; whatever goes wrong with that is the fault of this system."""
+        try:
+            await self._run()
+        except Exception as error:
+            log.exception("the trial")
+            if self._updates.is_trial:
+                await self._go_back(Cause.HEALTH, repr(error))
+
+    async def _run(self) -> None:
         await self._guard()
         watching = asyncio.ensure_future(self._watch())
         ending = asyncio.ensure_future(self._boot.power.request_made.wait())
@@ -55,12 +69,7 @@ class TrialBoot:
             watching.cancel()
             await self._note(Cause.USER, "the machine was ended during the trial")
             return
-        try:
-            report = watching.result()
-        except Exception as error:  # a fault in the checks is one of this system
-            log.exception("the trial's checks")
-            await self._go_back(Cause.HEALTH, repr(error))
-            return
+        report = watching.result()
         if report.verdict is Verdict.GREEN:
             await self._promote()
         else:
@@ -76,10 +85,13 @@ class TrialBoot:
         except TimeoutError:
             pass  # the checks say what is missing
         wanted = settings(self._boot.config.current)
+        self._set_deadline()  # the configuration was not there yet, which has it
         left_s = max(1.0, wanted.deadline_s - uptime_s())
         data = (await self._updates.reading()).journal.changes[self._armed.change].data
         baseline = data.get("baseline")
-        before = Baseline(**baseline) if isinstance(baseline, dict) else None  # type: ignore[arg-type]
+        before = None
+        if isinstance(baseline, dict):  # of the old system, which may know others
+            before = Baseline(*(baseline.get(k) is True for k in ("route4", "route6", "clock")))
         return await self._boot.health.now.watch(min(wanted.settle_s, left_s), left_s, before)
 
     async def _guard(self) -> None:
@@ -96,22 +108,24 @@ class TrialBoot:
             ):
                 power.watchdog = dog
                 self._boot.tasks.start(dog.serve(), "watchdog")
-        if power.watchdog is not None:
+        self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        """From then on the watchdog is not petted any more."""
+        if (dog := self._boot.power.watchdog) is not None:
             deadline_s = settings(self._boot.config.current).deadline_s
-            power.watchdog.until_s = time.monotonic() + deadline_s + GRACE_S
+            dog.until_s = time.monotonic() + max(0.0, deadline_s - uptime_s()) + GRACE_S
 
     async def _promote(self) -> None:
         """It is good: from now on the machine boots it."""
-        for attempt in range(1, PROMOTE_ATTEMPTS + 1):
-            try:
-                async with self._updates.at_work("promote") as (ledger, place):
-                    await asyncio.to_thread(trials.promote, ledger, place, self._armed)
-                break
-            except (OrlopError, OSError) as error:
-                log.warning("cannot promote generation %d: %s", self._armed.generation, error)
-                await asyncio.sleep(attempt)
-        else:
-            await self._go_back(Cause.UNKNOWN, "the boot record cannot be written")
+        if (dog := self._boot.power.watchdog) is not None:
+            dog.until_s = time.monotonic() + BUSY_S + GRACE_S
+        try:
+            await self._write_promotion()
+        except (OrlopError, OSError) as error:
+            log.warning("cannot promote generation %d: %s", self._armed.generation, error)
+            if self._boot.power.requested is None:
+                await self._go_back(Cause.UNKNOWN, f"it cannot be promoted: {error}")
             return
         self._updates.is_trial = False
         if self._boot.power.watchdog is not None:
@@ -125,11 +139,32 @@ class TrialBoot:
         except (OrlopError, OSError) as error:
             log.warning("cannot remove what is not needed any more: %s", error)
 
+    async def _write_promotion(self) -> None:
+        """Raises: OrlopError, OSError: the disks do not take it, whatever is tried."""
+        until_s, attempts = time.monotonic() + BUSY_S, 0
+        while True:
+            try:
+                async with self._updates.at_work("promote") as (ledger, place):
+                    work = partial(trials.promote, ledger, place, self._armed)
+                    return await run_bounded(work, WRITE_S)
+            except Conflict:
+                # Somebody is at another verb: to verify all images of a slow disk takes minutes.
+                if time.monotonic() > until_s:
+                    raise
+            except TimeoutError:
+                raise  # it may still be at it
+            except (OrlopError, OSError):
+                attempts += 1
+                if attempts == PROMOTE_ATTEMPTS:
+                    raise
+            await asyncio.sleep(AGAIN_S)
+
     async def _note(self, cause: Cause, text: str) -> None:
-        ledger = await self._updates.reading()
         try:
-            await asyncio.to_thread(trials.write_cause, ledger, self._armed, cause, text)
-        except OSError as error:
+            ledger = await self._updates.reading()
+            work = partial(trials.write_cause, ledger, self._armed, cause, text)
+            await run_bounded(work, WRITE_S)
+        except (OrlopError, OSError) as error:  # the disk may be what is not good
             log.warning("cannot write down why the trial ends: %s", error)
 
     async def _go_back(self, cause: Cause, text: str) -> None:

@@ -288,3 +288,17 @@ def test_answers_of_servers() -> None:
     assert read(200, b"") == {"status": 200, "kind": "", "value": ""}
     assert read(500, b"all 1 semaphore slots currently locked\n")["value"].startswith("all 1")
     assert read(404, b"[1]") == {"status": 404, "kind": "", "value": "[1]"}
+
+
+def test_the_loop_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    asked_in: list[object] = []
+
+    def held() -> str:
+        asked_in.append(threading.current_thread())
+        return "held"
+
+    async def main() -> str:
+        return await Machine(tmp_path, OPEN).why(held)
+
+    assert asyncio.run(main()) == "held"
+    assert asked_in[0] is not threading.main_thread()
