@@ -14,10 +14,15 @@ import time
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import Forbidden, NotModified, OrlopError
+from orlop.system.updates.decide import ATTEMPTS
+from orlop.system.updates.journal import Status
 from orlop.system.updates.settings import KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from orlop.system.boot import Boot
+    from orlop.system.updates.journal import Change
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +30,17 @@ TICK_S = 300.0
 FIRST_LOOK_S = 600.0
 LOOK_EVERY_S = 3600.0
 OFF, CHECK, STAGE, APPLY = "off", "check", "stage", "apply"
+
+
+def untried(changes: Iterable[Change], number: int) -> int:
+    """How often generation *number* was to be tried and was not, though it is staged still: where a
+    boot loader cannot note that it tries, the machine would reboot for ever."""
+    return sum(
+        change.verb == "apply"
+        and change.status is Status.UNDONE
+        and change.data.get("generation") == number
+        for change in changes
+    )
 
 
 class Automatic:
@@ -91,8 +107,13 @@ class Automatic:
         updates = self._boot.updates.now
         ledger = await updates.reading()
         standing = await asyncio.to_thread(ledger.generations.standing)
-        if standing.staged and not updates.is_trial:
-            await updates.apply(now=False, dry_run=False)
+        number = standing.staged
+        if not number or updates.is_trial:
+            return
+        if untried(ledger.journal.changes.values(), number) >= ATTEMPTS:
+            self._tell(f"generation {number} was never tried, and is left alone: orlop os history")
+            return
+        await updates.apply(now=False, dry_run=False)
 
     def _tell(self, text: str) -> None:
         """Once for as long as nothing else is to be told."""

@@ -14,9 +14,10 @@ from orlop.engine.registry.settings import Registries
 from orlop.lib.children import Children
 from orlop.lib.errors import Forbidden, NotModified
 from orlop.system.configuration import Configuration
-from orlop.system.updates import automatic, bad, offers, stage
+from orlop.system.updates import automatic, bad, offers, stage, trials
 from orlop.system.updates.automatic import Automatic
 from orlop.system.updates.bad import Bad
+from orlop.system.updates.decide import ATTEMPTS
 from orlop.system.updates.offers import Wish
 from tests.unit.system.updates.machine_tree import Tree, content, image
 from tests.unit.system.updates.release_lab import ReleaseLab
@@ -204,6 +205,20 @@ def test_staging(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_applying_when_the_gate_lets_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     assert by_itself(place, "apply", monkeypatch) == ["release 2.0 is staged"]
     assert place.updates.applied > 0
+
+
+def test_what_is_never_tried_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = place.tree.stage("c", 9)
+    for _ in range(ATTEMPTS):
+        place.tree.arm(number)
+        ledger = place.tree.ledger()
+        found = trials.armed(ledger)
+        assert found is not None
+        trials.abandon(ledger, place.tree.esp, found, "the boot loader has not begun the trial")
+    place.config["source"] = str(place.tree.directory / "nowhere")
+    told = by_itself(place, "apply", monkeypatch)
+    assert told[0] == "generation 2 was never tried, and is left alone: orlop os history"
+    assert place.updates.applied == 0
 
 
 def test_what_was_bad_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
