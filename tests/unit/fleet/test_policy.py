@@ -241,3 +241,10 @@ def test_a_thousand_machines_take_a_release_that_fails_on_a_third(seed: int, lim
     fleet.now_s += 100 * 3600
     assert fleet.lock(waiting[0], "apply", "v2") == "all_slots_taken"
     assert sum(bool(holder.failed) for holder in fleet.group.holders.values()) == limit
+
+
+@pytest.mark.parametrize("lease", ["NaN", "Infinity", "-1", "1e400", "1" + "0" * 400, "true"])
+def test_a_lease_that_never_ends_is_none(lease: str) -> None:
+    body = f'{{"client_params": {{"id": "a", "group": "g"}}, "lease_s": {lease}}}'
+    _, request = parse_request(body.encode())
+    assert request.lease_s in (1.0, Request("a").lease_s)

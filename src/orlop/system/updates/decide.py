@@ -121,7 +121,8 @@ def decide(facts: Facts) -> Action:
         return AwaitReboot()
     if pointers.tried != armed.sequence:
         return Disarm("the boot loader has not begun the trial")
-    if facts.build == armed.build:
+    # A trial that has said how it ended is not this boot, whatever runs.
+    if facts.build == armed.build and facts.cause is None:
         return BeginTrial()
     return _came_back(facts)
 

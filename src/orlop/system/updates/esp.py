@@ -36,9 +36,10 @@ def find(state_device: str = "", sys_block: str = SYS_BLOCK, devices: str = DEVI
     for name in candidates(sys_block):
         device = f"{devices}/{name.replace('!', '/')}"
         if _is_esp(device):
-            found.append((_disk(sys_block, name), device))
-    own = _disk(sys_block, os.path.basename(state_device))
-    found.sort(key=lambda pair: pair[0] != own)
+            found.append((_disks(sys_block, name), device))
+    state = os.path.basename(os.path.realpath(state_device)) if state_device else ""
+    own = _disks(sys_block, state)
+    found.sort(key=lambda pair: not pair[0] & own)
     return found[0][1] if found else ""
 
 
@@ -57,9 +58,15 @@ def _is_esp(device: str) -> bool:
     return label == LABEL and head[_TYPE_OFFSET:].startswith(b"FAT32")
 
 
-def _disk(sys_block: str, name: str) -> str:
-    """The disk that partition *name* is on."""
-    return os.path.dirname(os.path.realpath(f"{sys_block}/{name}"))
+def _disks(sys_block: str, name: str) -> set[str]:
+    """The disks that partition *name* is on; it may be encrypted, or made of several."""
+    try:
+        below = os.listdir(f"{sys_block}/{name}/slaves")
+    except OSError:
+        below = []
+    if below:
+        return {disk for part in below for disk in _disks(sys_block, part)}
+    return {os.path.dirname(os.path.realpath(f"{sys_block}/{name}"))}
 
 
 @asynccontextmanager

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from orlop.wire.compose_model import Json
 
 COMPACT_BYTES = 256 << 10
-"""A longer journal is written anew when it is opened, with the last `KEPT` changes."""
+"""A longer journal is written anew when it is opened and between changes, with the last `KEPT`."""
 KEPT = 100
 MAX_BYTES = 4 << 20
 
@@ -101,8 +101,10 @@ class Journal:
         if (busy := self.unfinished()) is not None:
             raise Conflict(
                 f"busy: change {busy.number} ({busy.verb}) is not at its end",
-                hint="orlop os history",
+                hint="orlop os cancel" if busy.verb == "apply" else "orlop os history",
             )
+        if self._size() > COMPACT_BYTES:
+            self._compact()
         number = max(self.changes, default=0) + 1
         change = Change(number, verb, time.time(), dict.fromkeys(tasks, Status.DO), dict(data))
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
@@ -188,6 +190,9 @@ class Journal:
         self.changes[change.number] = change
         return change
 
+    def _size(self) -> int:
+        return self._path.stat().st_size if self._path.exists() else 0
+
     def _append(self, line: Mapping[str, Json]) -> None:
         """Durably; what a failure has left of a line is taken away again."""
         descriptor = os.open(
@@ -250,8 +255,11 @@ class Journal:
         self.changes[number] = change
 
     def _compact(self) -> None:
-        """Write it anew, by rename."""
-        for number in sorted(self.changes)[:-KEPT]:
+        """Write it anew, by rename. What has come through a trial may be rolled back to."""
+        proven = [
+            n for n, c in self.changes.items() if c.verb == "apply" and c.status is Status.DONE
+        ]
+        for number in {*sorted(self.changes)[:-KEPT]} - {*sorted(proven)[-KEPT:]}:
             del self.changes[number]
         lines = b"".join(_encode(_line_of(change)) for change in self.changes.values())
         atomic_file.write_bytes(self._path, lines, mode=0o600)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import NotImplementedYet, NotModified
+from orlop.lib.errors import InvalidArgument, NotImplementedYet, NotModified
 from orlop.system.updates import bad, staging
 from orlop.system.updates.generations import Generation, Image, Release, ServiceVersion
 from orlop.system.updates.journal import Status, Task
@@ -42,6 +42,7 @@ def stage(
 
     Raises:
         NotModified: it runs already, or is staged. NotImplementedYet: it has services of its own.
+        InvalidArgument: it cannot be told from what runs.
         OrlopError, OSError: nothing has changed.
     """
     if candidate.services:
@@ -53,6 +54,12 @@ def stage(
     good = capture(ledger)
     if candidate.image == good.image:
         raise NotModified(f"generation {good.number} has that image, and runs already")
+    if candidate.image.build == good.image.build:
+        raise InvalidArgument(
+            f"the image has the build of the one that runs ({good.image.build[:16]}): nobody could "
+            "tell its trial from the system that it would come back to",
+            hint="build it anew, or install it: orlop install",
+        )
     standing = ledger.generations.standing()
     number = ledger.generations.next_number()
     new = Generation(
@@ -75,8 +82,7 @@ def stage(
         ledger.generations.stand(replace(standing, staged=number))
 
     def take_back() -> None:
-        ledger.generations.stand(standing)
-        ledger.generations.remove(number)
+        _stand_back(ledger, number, standing.staged)
 
     tasks = (
         Task(
@@ -101,6 +107,16 @@ def _forget_staged(ledger: Ledger, esp: Path, number: int) -> None:
         sweep(ledger, esp)
 
 
+def _stand_back(ledger: Ledger, number: int, before: int) -> None:
+    """Generation *number* is not staged after all; *before* is again, unless it is gone by now."""
+    generations = ledger.generations
+    standing = generations.standing()
+    if standing.staged == number:
+        there = before in generations.numbers()
+        generations.stand(replace(standing, staged=before if there else 0))
+    generations.remove(number)
+
+
 def after_interruption(ledger: Ledger, esp: Path, change: Change) -> None:
     """All that was to be staged is there, or it is as it was."""
     number, before = (int(str(change.data[key])) for key in ("generation", "before"))
@@ -111,10 +127,7 @@ def after_interruption(ledger: Ledger, esp: Path, change: Change) -> None:
         return
 
     def take_back() -> None:
-        standing = ledger.generations.standing()
-        if standing.staged == number:
-            ledger.generations.stand(replace(standing, staged=before))
-        ledger.generations.remove(number)
+        _stand_back(ledger, number, before)
 
     tasks = (
         Task("image", lambda: None, lambda: sweep(ledger, esp)),

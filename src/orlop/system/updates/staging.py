@@ -72,9 +72,11 @@ def write_image(
     target = path_of(esp, image)
     if target.exists():
         verify(target, image, report)
+        if not all((directory / name).exists() for name in beside):
+            # What a power cut has left of its removal: the boot loader cannot start it so.
+            _write_beside(directory, beside)
         return
-    for name, data in beside.items():
-        atomic_file.write_bytes(directory / name, data)
+    _write_beside(directory, beside)
     temporary = directory / f"{atomic_file.TEMPORARY_PREFIX}{image.id}"
     temporary.unlink(missing_ok=True)
     try:
@@ -86,6 +88,11 @@ def write_image(
             temporary.unlink()
         raise
     atomic_file.sync_directory(directory)
+
+
+def _write_beside(directory: Path, beside: Mapping[str, bytes]) -> None:
+    for name, data in beside.items():
+        atomic_file.write_bytes(directory / name, data)
 
 
 def _copy(source: Path, target: Path, image: Image, report: Callable[[int], None]) -> None:

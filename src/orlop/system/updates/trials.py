@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file, boot_record
+from orlop.lib.errors import NotModified
 from orlop.system.updates import bad, decide, staging
 from orlop.system.updates.generations import Standing
 from orlop.system.updates.journal import Status, Task
@@ -44,9 +45,12 @@ def arm(
     The change goes on over that boot, and keeps *more*.
 
     Raises:
-        OrlopError, OSError: nothing has changed.
+        NotModified: its image runs already. OrlopError, OSError: nothing has changed.
     """
     generation = ledger.generations.read(number)
+    if generation.image == ledger.generations.read(ledger.generations.standing().good).image:
+        # Nobody could tell the trial from the system that it would come back to.
+        raise NotModified(f"the image of generation {number} is the one that runs")
     staging.verify(staging.path_of(esp, generation.image), generation.image)
     data: dict[str, Json] = {
         **more,
@@ -128,12 +132,16 @@ def condemn(ledger: Ledger, esp: Path, armed: decide.Armed, cause: decide.Cause,
 
 
 def abandon(ledger: Ledger, esp: Path, armed: decide.Armed, why: str, *, keep: bool = True) -> None:
-    """End the change without the new generation, which stays staged if it is to be *keep*-t."""
+    """End the change without the new generation, which stays staged if it is to be *keep*-t.
+
+    Only what was tried may have changed the configuration, which is as before then.
+    """
     _clear_trial(esp)
     standing = ledger.generations.standing()
-    if not keep and standing.staged == armed.generation:
-        ledger.generations.stand(replace(standing, staged=0))
-    restore_configuration(ledger, standing.good)
+    if not keep:
+        if standing.staged == armed.generation:
+            ledger.generations.stand(replace(standing, staged=0))
+        restore_configuration(ledger, standing.good)
     forget_cause(ledger)
     for task in TASKS[:2]:
         ledger.journal.set_task(armed.change, task, Status.UNDONE)

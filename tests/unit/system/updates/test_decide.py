@@ -48,6 +48,9 @@ BACK = Facts(ARMED, TRIED, "build-old", "boot-3")
             replace(BACK, pointers=Pointers(12, "old", "new", 9)),
             Disarm("the boot loader has not begun the trial"),
         ),
+        # The trial has ended, so this is not it, whatever says so.
+        (replace(BACK, build="build-new", cause=Cause.HEALTH), Condemn(Cause.HEALTH)),
+        (replace(BACK, build="build-new", cause=Cause.USER), Rearm(Cause.USER)),
         (BACK, Rearm(Cause.UNKNOWN)),
         (replace(BACK, cause=Cause.USER), Rearm(Cause.USER)),
         (replace(BACK, armed=replace(ARMED, attempt=2)), Rearm(Cause.UNKNOWN)),

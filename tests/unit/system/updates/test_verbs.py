@@ -1,6 +1,8 @@
 """Stage, apply, roll back, pin and collect, as long as nothing goes wrong, and what is refused."""
 
+import errno
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +10,16 @@ import pytest
 
 from orlop.lib.errors import Conflict, Internal, InvalidArgument, NotModified, ResourceExhausted
 from orlop.system.config_store import ConfigStore, Texts
-from orlop.system.updates import bad, collect, interrupted, rollback, staging
+from orlop.system.updates import (
+    bad,
+    collect,
+    esp,
+    interrupted,
+    rollback,
+    stage,
+    staging,
+    trials,
+)
 from orlop.system.updates.decide import BeginTrial, Cause, Condemn, Rearm
 from orlop.system.updates.generations import (
     Generation,
@@ -229,3 +240,81 @@ def test_a_document_that_nobody_has_adopted_yet_comes_back_too(tmp_path: Path) -
     assert restore_configuration(ledger, 1)
     assert (tmp_path / "config.yml").read_text() == "hostname: installed\n"
     assert not restore_configuration(ledger, 1)
+
+
+def test_what_cannot_be_told_from_what_runs_is_not_staged(tree: Tree) -> None:
+    candidate = replace(tree.candidate("b"), image=replace(image("b"), build=tree.running))
+    with pytest.raises(InvalidArgument, match="has the build of the one that runs"):
+        stage.stage(tree.ledger(), tree.esp, candidate, tree.incoming / "b", lambda _: None)
+    assert tree.ledger().journal.changes == {}
+
+
+def test_what_runs_is_not_tried(tree: Tree) -> None:
+    tree.stage("b")
+    try_out(tree, good=True)
+    rollback.roll_back(tree.ledger(), tree.esp, 1)
+    tree.boot_loader()
+    again = tree.stage("b")
+    rollback.roll_back(tree.ledger(), tree.esp, 2)
+    tree.boot_loader()
+    with pytest.raises(NotModified, match=f"image of generation {again} is the one that runs"):
+        tree.arm(again)
+    assert tree.record()[0].trial == ""
+    tree.check()
+
+
+def test_a_broken_esp_leaves_nothing_staged_that_is_gone(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.stage("b", 2)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EROFS, "read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "sweep", fail)
+        with pytest.raises(OSError, match="read-only"):
+            tree.stage("c", 3)
+    assert standing(tree).staged == 0
+    assert tree.stage("c", 3) == standing(tree).staged
+
+
+def test_an_image_without_its_other_files_gets_them_again(tree: Tree) -> None:
+    tree.stage("b")
+    beside = tree.esp / f"orlop/images/{image('b').id}.sum"
+    beside.unlink()
+    ledger = tree.ledger()
+    ledger.generations.stand(Standing(good=1))
+    ledger.generations.remove(2)
+    tree.stage("b")
+    assert beside.read_bytes() == b"x"
+
+
+def test_a_trial_that_never_was_leaves_the_configuration_alone(tree: Tree) -> None:
+    tree.arm(tree.stage("b"))
+    configure(tree.ledger(), "hostname: later\n")
+    ledger = tree.ledger()
+    found = trials.armed(ledger)
+    assert found is not None
+    trials.abandon(ledger, tree.esp, found, "cancelled")
+    assert tree.ledger().texts().public == "hostname: later\n"
+    assert standing(tree).staged == 2
+
+
+def test_the_esp_of_the_disk_below_an_encrypted_state(tmp_path: Path) -> None:
+    for disk in ("sda", "sdb"):
+        (tmp_path / "devices" / disk / f"{disk}1").mkdir(parents=True)
+        (tmp_path / "devices" / disk / f"{disk}2").mkdir()
+    (tmp_path / "devices/dm-0/slaves/sdb2").mkdir(parents=True)
+    block, devices = tmp_path / "block", tmp_path / "dev"
+    block.mkdir()
+    devices.mkdir()
+    for name in ("sda1", "sda2", "sdb1", "sdb2"):
+        (block / name).symlink_to(tmp_path / "devices" / name[:3] / name)
+    (block / "dm-0").symlink_to(tmp_path / "devices/dm-0")
+    for name in ("sda1", "sdb1"):
+        (devices / name).write_bytes(b"ORLOP_ESP  FAT32   ".rjust(90).ljust(512))
+    (devices / "dm-0").touch()
+    found = esp.find(str(devices / "dm-0"), str(block), str(devices))
+    assert found == str(devices / "sdb1")
+    assert esp.find(str(devices / "sda2"), str(block), str(devices)) == str(devices / "sda1")
