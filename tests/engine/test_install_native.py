@@ -122,6 +122,7 @@ def install(medium: Path, disk: LoopDisk, kill_at: int = 0, **more: object) -> l
         "wipe": False,
         "keep_state": False,
         "dry_run": False,
+        "unattended": False,
         **more,
     }
     done = subprocess.run(
@@ -194,6 +195,7 @@ def test_a_dry_run_and_a_refusal_change_nothing(medium: Path, disk: LoopDisk) ->
     assert "SHA-256" in install(medium, disk, wipe=True, image_sha256="0" * 64)[-1]["error"]
     events = install(medium, disk, wipe=True, dry_run=True)
     assert any("state partition" in str(event.get("text")) for event in events)
+    assert result(events)["dry_run"] is True
     assert disk.path.read_bytes() == before
     install(medium, disk, wipe=True)
     check_installed(disk, "hostname: ship\n")
@@ -231,3 +233,44 @@ def test_a_state_is_kept_whenever_it_is_killed(medium: Path, disk: LoopDisk) -> 
     assert killed >= 5
     assert result(events)["kept_state"] is True
     check_installed(disk, "hostname: ship\n")
+
+
+def test_a_state_that_cannot_be_kept_leaves_the_disk_as_it_was(
+    medium: Path, disk: LoopDisk
+) -> None:
+    result(install(medium, disk))
+    with disk.path.open("rb") as file:
+        places = install_disks.own_partitions(
+            lambda offset, size: os.pread(file.fileno(), size, offset), 512
+        )
+    assert places is not None
+    start, _ = places["orlop-state"]
+    with disk.path.open("r+b") as file:  # the superblock stays, all else is gone
+        file.seek(start + 4096)
+        file.write(b"\xff" * (16 << 20))
+    subprocess.run(["blockdev", "--flushbufs", disk.device], check=True)
+    before = disk.path.read_bytes()
+    events = install(medium, disk, keep_state=True)
+    assert "error" in events[-1], events
+    assert disk.path.read_bytes() == before
+
+
+def test_releases_of_before_do_not_count_for_a_kept_state(medium: Path, disk: LoopDisk) -> None:
+    result(install(medium, disk))
+    with disk.path.open("rb") as file:
+        places = install_disks.own_partitions(
+            lambda offset, size: os.pread(file.fileno(), size, offset), 512
+        )
+    assert places is not None
+    at = f"{disk.path}?offset={places['orlop-state'][0]}"
+    given = disk.path.with_name("given")
+    given.write_text("{}")
+    names = ("standing.json", "pending", "journal", "bad.json")
+    words = ["mkdir lib/orlop/os", *(f"write {given} lib/orlop/os/{name}" for name in names)]
+    script = "".join(f"{word}\n" for word in words)
+    subprocess.run(["debugfs", "-w", "-f", "-", at], input=script, text=True, check=True)
+    subprocess.run(["blockdev", "--flushbufs", disk.device], check=True)
+    assert result(install(medium, disk, keep_state=True))["kept_state"] is True
+    words = ["debugfs", "-R", "ls -p lib/orlop/os", at]
+    shown = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    assert [name for name in names if f"/{name}/" in shown] == ["bad.json"]

@@ -173,9 +173,10 @@ def follow(response: Response, *, as_json: bool) -> int:
         OrlopError: it has failed.
     """
     shown = Progress(is_terminal=sys.stdout.isatty())
-    failed = None
+    failed: Object | None = {"error": "the installation has ended without a result"}
     for event in _events(response):
-        failed = event if "error" in event else failed
+        if {"error", "result"} & event.keys():
+            failed = event if "error" in event else None
         if as_json:
             print(compact(event), flush=True)
         elif "error" not in event:

@@ -30,6 +30,8 @@ _REVISION, _HEADER_BYTES = 0x00010000, 92
 _ENTRY_BYTES, _ENTRIES = 128, 128
 _MAX_TABLE_BYTES = 1 << 18
 """More entries than anybody has: what a disk says of itself may be anything."""
+MAX_SECTORS = 1 << 48
+"""More than any disk has; many more would be a place in bytes that no system call takes."""
 
 _BOOT_CODE_BYTES = 440
 _MBR_TABLE, _MBR_ENTRY = 446, struct.Struct("<B3sB3sII")
@@ -108,6 +110,8 @@ def table_place(header: bytes, sector_bytes: int) -> tuple[int, int] | None:
     count, each = fields.entries, fields.entry_bytes
     if each < _ENTRY_BYTES or each % 8 or not 0 < count * each <= _MAX_TABLE_BYTES:
         raise InvalidArgument("the partition table has an impossible size")
+    if fields.table_sector > MAX_SECTORS:
+        raise InvalidArgument("the partition table is in an impossible place")
     return fields.table_sector * sector_bytes, count * each
 
 
@@ -135,7 +139,7 @@ def grow_gpt(table: Gpt, number: int, disk_bytes: int) -> Layout | None:
     sector, each = table.sector_bytes, table.header.entry_bytes
     place = (number - 1) * each
     first, last = _extent(table.entries, place)
-    if not 0 < number <= len(table.entries) // each or not first:
+    if not 0 < number <= len(table.entries) // each or not first or last < first:
         raise InvalidArgument(f"the table has no partition {number}")
     for other in range(0, len(table.entries), each):
         if _extent(table.entries, other)[0] > first:

@@ -58,6 +58,8 @@ class Request:
     wipe: bool = False
     keep_state: bool = False
     dry_run: bool = False
+    unattended: bool = False
+    """Nobody has looked at the disk: no field of the API's."""
 
 
 def parse_request(body: Mapping[str, object]) -> Request:
@@ -72,7 +74,7 @@ def parse_request(body: Mapping[str, object]) -> Request:
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise InvalidArgument("disk: the id of a disk expected")
     for name, value in found.items():
-        if name not in Request.__dataclass_fields__:
+        if name not in Request.__dataclass_fields__ or name == "unattended":
             raise InvalidArgument(f"{name}: there is no such field")
         kind = bool if name in ("wipe", "keep_state", "dry_run") else str
         if not isinstance(value, kind):

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from orlop.lib import block_ioctl, disk_layout, partition_table
 from orlop.lib.disk_ids import clean_id, disk_ids, disk_serial, read_text
+from orlop.lib.disk_layout import STATE_LABEL
 from orlop.lib.disk_signatures import UNKNOWN, find_signatures
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from orlop.lib.mount import read_mounts
 from orlop.system import disk_references
 from orlop.system.block_devices import SYS_BLOCK, candidates, read_volume
+from orlop.system.superblock import HEAD_BYTES, identify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,11 @@ MARK = b"ORLOP INSTALLING"
 
 ONLY = "only"
 PARTITIONS = ("orlop-bios", "orlop-esp", "orlop-state")
+STATE_TYPES = ("ext4", "xfs", "btrfs")
+STATE_TARGET = "/var"
+"""Where the state of the running machine is mounted."""
+
+UNREADABLE = "cannot be read"
 _OWN = frozenset({UNKNOWN, "a GPT partition table"})
 """What our unfinished work looks like: the mark, and the table's second copy."""
 
@@ -65,6 +72,8 @@ class Disk:
     found: tuple[str, ...] = ()
     has_state: bool = False
     """Whether there is a state of this system's that an installation can keep."""
+    is_machine: bool = False
+    """Whether a machine's state is on it, or may be, even if it cannot be used at the moment."""
     busy: str = ""
     is_running_system: bool = False
     """Whether it is in use only as the state of this machine, which an installation can keep."""
@@ -77,8 +86,14 @@ class Disk:
         return self.ids[0] if self.ids else self.name
 
 
-def refusal(disk: Disk, *, wipe: bool, keep_state: bool) -> OrlopError | None:
-    """Why *disk* may not be installed on, if that is so; pure."""
+def refusal(
+    disk: Disk, *, wipe: bool, keep_state: bool, unattended: bool = False
+) -> OrlopError | None:
+    """Why *disk* may not be installed on, if that is so; pure.
+
+    *unattended*: nobody has looked at the disk. A machine that is started from the network again
+    and again, and does not find its state because that is locked or damaged, must not lose it.
+    """
     what = f"{disk.device} ({disk.label})"
     if disk.problem:
         return Conflict(f"{what} {disk.problem}")
@@ -93,6 +108,12 @@ def refusal(disk: Disk, *, wipe: bool, keep_state: bool) -> OrlopError | None:
         )
     if keep_state:
         return None if disk.has_state else Conflict(f"{what} has no state of Orlop's to keep")
+    if wipe and unattended and disk.is_machine:
+        return Conflict(
+            f"{what} has a machine's state on it, which this machine does not use: only a person "
+            "may give that up",
+            hint="orlop install --wipe",
+        )
     if wipe or disk.content is Content.EMPTY:
         return None
     if disk.content is Content.UNFINISHED and not disk.has_state:
@@ -130,7 +151,8 @@ def choose(reference: str, disks: Sequence[Disk], sys_block: str = SYS_BLOCK) ->
         Conflict: several are meant. InvalidArgument: it is no name of a disk.
     """
     if reference == ONLY:
-        usable = [disk for disk in disks if not disk.problem]
+        # One that cannot be read now may be the one that is meant.
+        usable = [d for d in disks if not d.problem or d.problem.startswith(UNREADABLE)]
         if len(usable) > 1:
             names = ", ".join(disk.label for disk in usable)
             raise Conflict(f"there is not only one disk: {names}")
@@ -179,9 +201,31 @@ def read_all(medium: str = "", sys_block: str = SYS_BLOCK) -> list[Disk]:
         directory = f"{sys_block}/{name}"
         if name.startswith(_NO_DISKS) or "boot" in name or read_text(directory, "partition"):
             continue
+        if read_text(directory, "hidden") == "1":  # one of several ways to a disk of NVMe
+            continue
         if read_text(directory, "size") not in ("", "0"):
             found.append(read_one(name, mounts, medium, sys_block))
-    return found
+    return [with_twins(disk, found) for disk in found]
+
+
+def with_twins(disk: Disk, disks: Sequence[Disk]) -> Disk:
+    """*disk*, in use if one of *disks* is that calls itself the same: it may be the same disk, to
+    which there are two ways; pure."""
+    for other in disks:
+        is_twin = other.name != disk.name and other.ids and other.ids == disk.ids
+        if is_twin and other.busy and not disk.busy:
+            text = f"{other.device} has the same id, and {other.busy}"
+            return replace(disk, busy=text, is_running_system=False)
+    return disk
+
+
+def has_changed(disk: Disk, medium: str = "", sys_block: str = SYS_BLOCK) -> bool:
+    """Whether what has the name of *disk* now, or what is on it, is something else.
+
+    Who has it does not count: whoever asks has it.
+    """
+    now = read_one(disk.name, (), medium, sys_block)
+    return replace(now, busy=disk.busy, is_running_system=disk.is_running_system) != disk
 
 
 def read_one(
@@ -199,7 +243,7 @@ def read_one(
             found = [f"{device}: {_volume(volume)}"]
     except OSError as error:
         content, found, has_state = Content.FOREIGN, [], False
-        problem = f"cannot be read: {error.strerror}"
+        problem = f"{UNREADABLE}: {error.strerror}"
     if medium in (device, *(f"/dev/{part}" for part in parts)):
         problem = "is what this machine was started from"
     elif read_text(directory, "ro") == "1":
@@ -210,6 +254,8 @@ def read_one(
         )
     busy = _users_of(name, device, parts, mounts, directory)
     state = f"/dev/{parts[-1].replace('!', '/')}" if len(parts) == len(PARTITIONS) else ""
+    labels = {_label_of(device), *(_label_of(f"/dev/{p.replace('!', '/')}") for p in parts)}
+    foreign = content is Content.FOREIGN and STATE_LABEL in labels
     return Disk(
         name,
         device,
@@ -220,8 +266,9 @@ def read_one(
         content,
         (*found, *(text for part in parts if (text := _partition(directory, part)))),
         has_state,
+        has_state or foreign or content is Content.INSTALLED,
         next(iter(busy.values()), ""),
-        has_state and set(busy) == {state},
+        has_state and set(busy) == {state} and (state, STATE_TARGET) in mounts,
         problem,
     )
 
@@ -247,8 +294,12 @@ def look(device: str) -> tuple[Content, list[str], bool]:
         if places is None:
             return (Content.FOREIGN if found else Content.EMPTY), found, False
         start = places[PARTITIONS[1]][0]
+        volume = identify(read(places[PARTITIONS[2]][0], HEAD_BYTES))
+        has_state = volume is not None and volume.fstype in STATE_TYPES
         if read(start + 510, 2) == b"\x55\xaa":
-            return Content.INSTALLED, ["an installation of Orlop"], True
+            return Content.INSTALLED, ["an installation of Orlop"], has_state
+        if not has_state:  # locked, perhaps: nothing to go on with
+            return Content.FOREIGN, ["partitions of Orlop"], False
         return Content.UNFINISHED, ["an unfinished installation of Orlop"], True
     finally:
         os.close(descriptor)
@@ -271,7 +322,7 @@ def own_partitions(read: Read, sector: int) -> dict[str, tuple[int, int]] | None
         # UTF-16, of which only ASCII is looked for: its codec is not in the image.
         name = entry[56:128:2].split(b"\0", 1)[0].decode("ascii", "replace")
         first, last = (int.from_bytes(entry[n : n + 8], "little") for n in (32, 40))
-        if any(entry[:_GUID]) and first <= last:
+        if any(entry[:_GUID]) and first <= last < partition_table.MAX_SECTORS:
             found[name] = (first * sector, (last - first + 1) * sector)
     return found if found.keys() == {*PARTITIONS} else None
 
@@ -285,6 +336,11 @@ def _partition(directory: str, part: str) -> str:
     volume = read_volume(device)
     known = ", ".join(_signatures(device)) if volume is None else _volume(volume)
     return f"{device}, {_size(size)}: {known or 'nothing known'}"
+
+
+def _label_of(device: str) -> str:
+    volume = read_volume(device)
+    return volume.superblock.label if volume else ""
 
 
 def _volume(volume: Volume) -> str:

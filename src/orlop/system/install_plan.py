@@ -2,8 +2,8 @@
 
 At no moment does the disk start something that is not whole. On a disk that is made anew the first
 two sectors, from which on it has partitions and boots, are written last; until then the second has
-a mark. On one whose state is kept, the boot code and the head of the boot partition are taken away
-first and come back last.
+a mark. On one whose state is kept that is looked after first: if it cannot be, the disk starts what
+it did. Then the boot code and the head of the boot partition are taken away, and come back last.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ def plan_kept(
     placed = bios_loader.place(loader, bios_at, bios_bytes)
     code = placed.boot_code
     return (
+        KeptState(*places[PARTITIONS[2]]),
         Put(
             "the disk does not boot any more",
             (
@@ -118,7 +119,6 @@ def plan_kept(
         ),
         Put("boot loader", (partition_table.Write(bios_at, placed.core),)),
         BootPartition(esp_at, esp_bytes),
-        KeptState(*places[PARTITIONS[2]]),
         Put(_HEAD, (partition_table.Write(0, code),)),
     )
 

@@ -19,6 +19,7 @@ from orlop.lib.medium import hash_of
 from orlop.lib.mount import MountFlag, mount, unmount
 from orlop.system.config_store import ConfigStore, Texts
 from orlop.system.formatting import MAKERS
+from orlop.system.install_disks import STATE_TYPES
 from orlop.system.install_plan import (
     STATE_NUMBER,
     BootPartition,
@@ -42,10 +43,9 @@ MAKE_TIMEOUT_S = 1800.0
 MOUNT_POINT = "/run/orlop/install"
 BASE = "lib/orlop"
 _FLAGS = MountFlag.NOSUID | MountFlag.NODEV | MountFlag.NOEXEC
-OLD_RELEASES = ("journal", "gens", "trial.json", "incoming")
-"""Below lib/orlop/os: they are about images that a new boot partition does not have."""
-
-STATE_TYPES = ("ext4", "xfs", "btrfs")
+OLD_RELEASES = ("standing.json", "pending", "trial.json", "journal", "gens", "incoming")
+"""Below lib/orlop/os: they are about images that a new boot partition does not have. The one that
+names the others is the first to go, so that after an interruption the rest counts for nothing."""
 
 
 class Installation:

@@ -11,7 +11,7 @@ from orlop.lib import block_ioctl
 from orlop.lib.block_ioctl import PartitionChange
 from orlop.lib.disk_ids import read_text
 from orlop.lib.errors import Internal
-from orlop.system.block_devices import SYS_BLOCK, candidates
+from orlop.system.block_devices import SYS_BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,8 +96,9 @@ class Target:
         Raises:
             OSError: EBUSY when one is in use.
         """
-        directory = f"{SYS_BLOCK}/{os.path.basename(self.device)}"
-        for name in candidates():
+        # sysfs writes ! where a device's name has a slash.
+        directory = f"{SYS_BLOCK}/{self.device.removeprefix('/dev/').replace('/', '!')}"
+        for name in os.listdir(directory):
             number = read_text(f"{directory}/{name}", "partition")
             if number:
                 block_ioctl.change_partition(self._descriptor, PartitionChange.DELETE, int(number))

@@ -55,6 +55,7 @@ def request_of(configuration: Configuration, disks: tuple[str, ...]) -> Request:
         then=str(said.get("then") or "reboot"),
         wipe=said.get("wipe") is True,
         keep_state=said.get("keep_state") is True,
+        unattended=True,
     )
 
 

@@ -61,7 +61,9 @@ def install(request: Mapping[str, Any]) -> None:
     medium = install_source.find_medium(request["build"])
     disk = install_disks.choose_first(request["disk"], install_disks.read_all(medium))
     keep_state = request["keep_state"]
-    refused = install_disks.refusal(disk, wipe=request["wipe"], keep_state=keep_state)
+    refused = install_disks.refusal(
+        disk, wipe=request["wipe"], keep_state=keep_state, unattended=request["unattended"]
+    )
     if refused is not None:
         raise refused
     source = _source(request, medium)
@@ -77,10 +79,13 @@ def install(request: Mapping[str, Any]) -> None:
     _private_mounts()
     target = Target(disk.device, shared=bool(disk.busy))
     try:
+        if install_disks.has_changed(disk, medium):
+            raise Conflict(f"{disk.device} has changed since it was looked at: nothing is written")
         steps = plan(target, disk, source, keep_state=keep_state)
         if request["dry_run"]:
             for step in steps:
                 report({"text": f"would do: {install_plan.describe(step)}"})
+            report({"text": "nothing has been changed", "result": _result(disk, source, request)})
             return
         if not keep_state:
             target.forget_partitions()
@@ -95,17 +100,22 @@ def install(request: Mapping[str, Any]) -> None:
         {
             "text": f"installed on {disk.device} ({disk.label}); what was written has been read "
             "back and is right",
-            "result": {
-                "device": disk.device,
-                "id": disk.label,
-                "image": source.image.id,
-                "image_sha256": source.image.sha256,
-                "version": source.image.version,
-                "build": source.build,
-                "kept_state": keep_state,
-            },
+            "result": _result(disk, source, request),
         }
     )
+
+
+def _result(disk: Disk, source: Source, request: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "device": disk.device,
+        "id": disk.label,
+        "image": source.image.id,
+        "image_sha256": source.image.sha256,
+        "version": source.image.version,
+        "build": source.build,
+        "kept_state": request["keep_state"],
+        "dry_run": request["dry_run"],
+    }
 
 
 def _source(request: Mapping[str, Any], medium: str) -> Source:

@@ -177,3 +177,11 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(OrlopError, match="UTF-8"):
         install.configuration(str(path))
+
+
+def test_an_answer_without_a_result_is_a_failure(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.answer_raw("POST /orlop/install", stream({"text": "boot loader"}))
+    assert main(["install", "-d", "virtio-system", "--yes"]) == 1
+    assert "without a result" in capsys.readouterr().err

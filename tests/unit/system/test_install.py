@@ -38,6 +38,7 @@ def test_a_request() -> None:
         {"disk": "x", "image_sha256": "abc"},
         {"disk": "x", "append": "a\nb"},
         {"disk": "x", "config": "", "config_url": "https://x.example/y"},
+        {"disk": "x", "unattended": "yes"},
     ],
 )
 def test_what_is_no_request(body: dict[str, object]) -> None:
@@ -128,4 +129,5 @@ def test_what_the_configuration_asks_for() -> None:
     found = request_of(told, ("only",))
     assert (found.wipe, found.then, found.image_sha256) == (True, "reboot", SHA)
     assert json.loads(found.config or "") == {"hostname": "ship"}
+    assert found.unattended
     assert request_of(TOLD, ("ID=x",)).config is None

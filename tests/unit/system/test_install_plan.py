@@ -47,11 +47,12 @@ def test_a_new_disk_boots_with_the_very_last_write() -> None:
                 assert not any(data)
 
 
-def test_a_kept_state_is_not_touched_and_the_disk_boots_again_last() -> None:
+def test_a_kept_state_comes_first_and_the_disk_boots_again_last() -> None:
+    """A state that cannot be used, or is full, is found while the disk still starts what it did."""
     layout = disk_layout.plan_disk(SIZE)
     places = {part.name: (part.start_bytes, part.size_bytes) for part in layout.partitions}
     steps = install_plan.plan_kept(places, 512, LOADER)
-    assert [type(step) for step in steps] == [Put, Put, BootPartition, KeptState, Put]
+    assert [type(step) for step in steps] == [KeptState, Put, Put, BootPartition, Put]
     done = writes(steps)
     assert done[0][0] == 0
     assert not any(done[0][1])

@@ -18,7 +18,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "orlop.install.wipe",
         kinds.BOOLEAN,
-        "Whether what is on the disk may be lost.",
+        "Whether what is on the disk may be lost, but for the state of a machine.",
         "true",
         default="false: the disk has to be empty",
         applies=Applies.BOOT,
