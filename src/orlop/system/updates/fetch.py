@@ -300,6 +300,8 @@ def _read_trust(trust: Path, settings: Settings) -> tuple[dict[str, str], str, d
     found = {role: text for role in ROLES if (text := _first(trust / f"{role}.json"))}
     if _first(trust / "base") != base or "root" not in found:
         found["root"] = root
+    if _first(trust / "base") != base:
+        return found, base, {}  # other people's channels, which count anew
     try:
         seen = {str(k): int(v) for k, v in json.loads(_first(trust / "seen.json") or "{}").items()}
     except (ValueError, TypeError, AttributeError):

@@ -243,6 +243,11 @@ class Gate:
             await self._keep_giving_back()
             return
         if lock.boot == boot_id():
+            # PID 1 was executed anew: what had not come to its reboot never will.
+            if lock.going:
+                self._begin_renewing(lock)
+            elif not self._lock.locked():
+                await self.became_good()
             return
         self._begin_renewing(lock)
         if lock.bad:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 INCOMING = "incoming"
 MAX_BYTES = 512 << 20
+MARGIN_BYTES = 16 << 20
+"""What stays free on the state partition, for all who write there."""
 LOOK_TIMEOUT_S = 300.0
 
 
@@ -59,6 +62,9 @@ async def receive(directory: Path, parts: AsyncIterator[bytes]) -> Path:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
+    status = os.fstatvfs(descriptor)
+    if status.f_bavail * status.f_frsize < len(data) + MARGIN_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     while data:
         data = data[os.write(descriptor, data) :]
 

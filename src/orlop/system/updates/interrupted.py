@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import boot_record
 from orlop.lib.errors import OrlopError
-from orlop.lib.unified_image import describe
 from orlop.system.updates import collect, decide, rollback, stage, staging, trials
 from orlop.system.updates.journal import Status
 from orlop.system.updates.ledger import RECORDS
@@ -89,13 +88,7 @@ def is_trial(esp: Path, build: str) -> bool:
     pointers = _pointers(esp)
     if pointers is None or not pointers.trial or pointers.tried != pointers.sequence:
         return False
-    with (esp / staging.IMAGES / f"{pointers.trial}.efi").open("rb") as image:
-
-        def read(offset: int, size: int) -> bytes:
-            image.seek(offset)
-            return image.read(size)
-
-        return describe(read).build == build
+    return staging.build_of(esp / staging.IMAGES / f"{pointers.trial}.efi") == build
 
 
 def _pointers(esp: Path) -> decide.Pointers | None:

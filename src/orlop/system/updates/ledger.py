@@ -59,6 +59,8 @@ class Ledger:
 def adopt(ledger: Ledger, esp: Path, build: str) -> None:
     """Let what the boot record names by default be the first generation, if there is none.
 
+    It need not be what runs, with *build*: that may come from a medium.
+
     Raises:
         OrlopError: there is no boot record, or its image is not there.
     """
@@ -67,7 +69,8 @@ def adopt(ledger: Ledger, esp: Path, build: str) -> None:
     record, _ = boot_record.read(esp / RECORDS)
     path = esp / staging.IMAGES / f"{record.default}.efi"
     try:
-        image = Image(staging.digest_of(path), path.stat().st_size, build)
+        size = path.stat().st_size
+        image = Image(staging.digest_of(path), size, staging.build_of(path) or build)
     except FileNotFoundError:
         raise NotFound(f"the image {record.default} is not on the EFI system partition") from None
     texts = ledger.texts()

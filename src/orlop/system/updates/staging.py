@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
 from orlop.lib.errors import Internal, InvalidArgument, ResourceExhausted
+from orlop.lib.unified_image import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -141,6 +142,20 @@ def digest_of(path: Path, report: Callable[[int], None] = lambda _: None) -> str
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
     return str(digest.hexdigest())
+
+
+def build_of(path: Path) -> str:
+    """What the image at *path* says of itself; empty if it says nothing."""
+    with path.open("rb") as image:
+
+        def read(offset: int, size_bytes: int) -> bytes:
+            image.seek(offset)
+            return image.read(size_bytes)
+
+        try:
+            return describe(read).build
+        except InvalidArgument:
+            return ""
 
 
 def present(esp: Path) -> set[str]:

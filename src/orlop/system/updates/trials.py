@@ -6,16 +6,17 @@ twice for an update: to arm, and to promote or to withdraw.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file, boot_record
-from orlop.lib.errors import NotModified
+from orlop.lib.errors import NotModified, OrlopError
 from orlop.system.updates import bad, decide, staging
 from orlop.system.updates.generations import Standing
-from orlop.system.updates.journal import Status, Task
+from orlop.system.updates.journal import Status
 from orlop.system.updates.ledger import RECORDS, restore_configuration
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def arm(
     The change goes on over that boot, and keeps *more*.
 
     Raises:
-        NotModified: its image runs already. OrlopError, OSError: nothing has changed.
+        NotModified: its image runs already. OrlopError, OSError: nothing has changed, or
+            `armed` says that it has.
     """
     generation = ledger.generations.read(number)
     if generation.image == ledger.generations.read(ledger.generations.standing().good).image:
@@ -60,15 +62,20 @@ def arm(
         "attempt": 1,
         "boot_id": boot_id,
     }
-    change = ledger.journal.begin("apply", TASKS, data)
-    point = Task(
-        "arm",
-        lambda: _point_at_trial(ledger, esp, change.number, generation.image.id),
-        lambda: _clear_trial(esp),
-    )
-    ledger.journal.carry_out(change.number, (point,))
-    ledger.journal.set_task(change.number, "trial", Status.DOING)
-    return _armed(ledger.journal.changes[change.number])
+    journal, change = ledger.journal, ledger.journal.begin("apply", TASKS, data)
+    try:
+        journal.set_task(change.number, "arm", Status.DOING)
+        _point_at_trial(ledger, esp, change.number, generation.image.id)
+        journal.set_task(change.number, "arm", Status.DONE)
+        journal.set_task(change.number, "trial", Status.DOING)
+    except (OrlopError, OSError) as error:
+        # If not even that can be taken back the change stays: a boot that is a trial has to know.
+        with contextlib.suppress(OrlopError, OSError):
+            _clear_trial(esp)
+            journal.set_task(change.number, "arm", Status.UNDONE)
+            journal.end(change.number, Status.UNDONE, str(error))
+        raise
+    return _armed(journal.changes[change.number])
 
 
 def _point_at_trial(ledger: Ledger, esp: Path, number: int, image: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from orlop.lib import boot_record
@@ -14,7 +15,7 @@ from orlop.system.updates.ledger import RECORDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orlop.system.updates.generations import Generation
+    from orlop.system.updates.generations import Generation, Image
     from orlop.system.updates.ledger import Ledger
     from orlop.system.updates.report import Now
     from orlop.wire.compose_model import Json
@@ -51,13 +52,19 @@ def verify(ledger: Ledger, esp: Path, now: Now) -> list[Json]:
 def _image(esp: Path, generation: Generation) -> str:
     try:
         staging.verify(staging.path_of(esp, generation.image), generation.image)
-        missing = [
-            name
-            for name in names_of(generation.image.id)
-            if not (esp / staging.IMAGES / name).exists()
-        ]
+        return _beside(esp / staging.IMAGES, generation.image)
     except OrlopError as error:
         return error.message
     except OSError as error:
-        return error.strerror or str(error)
-    return f"{', '.join(missing)} is missing" if missing else ""
+        return f"{os.path.basename(error.filename or '')}: {error.strerror}"
+
+
+def _beside(directory: Path, image: Image) -> str:
+    """Whether the boot loader, which has its own list of hashes, takes the image."""
+    _, env, sums = names_of(image.id)
+    found = {}
+    for line in (directory / sums).read_text("ascii", "replace").splitlines():
+        digest, _, name = line.partition("  ")
+        found[name.rpartition("/")[2]] = digest
+    wanted = {f"{image.id}.efi": image.sha256, env: staging.digest_of(directory / env)}
+    return "" if found == wanted else f"{sums} does not say what is there"

@@ -163,6 +163,17 @@ def test_a_channel_that_goes_back(lab: ReleaseLab) -> None:
         lab.check()
 
 
+def test_another_root_has_channels_of_its_own(lab: ReleaseLab, tmp_path: Path) -> None:
+    lab.channel("2.0", 9)
+    assert isinstance(lab.check(), Offer)
+    (tmp_path / "other").mkdir()
+    other = ReleaseLab(tmp_path / "other")
+    other.release()
+    found = lab.check(replace(other.settings, directory=lab.state))
+    assert isinstance(found, Offer)
+    assert found.sequence == 2
+
+
 def test_a_repository_that_goes_back(lab: ReleaseLab, tmp_path: Path) -> None:
     before = (tmp_path / "repo/metadata/timestamp.json").read_bytes()
     lab.release("3.0", 3)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from orlop.lib.errors import Forbidden
+from orlop.system.config_store import boot_id
 from orlop.system.configuration import Configuration
 from orlop.system.health.plan import Report, Verdict
 from orlop.system.updates import fleetlock, gate, gate_worker, held_lock
@@ -302,3 +303,22 @@ def test_the_loop_does_not_wait_for_the_disk(tmp_path: Path) -> None:
 
     assert asyncio.run(main()) == "held"
     assert asked_in[0] is not threading.main_thread()
+
+
+def test_a_drain_that_ended_with_pid_1_gives_the_lock_back(tmp_path: Path, server: Server) -> None:
+    async def main(held: Held) -> None:
+        held_lock.write(tmp_path, held)
+        machine = Machine(tmp_path, lock(server))
+        async with asyncio.timeout(60):
+            await machine.follow()
+            while not server.asked:
+                await asyncio.sleep(0.01)
+        await machine.end()
+
+    asyncio.run(main(Held("update", boot_id(), "b1", going=True)))
+    assert server.asked[-1][1] == "trial"
+    assert held_lock.read(tmp_path) is not None, "the reboot is still to come"
+    server.requests.clear()
+    asyncio.run(main(Held("update", boot_id(), "b1")))
+    assert server.asked[-1][1:] == ("steady", "good")
+    assert held_lock.read(tmp_path) is None

@@ -1,24 +1,29 @@
 """Stage, apply, roll back, pin and collect, as long as nothing goes wrong, and what is refused."""
 
+import asyncio
 import errno
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from orlop.lib import boot_record
+from orlop.lib.boot_record import BootRecord
 from orlop.lib.errors import Conflict, Internal, InvalidArgument, NotModified, ResourceExhausted
 from orlop.system.config_store import ConfigStore, Texts
 from orlop.system.updates import (
     bad,
     collect,
     esp,
+    intake,
     interrupted,
     rollback,
     stage,
     staging,
     trials,
+    verify,
 )
 from orlop.system.updates.decide import BeginTrial, Cause, Condemn, Rearm
 from orlop.system.updates.generations import (
@@ -29,7 +34,9 @@ from orlop.system.updates.generations import (
     difference,
     digest_of,
 )
-from orlop.system.updates.ledger import Ledger, capture, restore_configuration
+from orlop.system.updates.intake import files_beside
+from orlop.system.updates.ledger import Ledger, adopt, capture, restore_configuration
+from orlop.system.updates.report import Now
 from tests.unit.system.updates.machine_tree import Tree, content, image
 
 
@@ -217,7 +224,7 @@ def test_a_trial_is_known_without_a_state(tree: Tree, monkeypatch: pytest.Monkey
     def describe(read: Callable[[int, int], bytes]) -> SimpleNamespace:
         return SimpleNamespace(build=f"build-{read(0, 1).decode()}")
 
-    monkeypatch.setattr(interrupted, "describe", describe)
+    monkeypatch.setattr(staging, "describe", describe)
     assert not interrupted.is_trial(tree.esp, tree.running)
     tree.arm(tree.stage("b"))
     assert not interrupted.is_trial(tree.esp, tree.running)
@@ -318,3 +325,72 @@ def test_the_esp_of_the_disk_below_an_encrypted_state(tmp_path: Path) -> None:
     found = esp.find(str(devices / "dm-0"), str(block), str(devices))
     assert found == str(devices / "sdb1")
     assert esp.find(str(devices / "sda2"), str(block), str(devices)) == str(devices / "sda1")
+
+
+@pytest.mark.parametrize("also_the_way_back", [False, True])
+def test_what_cannot_be_armed(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, also_the_way_back: bool
+) -> None:
+    """The disk takes the record, and fails."""
+    number = tree.stage("b")
+    real, calls = boot_record.write, []
+
+    def write(directory: Path, record: BootRecord) -> None:
+        calls.append(record)
+        if len(calls) == 1 or not also_the_way_back:
+            real(directory, record)
+        if len(calls) == 1 or also_the_way_back:
+            raise OSError(errno.EIO, "input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(boot_record, "write", write)
+        with pytest.raises(OSError, match="input/output"):
+            tree.arm(number)
+    if also_the_way_back:
+        tree.boot_loader()
+        assert tree.running == "build-b"
+        assert tree.come_up() == BeginTrial(), "it is known that this is a trial"
+    assert tree.record()[0].trial == ""
+    tree.check()
+
+
+def test_the_first_generation_is_what_is_installed_not_what_runs(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "describe", lambda _: SimpleNamespace(build="build-a"))
+    tree.ledger().generations.stand(Standing())
+    ledger = tree.ledger()
+    adopt(ledger, tree.esp, "build-of-the-medium")
+    good = ledger.generations.read(ledger.generations.standing().good)
+    assert good.image.build == "build-a"
+
+
+def test_what_the_boot_loader_would_not_take_is_found(tree: Tree) -> None:
+    files = files_beside(image("a"), "1.0", (1, 2), (3, 4), "quiet")
+    for name, data in files.items():
+        (tree.esp / staging.IMAGES / name).write_bytes(data)
+
+    def problem() -> object:
+        rows = verify.verify(tree.ledger(), tree.esp, Now(tree.running, "1.0"))
+        return [row["problem"] for row in rows if isinstance(row, dict) and not row["ok"]]
+
+    assert problem() == []
+    env = tree.esp / staging.IMAGES / f"{image('a').id}.env"
+    env.write_bytes(env.read_bytes().replace(b"quiet", b"QUIET"))
+    assert problem() == [f"{image('a').id}.sum does not say what is there"]
+    env.unlink()
+    assert problem() == [f"{env.name}: No such file or directory"]
+
+
+def test_a_file_that_is_given_leaves_room_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"image"
+
+    path = asyncio.run(intake.receive(tmp_path, parts()))
+    assert path.read_bytes() == b"image"
+    monkeypatch.setattr(intake, "MARGIN_BYTES", 1 << 60)
+    with pytest.raises(ResourceExhausted, match="No space left"):
+        asyncio.run(intake.receive(tmp_path, parts()))
+    assert list((tmp_path / "incoming").iterdir()) == []
