@@ -56,16 +56,30 @@ def test_a_file_ends_at_its_limit(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_another_size_comes_with_the_next_output() -> None:
+    reading, writing = os.pipe()
+    events = Recording(writing)
+    events.output(b"a")
+    # From the handler of a signal, maybe in the midst of an event: it must not be torn.
+    events.resize(90, 20)
+    os.set_blocking(reading, False)
+    assert b"90x20" not in os.read(reading, 4096)
+    events.output(b"b")
+    os.close(writing)
+    with os.fdopen(reading) as stream:
+        found = [json.loads(line)[1:] for line in stream]
+    assert found == [["r", "90x20"], ["o", "b"]]
+
+
 def test_a_character_in_two_pieces() -> None:
     reading, writing = os.pipe()
     events = Recording(writing)
     for piece in (b"a\xc3", b"\xb6\xff", b"\x1b[0m"):
         events.output(piece)
-    events.resize(90, 20)
     os.close(writing)
     with os.fdopen(reading) as stream:
         found = [json.loads(line)[1:] for line in stream]
-    assert found == [["o", "a"], ["o", "ö\ufffd"], ["o", "\x1b[0m"], ["r", "90x20"]]
+    assert found == [["o", "a"], ["o", "ö\ufffd"], ["o", "\x1b[0m"]]
 
 
 def test_a_pipe_that_breaks_ends_the_recording_alone() -> None:

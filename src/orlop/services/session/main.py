@@ -34,15 +34,20 @@ class Recording:
         self._pipe = pipe
         self._started_s = time.monotonic()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._new_size = ""
 
     def output(self, data: bytes) -> None:
         """What the terminal shows; a character may come in pieces."""
+        if size := self._new_size:
+            self._new_size = ""
+            self._add("r", size)
         if text := self._decoder.decode(data):
             self._add("o", text)
 
     def resize(self, columns: int, rows: int) -> None:
-        """The terminal has another size."""
-        self._add("r", f"{columns}x{rows}")
+        """The terminal has another size. For a signal's handler, which may run while an event is
+        being written: so it is noted with the next output."""
+        self._new_size = f"{columns}x{rows}"
 
     def _add(self, kind: str, text: str) -> None:
         if self._pipe < 0:
