@@ -77,6 +77,8 @@ def write_image(wanted: DiskImage, output: Path, kind: Format, checkout: Path) -
         if kind is not Format.RAW:
             made = scratch / "disk.converted"
             convert(raw, made, kind, _run)
+        if wanted.configuration is not None:  # there may be hashes of passwords in it
+            made.chmod(0o600)
         os.replace(made, output)
 
 
