@@ -270,6 +270,8 @@ def test_releases_of_before_do_not_count_for_a_kept_state(medium: Path, disk: Lo
     script = "".join(f"{word}\n" for word in words)
     subprocess.run(["debugfs", "-w", "-f", "-", at], input=script, text=True, check=True)
     subprocess.run(["blockdev", "--flushbufs", disk.device], check=True)
+    # Without a person that would be done again at each start from the network.
+    assert "already" in install(medium, disk, keep_state=True, unattended=True)[-1]["error"]
     assert result(install(medium, disk, keep_state=True))["kept_state"] is True
     words = ["debugfs", "-R", "ls -p lib/orlop/os", at]
     shown = subprocess.run(words, check=True, capture_output=True, text=True).stdout

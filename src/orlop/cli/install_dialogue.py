@@ -23,7 +23,9 @@ def run(client: Client, request: Object) -> int:
     Raises:
         Cancelled: the person does not want it. OrlopError: it has failed.
     """
-    disk = choose(disks_of(get_object(client, TARGET)), text_of(request, "disk"))
+    keeps = request.get("keep_state") is True
+    found = disks_of(get_object(client, TARGET))
+    disk = choose(found, text_of(request, "disk"), keeps_state=keeps)
     request["disk"] = text_of(disk, "id")
     ask_about_content(disk, request)
     if not {"config", "config_url", "keep_state"} & request.keys():
@@ -38,13 +40,19 @@ def run(client: Client, request: Object) -> int:
     return status
 
 
-def choose(disks: list[Object], wanted: str) -> Object:
-    """The disk that the person wants, or that *wanted* is the name of.
+def choose(disks: list[Object], wanted: str, *, keeps_state: bool = False) -> Object:
+    """The disk that the person wants, or that *wanted* is the name of; also the one that this
+    machine's state is on, if that is kept.
 
     Raises:
         OrlopError: there is none to install on.
     """
-    usable = [d for d in disks if not text_of(d, "problem") and not text_of(d, "busy")]
+    usable = [
+        disk
+        for disk in disks
+        if not text_of(disk, "problem")
+        and (not text_of(disk, "busy") or (keeps_state and disk.get("is_running_system") is True))
+    ]
     if not usable:
         raise OrlopError("there is no disk to install on", hint="orlop install --list says why")
     print(table(disks))

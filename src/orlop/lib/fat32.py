@@ -137,6 +137,15 @@ def make_fat32(
             offset += len(piece) + whole
 
 
+def check_room(size_bytes: int, files: Mapping[str, Content], sector_bytes: int = 512) -> None:
+    """Whether `make_fat32` would make a file system of *size_bytes* with *files*.
+
+    Raises:
+        InvalidArgument, ResourceExhausted, OSError: as `make_fat32`.
+    """
+    _allocate(_tree(files), plan_geometry(size_bytes, sector_bytes))
+
+
 def plan_geometry(size_bytes: int, sector_bytes: int = 512) -> Geometry:
     """The largest clusters with which *size_bytes* are enough for FAT32.
 

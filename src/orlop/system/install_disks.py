@@ -140,6 +140,7 @@ def to_json(disk: Disk) -> dict[str, Json]:
         "found": [*disk.found],
         "has_state": disk.has_state,
         "busy": disk.busy,
+        "is_running_system": disk.is_running_system,
         "problem": disk.problem,
     }
 

@@ -13,7 +13,7 @@ from orlop.engine.worker_process import report
 from orlop.lib.children import Children
 from orlop.lib.disk_layout import ESP_LABEL, STATE_LABEL
 from orlop.lib.errors import Internal, OrlopError
-from orlop.lib.fat32 import make_fat32, plan_geometry
+from orlop.lib.fat32 import check_room, make_fat32, plan_geometry
 from orlop.lib.iso9660 import Extent
 from orlop.lib.medium import hash_of
 from orlop.lib.mount import MountFlag, mount, unmount
@@ -58,7 +58,17 @@ class Installation:
         self._disk = disk
         self._source = source
         self._config = config
-        self._append = append
+        self._files = source.files(append)
+
+    def check(self, steps: Sequence[Step]) -> None:
+        """Whether what *steps* make has room, before anything is given up for it.
+
+        Raises:
+            OrlopError: it has not.
+        """
+        for step in steps:
+            if isinstance(step, BootPartition):
+                check_room(step.size_bytes, self._files, self._target.sector_bytes)
 
     def do(self, step: Step) -> None:
         """Do one step.
@@ -103,7 +113,7 @@ class Installation:
             write,
             size,
             ESP_LABEL,
-            self._source.files(self._append),
+            self._files,
             epoch=int(time.time()),
             volume_id=int.from_bytes(os.urandom(4)),
             hidden_sectors=start // target.sector_bytes,

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.worker_process import report
-from orlop.lib.errors import Conflict, NotFound, OrlopError
-from orlop.lib.medium import read_source
+from orlop.lib import boot_files, fat_reader
+from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
+from orlop.lib.iso9660 import Extent
+from orlop.lib.medium import read_source, within
 from orlop.lib.mount import MountFlag, mount
 from orlop.system import install_disks, install_plan, install_source
 from orlop.system.install_steps import Installation
@@ -82,6 +85,10 @@ def install(request: Mapping[str, Any]) -> None:
         if install_disks.has_changed(disk, medium):
             raise Conflict(f"{disk.device} has changed since it was looked at: nothing is written")
         steps = plan(target, disk, source, keep_state=keep_state)
+        if keep_state and request["unattended"] and _is_installed(target, source):
+            raise Conflict(f"{source.image.id} is installed on {disk.device} already")
+        work = Installation(target, disk, source, request["config"], request["append"])
+        work.check(steps)
         if request["dry_run"]:
             for step in steps:
                 report({"text": f"would do: {install_plan.describe(step)}"})
@@ -90,7 +97,6 @@ def install(request: Mapping[str, Any]) -> None:
         if not keep_state:
             target.forget_partitions()
         target.share()
-        work = Installation(target, disk, source, request["config"], request["append"])
         for step in steps:
             work.do(step)
         target.read_partitions_again()
@@ -142,6 +148,18 @@ def plan(target: Target, disk: Disk, source: Source, *, keep_state: bool) -> Seq
     if places is None:
         raise Conflict(f"{disk.device} has no state of Orlop's any more")
     return install_plan.plan_kept(places, target.sector_bytes, source.bios)
+
+
+def _is_installed(target: Target, source: Source) -> bool:
+    """Whether the disk has this very image: a machine that is started from the network each time
+    would be installed each time."""
+    places = install_disks.own_partitions(target.read, target.sector_bytes) or {}
+    esp = Extent(*places.get(install_disks.PARTITIONS[1], (0, 0)))
+    name = f"{boot_files.IMAGES}/{source.image.id}.sum"
+    try:
+        return bool(fat_reader.read_file(partial(within, target.read, esp), name))
+    except (NotFound, InvalidArgument):
+        return False
 
 
 def _private_mounts() -> None:

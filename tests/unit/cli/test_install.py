@@ -185,3 +185,11 @@ def test_an_answer_without_a_result_is_a_failure(
     engine.answer_raw("POST /orlop/install", stream({"text": "boot loader"}))
     assert main(["install", "-d", "virtio-system", "--yes"]) == 1
     assert "without a result" in capsys.readouterr().err
+
+
+def test_the_disk_of_this_machine_can_be_chosen_if_its_state_is_kept() -> None:
+    own = {**DISK, "busy": "/dev/vda3 is mounted at /var", "is_running_system": True}
+    assert install_dialogue.choose([own], "vda", keeps_state=True) is own
+    for other, keeps in ((own, False), ({**own, "is_running_system": False}, True)):
+        with pytest.raises(OrlopError, match="no disk to install on"):
+            install_dialogue.choose([other], "vda", keeps_state=keeps)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orlop.lib.errors import Conflict
+from orlop.lib.errors import OrlopError
+from orlop.lib.fat32 import Piece
 from orlop.system import install_disks, install_source, install_worker
-from orlop.system.install_disks import Content, Disk
+from orlop.system.install_disks import Disk
+from orlop.system.install_plan import BootPartition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DISK = Disk("vda", "/dev/vda", ("virtio-system",), "system", "", 1 << 30, Content.EMPTY)
+    from orlop.lib.fat32 import Content
+
+DISK = Disk(
+    "vda", "/dev/vda", ("virtio-system",), "system", "", 1 << 30, install_disks.Content.EMPTY
+)
 REQUEST: Mapping[str, Any] = {
     "build": "",
     "disk": ["virtio-system"],
@@ -24,6 +31,8 @@ REQUEST: Mapping[str, Any] = {
     "keep_state": False,
     "unattended": False,
     "dry_run": True,
+    "config": "",
+    "append": "",
 }
 
 
@@ -36,25 +45,35 @@ class Opened:
         self.closed = True
 
 
-@pytest.mark.parametrize("changed", [False, True])
-def test_a_disk_is_looked_at_again_when_nobody_else_can_have_it(
-    monkeypatch: pytest.MonkeyPatch, *, changed: bool
+@pytest.mark.parametrize(
+    ("changed", "image_mib", "refused"),
+    [
+        (False, 20, ""),
+        # Between the look and the opening its name may have become another disk's.
+        (True, 20, "has changed"),
+        (False, 200, "do not fit"),
+    ],
+)
+def test_what_is_looked_at_when_nobody_else_can_have_the_disk(
+    monkeypatch: pytest.MonkeyPatch, *, changed: bool, image_mib: int, refused: str
 ) -> None:
-    """Between the look and the opening its name may have become another disk's."""
+    def files(_append: str) -> dict[str, Content]:
+        return {"orlop.efi": Piece(Path("/nowhere"), 0, image_mib << 20)}
+
     opened = Opened()
     said: list[dict[str, Any]] = []
     image = SimpleNamespace(version="1", id="0" * 16, sha256="0" * 64)
-    source = SimpleNamespace(image=image, build="", path="/dev/sr0", bios=b"")
+    source = SimpleNamespace(image=image, build="", path="/dev/sr0", bios=b"", files=files)
     monkeypatch.setattr(install_source, "find_medium", lambda _: "/dev/sr0")
     monkeypatch.setattr(install_disks, "read_all", lambda _: [DISK])
     monkeypatch.setattr(install_disks, "has_changed", lambda *_: changed)
     monkeypatch.setattr(install_worker, "read_source", lambda *_: source)
     monkeypatch.setattr(install_worker, "_private_mounts", lambda: None)
     monkeypatch.setattr(install_worker, "Target", lambda *_, **__: opened)
-    monkeypatch.setattr(install_worker, "plan", lambda *_, **__: ())
+    monkeypatch.setattr(install_worker, "plan", lambda *_, **__: (BootPartition(0, 128 << 20),))
     monkeypatch.setattr(install_worker, "report", said.append)
-    if changed:
-        with pytest.raises(Conflict, match="has changed"):
+    if refused:
+        with pytest.raises(OrlopError, match=refused):
             install_worker.install(REQUEST)
     else:
         install_worker.install(REQUEST)
