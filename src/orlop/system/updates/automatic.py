@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import Forbidden, NotModified, OrlopError
+from orlop.system.updates import report
 from orlop.system.updates.decide import ATTEMPTS
 from orlop.system.updates.journal import Status
 from orlop.system.updates.settings import KEY
@@ -112,6 +113,10 @@ class Automatic:
             return
         if untried(ledger.journal.changes.values(), number) >= ATTEMPTS:
             self._tell(f"generation {number} was never tried, and is left alone: orlop os history")
+            return
+        generation = await asyncio.to_thread(ledger.generations.read, number)
+        if text := await asyncio.to_thread(report.bad_text, ledger, generation):
+            self._tell(text)
             return
         await updates.apply(now=False, dry_run=False)
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from orlop.lib import atomic_file
+from orlop.lib import atomic_file, known_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ def read(path: Path) -> dict[str, Bad]:
     """What is known, by the image's SHA-256."""
     try:
         found = json.loads(path.read_bytes())
-        return {str(digest): Bad(**fields) for digest, fields in found.items()}
+        return {str(digest): known_fields.make(Bad, fields) for digest, fields in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

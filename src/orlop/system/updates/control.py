@@ -61,6 +61,8 @@ class Updates:
         self.directory = Path(directory)
         self._ledger: Ledger | None = None
         self._verb = ""
+        self.fetching = asyncio.Lock()
+        """Two who fetch would take each other's files away."""
         self.is_trial = False
 
     # What is asked.

@@ -17,7 +17,7 @@ from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orlop.lib import atomic_file
+from orlop.lib import atomic_file, known_fields
 from orlop.lib.errors import NotFound
 from orlop.system.config_store import PUBLIC, SECRET, Texts
 
@@ -130,7 +130,7 @@ class Generations:
             return _parse(json.loads((self._base / str(number) / FILE).read_bytes()))
         except FileNotFoundError:
             raise NotFound(f"there is no generation {number}", hint="orlop os list") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise NotFound(f"generation {number} cannot be read: {error}") from None
 
     def texts(self, number: int) -> Texts:
@@ -198,8 +198,9 @@ class Generations:
 
     def standing(self) -> Standing:
         try:
-            return Standing(**json.loads((self._directory / STANDING).read_bytes()))
-        except (OSError, ValueError, TypeError):
+            data = json.loads((self._directory / STANDING).read_bytes())
+            return known_fields.make(Standing, data)
+        except (OSError, ValueError, TypeError, AttributeError):
             return Standing()
 
     def stand(self, standing: Standing) -> None:
@@ -246,16 +247,14 @@ def difference(old: Generation, new: Generation) -> dict[str, Json]:
 
 
 def _parse(value: Mapping[str, Mapping[str, object]]) -> Generation:
-    image = dict(value["image"])
-    image.pop("id", None)
     services = value.get("services", {})
     return Generation(
         number=int(str(value["number"])),
         created_s=float(str(value["created"])),
-        release=Release(**value["release"]),  # type: ignore[arg-type]  # what `to_json` wrote
-        image=Image(**image),  # type: ignore[arg-type]
+        release=known_fields.make(Release, value["release"]),
+        image=known_fields.make(Image, value["image"]),
         services={
-            name: ServiceVersion(**fields)
+            name: known_fields.make(ServiceVersion, fields)
             for name, fields in services.items()
             if isinstance(fields, dict)
         },

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from orlop.lib import atomic_file
+from orlop.lib import atomic_file, known_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,10 +42,10 @@ class Held:
 def read(directory: Path) -> Held | None:
     """What is held; None if that is nothing. A damaged file counts as a lock that may be held."""
     try:
-        return Held(**json.loads((directory / FILE).read_bytes()))
+        return known_fields.make(Held, json.loads((directory / FILE).read_bytes()))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return Held("reboot", "", "")
 
 

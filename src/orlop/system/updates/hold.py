@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from orlop.lib import atomic_file
+from orlop.lib import atomic_file, known_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +28,8 @@ class Hold:
 def read(directory: Path) -> Hold | None:
     """What was said last; None for nothing."""
     try:
-        return Hold(**json.loads((directory / "hold.json").read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return known_fields.make(Hold, json.loads((directory / "hold.json").read_bytes()))
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 

@@ -26,6 +26,8 @@ MAX_BYTES = 512 << 20
 MARGIN_BYTES = 16 << 20
 """What stays free on the state partition, for all who write there."""
 LOOK_TIMEOUT_S = 300.0
+_in_use: set[str] = set()
+"""Files that somebody is still at: another who gives one must not remove them."""
 
 
 async def receive(directory: Path, parts: AsyncIterator[bytes]) -> Path:
@@ -40,7 +42,9 @@ async def receive(directory: Path, parts: AsyncIterator[bytes]) -> Path:
     def begin() -> int:
         incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
         for old in incoming.glob("given-*"):
-            old.unlink()
+            if old.name not in _in_use:
+                old.unlink()  # a crash has left it
+        _in_use.add(path.name)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     descriptor, size = await asyncio.to_thread(begin), 0
@@ -51,14 +55,20 @@ async def receive(directory: Path, parts: AsyncIterator[bytes]) -> Path:
                 raise ResourceExhausted(f"an image has {MAX_BYTES >> 20} MiB at most")
             await asyncio.to_thread(_write_all, descriptor, part)
     except OSError as error:
-        path.unlink(missing_ok=True)
+        discard(path)
         raise ResourceExhausted(f"cannot keep the file: {error.strerror}") from error
     except BaseException:
-        path.unlink(missing_ok=True)
+        discard(path)
         raise
     finally:
         os.close(descriptor)
     return path
+
+
+def discard(path: Path) -> None:
+    """What `receive` has kept is not needed any more."""
+    path.unlink(missing_ok=True)
+    _in_use.discard(path.name)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -5,8 +5,8 @@
 
 A change is a verb with its tasks. Each task is Do, Doing, Done, or on the way back Undo, Undoing,
 Undone; the change ends Done, Undone or Error. There is one change at a time. A last line that a
-power cut has torn is no line; from the journal up to it follows what has to be done or undone.
-All functions block.
+power cut has torn is no line, nor is one that a disk has damaged; from the others follows what has
+to be done or undone. All functions block.
 """
 
 from __future__ import annotations
@@ -219,13 +219,12 @@ class Journal:
                 data = stream.read(MAX_BYTES)
         except FileNotFoundError:
             return
-        whole = 0
+        whole = place = 0
         for raw in data.splitlines(keepends=True):
-            line = _decode(raw)
-            if line is None:
-                break
-            whole += len(raw)
-            self._apply(line)
+            place += len(raw)
+            if (line := _decode(raw)) is not None:
+                whole = place
+                self._apply(line)
         if whole < len(data):
             # What would be appended behind a torn line would be lost with it.
             os.truncate(self._path, whole)
@@ -238,7 +237,9 @@ class Journal:
         if "verb" in line:
             self.changes[number] = _change_of(line)
             return
-        change = self.changes[number]
+        change = self.changes.get(number)
+        if change is None:
+            return  # the line with which it began is damaged
         if "task" in line:
             status = Status(str(line["status"]))
             change = replace(change, tasks={**change.tasks, str(line["task"]): status})

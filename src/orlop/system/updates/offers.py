@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import Forbidden, NotImplementedYet, NotModified, Unavailable
+from orlop.lib.errors import Conflict, Forbidden, NotImplementedYet, NotModified, Unavailable
 from orlop.system.updates import fetch, intake, staging
 from orlop.system.updates.fetch import Offer, Running
 from orlop.system.updates.generations import Image
@@ -158,6 +158,14 @@ async def take(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> dict[s
         )
     updates = boot.updates.now
     updates.state_device()
+    if updates.fetching.locked():
+        raise Conflict("busy: a release is being fetched already")
+    async with updates.fetching:
+        return await _take(boot, offer, good, tell)
+
+
+async def _take(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> dict[str, Json]:
+    release, updates = offer.release, boot.updates.now
     await asyncio.to_thread(_refuse_again, await updates.reading(), offer)
     received = 0
     path = updates.directory / fetch.INCOMING / release.image.sha256

@@ -112,7 +112,7 @@ async def _stage(boot: Boot, exchange: Exchange) -> None:
             made = await boot.updates.now.stage(candidate, path, told)
             return {"generation": made.number}
         finally:
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+            await asyncio.to_thread(intake.discard, path)
 
     await _carry_out(boot, exchange, "stage", work)
 
@@ -130,7 +130,7 @@ async def _stage_archive(boot: Boot, exchange: Exchange) -> None:
         try:
             return await offers.stage(boot, replace(wish, source=str(path)), tell)
         finally:
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+            await asyncio.to_thread(intake.discard, path)
 
     await _carry_out(boot, exchange, "stage", work)
 

@@ -122,3 +122,19 @@ def test_what_came_through_a_trial_is_kept(tmp_path: Path, monkeypatch: pytest.M
     verbs = [change.verb for change in Journal(tmp_path).changes.values()]
     assert verbs[0] == "apply"
     assert len(verbs) < 15
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_damaged_line_does_not_take_the_others_with_it(tmp_path: Path, number: int) -> None:
+    first = Journal(tmp_path)
+    first.run("one", (), {})
+    first.begin("two", ("a",), {})
+    first.set_task(2, "a", Status.DOING)
+    path = tmp_path / "journal"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[number] = lines[number].replace(b":", b";")
+    path.write_bytes(b"".join(lines))
+    again = Journal(tmp_path)
+    found = again.unfinished()
+    assert (None if found is None else found.verb) == (None if number == 2 else "two")
+    assert path.read_bytes() == b"".join(lines), "what is whole stays"

@@ -12,7 +12,7 @@ import pytest
 
 from orlop.engine.registry.settings import Registries
 from orlop.lib.children import Children
-from orlop.lib.errors import Forbidden, NotModified
+from orlop.lib.errors import Conflict, Forbidden, NotModified
 from orlop.system.configuration import Configuration
 from orlop.system.updates import automatic, bad, offers, stage, trials
 from orlop.system.updates.automatic import Automatic
@@ -40,6 +40,7 @@ class Updates:
     directory: Path
     is_trial: bool = False
     applied: int = 0
+    fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def reading(self) -> Ledger:
         return self.tree.ledger()
@@ -219,6 +220,28 @@ def test_what_is_never_tried_is_left_alone(place: Place, monkeypatch: pytest.Mon
     told = by_itself(place, "apply", monkeypatch)
     assert told[0] == "generation 2 was never tried, and is left alone: orlop os history"
     assert place.updates.applied == 0
+
+
+def test_what_was_bad_is_left_alone_also_if_it_is_staged(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.tree.stage("c", 9)
+    place.tree.ledger().set_bad(bad.add({}, image("c").sha256, Bad(1, 1e12, 9, "health")))
+    place.config["source"] = str(place.tree.directory / "nowhere")
+    told = by_itself(place, "apply", monkeypatch)
+    assert told[0].startswith("the image of generation 2 was bad (health)")
+    assert place.updates.applied == 0
+
+
+def test_only_one_fetches(place: Place) -> None:
+    async def work(boot: Boot) -> None:
+        offer, good = await offers.offered(boot, Wish())
+        async with place.updates.fetching:
+            with pytest.raises(Conflict, match="is being fetched already"):
+                await offers.take(boot, offer, good, lambda _: None)
+
+    place.updates.fetching = asyncio.Lock()
+    place.run(work)
 
 
 def test_what_was_bad_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -390,7 +391,36 @@ def test_a_file_that_is_given_leaves_room_for_others(
 
     path = asyncio.run(intake.receive(tmp_path, parts()))
     assert path.read_bytes() == b"image"
+    intake.discard(path)
     monkeypatch.setattr(intake, "MARGIN_BYTES", 1 << 60)
     with pytest.raises(ResourceExhausted, match="No space left"):
         asyncio.run(intake.receive(tmp_path, parts()))
     assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_what_a_newer_version_has_written_counts(tree: Tree) -> None:
+    path = tree.state / "os"
+    for name in ("standing.json", "gens/1/gen.json"):
+        data = json.loads((path / name).read_bytes())
+        data["later"] = 1
+        if "image" in data:
+            data["image"]["later"] = data["release"]["later"] = 1
+        (path / name).write_text(json.dumps(data))
+    assert standing(tree) == Standing(good=1)
+    tree.check()
+
+
+def test_two_may_give_a_file(tmp_path: Path) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"image"
+
+    async def main() -> None:
+        first = await intake.receive(tmp_path, parts())
+        (tmp_path / "incoming/given-of-a-crash").touch()
+        second = await intake.receive(tmp_path, parts())
+        assert sorted((tmp_path / "incoming").iterdir()) == sorted((first, second))
+        intake.discard(first)
+        assert list((tmp_path / "incoming").iterdir()) == [second]
+        intake.discard(second)
+
+    asyncio.run(main())
