@@ -22,6 +22,9 @@ FORMAT = "2"
 CODE_PREFIXES = ("orlop.image.", "orlop.wire.")
 """Imports from these count as a step's code; `orlop.lib` is mechanism and does not."""
 
+CONTENT = frozenset({"orlop.lib.bios_loader", "orlop.lib.unified_image"})
+"""Of `orlop.lib`, what bytes of a result come from: these count."""
+
 INFRASTRUCTURE = frozenset(
     f"orlop.image.{name}"
     for name in ("step", "step_key", "store", "pipeline", "progress", "tree_hash")
@@ -123,7 +126,7 @@ def _code(run: Callable[..., object]) -> Iterator[tuple[str, str]]:
         pending.extend(
             name
             for name in imports
-            if name.startswith(CODE_PREFIXES) and name not in INFRASTRUCTURE
+            if name in CONTENT or (name.startswith(CODE_PREFIXES) and name not in INFRASTRUCTURE)
         )
     for module in sorted(seen):
         yield module, _module_code(module)[0]
@@ -140,11 +143,8 @@ def _module_code(module: str) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             # Only `from orlop.image import kernel` names a module after the import.
             imports.add(node.module)
-            imports |= {
-                f"{node.module}.{alias.name}"
-                for alias in node.names
-                if f"{node.module}." in CODE_PREFIXES
-            }
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            imports |= names if f"{node.module}." in CODE_PREFIXES else names & CONTENT
         elif isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)):
             _drop_docstring(node)
     return ast.dump(tree), tuple(sorted(imports))

@@ -2,11 +2,13 @@
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import orlop.image.step_key as step_key_module
+from orlop.image import boot_loader, release_steps, uki
 from orlop.image.step import Inputs, Step, StepContext
 from orlop.image.step_key import check_steps, step_key
 from orlop.image.tree_hash import hash_input, hash_result
@@ -136,3 +138,18 @@ def test_statements_count_and_comments_do_not(
 def test_missing_input_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="does not exist"):
         key(Inputs(files=(tmp_path / "missing",)))
+
+
+@pytest.mark.parametrize(
+    ("run", "module"),
+    [
+        (boot_loader.build_loader, "orlop.lib.bios_loader"),
+        (uki.build_uki, "orlop.lib.unified_image"),
+        (release_steps.build_iso, "orlop.lib.unified_image"),
+        (release_steps.build_iso, "orlop.lib.bios_loader"),
+    ],
+)
+def test_what_of_the_library_makes_bytes_of_a_result_counts(
+    run: Callable[..., object], module: str
+) -> None:
+    assert module in [name for name, _ in step_key_module._code(run)]
