@@ -135,7 +135,7 @@ def _boot_partition(read: Read) -> Extent:
     table = tables.parse_gpt(header, read(*place), SECTOR_BYTES)
     entry = table.entries[(ESP_PARTITION - 1) * table.header.entry_bytes :][:128]
     first, last = (int.from_bytes(entry[at : at + 8], "little") for at in (32, 40))
-    if entry[:16] != tables.EFI_SYSTEM or last < first:
+    if entry[:16] != tables.EFI_SYSTEM or not first <= last < tables.MAX_SECTORS:
         raise InvalidArgument("the medium has no EFI partition")
     return iso9660.Extent(first * SECTOR_BYTES, (last - first + 1) * SECTOR_BYTES)
 

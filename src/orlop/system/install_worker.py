@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
         report({"error": f"{error}{hint}", "kind": type(error).__name__})
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
-        report({"error": f"{what}{error.strerror}", "kind": "Unavailable"})
+        report({"error": f"{what}{error.strerror or error}", "kind": "Unavailable"})
     return 0
 
 

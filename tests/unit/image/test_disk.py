@@ -3,6 +3,7 @@
 import os
 import struct
 import subprocess
+from binascii import crc32
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from orlop.image.boot_loader import BIOS_FOLDER
 from orlop.image.disk import DiskImage, Format, convert, make_disk
 from orlop.image.iso import Boot, make_iso
-from orlop.lib import boot_record, environment_block
+from orlop.lib import boot_record, environment_block, medium
 from orlop.lib.disk_layout import plan_disk
 from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
 from orlop.lib.process import run
@@ -149,3 +150,17 @@ def test_what_cannot_be_is_said(iso: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"no ISO")
     with pytest.raises(OrlopError, match="not an ISO"):
         make(tmp_path, DiskImage(tmp_path / "text", SIZE_BYTES))
+
+
+def test_a_medium_whose_table_points_beyond_every_disk(iso: Path, tmp_path: Path) -> None:
+    data = bytearray(iso.read_bytes())
+    table = int.from_bytes(data[512 + 72 : 512 + 80], "little") * 512
+    count, each = struct.unpack_from("<II", data, 512 + 80)
+    struct.pack_into("<QQ", data, table + each + 32, 2**60, 2**64 - 1)
+    struct.pack_into("<I", data, 512 + 88, crc32(data[table : table + count * each]))
+    struct.pack_into("<I", data, 512 + 16, 0)
+    struct.pack_into("<I", data, 512 + 16, crc32(data[512 : 512 + 92]))
+    path = tmp_path / "hostile.iso"
+    path.write_bytes(data)
+    with pytest.raises(InvalidArgument, match="no EFI partition"):
+        medium.read_source(str(path))
