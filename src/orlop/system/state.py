@@ -230,9 +230,14 @@ async def _look_or_format(parameters: Parameters, children: Children) -> Choice:
 async def mount_state(choice: Choice, children: Children, parameters: Parameters) -> State:
     """Mount what was chosen, or memory; makes the directories that the system expects in /var."""
     warnings = [*choice.warnings, *choice.notes]
-    volume = choice.volume
-    if volume is not None:
-        volume = await _make_mountable(volume, children, parameters.state_key, warnings)
+    chosen = volume = choice.volume
+    if chosen is not None:
+        try:
+            volume = await _make_mountable(chosen, children, parameters.state_key, warnings)
+        except Exception as error:
+            log.exception("make %s mountable", chosen.device)  # whatever it is, the boot goes on
+            warnings.append(f"state partition {chosen.device} cannot be used: {error}")
+            volume = None
     state = None
     if volume is not None:
         state = await _mount_disk(volume, children, warnings, parameters.state_directory)
@@ -280,6 +285,9 @@ async def _make_mountable(
             await extras.load_modules(children, [volume.superblock.fstype])
         except OrlopError as error:
             warnings.append(f"{volume.device}: {error}")
+    if volume.superblock.fstype not in _OPTIONS:
+        warnings.append(f"{volume.device} is {volume.superblock.fstype}, which is no state")
+        return None
     return volume
 
 

@@ -185,3 +185,41 @@ def test_a_check_that_cannot_be_killed_does_not_stop_the_boot(
     assert asyncio.run(state._check(volume("/dev/dead"), children)) == [
         "checking /dev/dead: no answer within 0.01 s"
     ]
+
+
+@pytest.mark.parametrize("inner", ["LVM2_member", "swap", "linux_raid_member"])
+def test_what_is_no_file_system_in_an_encrypted_disk_does_not_stop_the_boot(
+    monkeypatch: pytest.MonkeyPatch, inner: str
+) -> None:
+    from orlop.system import unlocking
+
+    async def unlock(*_: object) -> tuple[str, list[str]]:
+        return "/dev/mapper/orlop-state", []
+
+    async def found(_: list[str]) -> list[Volume]:
+        return [Volume("/dev/mapper/orlop-state", Superblock(inner, "", ""))]
+
+    monkeypatch.setattr(unlocking, "unlock", unlock)
+    monkeypatch.setattr(block_devices, "probe", found)
+    said = mounted_state(monkeypatch)
+    assert said.mode == "memory"
+    assert f"is {inner}, which is no state" in said.warnings[0]
+
+
+def test_no_mistake_in_opening_a_disk_stops_the_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    from orlop.system import unlocking
+
+    async def unlock(*_: object) -> tuple[str, list[str]]:
+        raise ValueError("something nobody thought of")
+
+    monkeypatch.setattr(unlocking, "unlock", unlock)
+    assert "nobody thought of" in mounted_state(monkeypatch).warnings[0]
+
+
+def mounted_state(monkeypatch: pytest.MonkeyPatch) -> state.State:
+    """What comes of an encrypted disk."""
+    monkeypatch.setattr(state, "mount_one", lambda _: None)
+    monkeypatch.setattr(state, "_make_directories", list)
+    locked = Choice(Volume("/dev/vda", Superblock("crypto_LUKS", "ORLOP_STATE", "u")))
+    children = cast("Children", None)
+    return asyncio.run(state.mount_state(locked, children, parse_parameters("")))
