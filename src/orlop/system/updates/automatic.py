@@ -18,6 +18,7 @@ from orlop.system.updates import report
 from orlop.system.updates.decide import ATTEMPTS
 from orlop.system.updates.journal import Status
 from orlop.system.updates.settings import KEY
+from orlop.wire.channel import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +77,11 @@ class Automatic:
         try:
             if now_s >= self._next_look_s:
                 self._next_look_s = now_s + LOOK_EVERY_S * self._spread
-                await self._look(mode)
+                try:
+                    await self._look(mode)
+                except Forbidden as error:
+                    # Not a release that is not for this machine yet, but one not to be trusted.
+                    self._tell(f"no update: {error}")
             if mode == APPLY:
                 await self._apply()
         except (NotModified, Forbidden) as error:
@@ -89,7 +94,10 @@ class Automatic:
     async def _look(self, mode: str) -> None:
         from orlop.system.updates import bad, offers
 
-        offer, good = await offers.offered(self._boot, offers.Wish())
+        offer, good = await offers.look(self._boot, offers.Wish())
+        if isinstance(offer, Refused):
+            log.debug("updates: %s", offer.text)
+            return
         version = offer.release.version
         if mode == CHECK:
             self._tell(f"release {version} can be had: orlop os stage")

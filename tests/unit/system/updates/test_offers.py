@@ -259,6 +259,16 @@ def test_off(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     assert by_itself(place, "apply", monkeypatch) == []
 
 
+def test_what_is_not_to_be_trusted_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = place.tree.directory / "lab/repo/metadata/timestamp.json"
+    before = path.read_bytes()
+    place.lab.release("3.0", 3)
+    place.run(lambda boot: offers.look(boot, Wish()))
+    path.write_bytes(before)
+    [text] = by_itself(place, "apply", monkeypatch)
+    assert text.startswith("no update: timestamp.json has version")
+
+
 def test_what_fails_is_told_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.config["source"] = "/nowhere"
     [text] = by_itself(place, "apply", monkeypatch)

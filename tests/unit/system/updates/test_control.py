@@ -1,0 +1,205 @@
+"""The verbs as PID 1 carries them out: one at a time, held, gated, and what a boot does first."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from orlop.engine.tasks import TaskSet
+from orlop.lib.errors import Conflict, Forbidden, NotModified, Unavailable
+from orlop.system.configuration import Configuration
+from orlop.system.updates import control, esp, panics
+from orlop.system.updates.control import Updates
+from tests.unit.system.updates.machine_tree import Tree, image
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from orlop.system.boot import Boot
+
+
+class Power:
+    def __init__(self) -> None:
+        self.requested: object = None
+
+    def request(self, action: object, _why: str) -> None:
+        self.requested = action
+
+    def refuse_while_stopping(self) -> None:
+        if self.requested is not None:
+            raise Unavailable("the machine is going down")
+
+
+class Machine:
+    """On the directories of *tree*; *meanwhile* happens while containers are drained."""
+
+    def __init__(self, tree: Tree, meanwhile: Callable[[Machine], Awaitable[None]] | None) -> None:
+        self.tree, self.power, self.warned = tree, Power(), list[str]()
+        self.calls: list[str] = []
+        outer = self
+
+        class Gate:
+            @asynccontextmanager
+            async def entered(self, _purpose: str, held: Callable[[], str]) -> AsyncIterator[None]:
+                outer.calls.append("gate")
+                if text := held():
+                    raise Forbidden(text)
+                if meanwhile is not None:
+                    await meanwhile(outer)
+                yield
+
+            async def why(self, held: Callable[[], str]) -> str:
+                return held()
+
+            async def became_good(self) -> None:
+                outer.calls.append("good")
+
+        boot = SimpleNamespace(
+            power=self.power,
+            machine=SimpleNamespace(
+                state=SimpleNamespace(mode="disk", device=""),
+                release={"build": tree.running},
+                warn=self.warned.append,
+            ),
+            config=SimpleNamespace(
+                store=tree.ledger().config, current=Configuration(data={"orlop": {}})
+            ),
+            health=SimpleNamespace(gate=Gate()),
+            tasks=TaskSet(),
+        )
+        self.updates = Updates(cast("Boot", boot), str(tree.state / "os"))
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    found = Tree(tmp_path)
+
+    @asynccontextmanager
+    async def mounted(_device: str, *, write: bool) -> AsyncIterator[Path]:
+        assert isinstance(write, bool)
+        yield found.esp
+
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    monkeypatch.setattr(esp, "mounted", mounted)
+    monkeypatch.setattr(panics, "take", lambda _: False)
+    monkeypatch.setattr(control, "boot_id", lambda: found.boot_id)
+    return found
+
+
+def on(
+    tree: Tree,
+    work: Callable[[Machine], Awaitable[Any]],
+    meanwhile: Callable[[Machine], Awaitable[None]] | None = None,
+) -> Machine:
+    async def main() -> Machine:
+        machine = Machine(tree, meanwhile)
+        await work(machine)
+        return machine
+
+    return asyncio.run(main())
+
+
+async def apply(machine: Machine) -> None:
+    found = await machine.updates.apply(now=False, dry_run=False, reboot=False)
+    assert found == {"generation": 2, "reboot": False}
+
+
+def test_apply_arms_what_is_staged(tree: Tree) -> None:
+    tree.stage("b")
+    assert on(tree, apply).calls == ["gate"]
+    assert tree.record()[0].trial == image("b").id
+    machine = on(tree, lambda machine: machine.updates.cancel())
+    assert machine.calls == ["good"]
+    assert tree.record()[0].trial == ""
+    tree.check()
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_a_hold_is_absolute(tree: Tree, now: bool) -> None:
+    tree.stage("b")
+
+    async def work(machine: Machine) -> None:
+        await machine.updates.hold("a fair")
+        with pytest.raises(Forbidden, match="held: a fair"):
+            await machine.updates.apply(now=now, dry_run=False)
+        await machine.updates.hold(None)
+        await machine.updates.apply(now=now, dry_run=True)
+
+    on(tree, work)
+    assert tree.record()[0].trial == ""
+
+
+def test_a_hold_while_containers_are_drained(tree: Tree) -> None:
+    tree.stage("b")
+
+    async def hold(machine: Machine) -> None:
+        await machine.updates.hold("")
+
+    async def work(machine: Machine) -> None:
+        with pytest.raises(Forbidden, match="held"):
+            await apply(machine)
+
+    on(tree, work, hold)
+    assert tree.record()[0].trial == ""
+
+
+def test_a_shutdown_while_containers_are_drained(tree: Tree) -> None:
+    tree.stage("b")
+
+    async def end(machine: Machine) -> None:
+        machine.power.request("poweroff", "a person")
+
+    async def work(machine: Machine) -> None:
+        with pytest.raises(Unavailable, match="going down"):
+            await apply(machine)
+
+    on(tree, work, end)
+    assert tree.record()[0].trial == ""
+
+
+def test_one_at_a_time(tree: Tree) -> None:
+    async def work(machine: Machine) -> None:
+        async with machine.updates.at_work("verify", write=False):
+            with pytest.raises(Conflict, match="busy: verify"):
+                await machine.updates.collect(dry_run=True)
+            with pytest.raises(Conflict, match="busy: verify"):
+                await machine.updates.look()
+        with pytest.raises(NotModified):
+            await machine.updates.collect(dry_run=True)
+
+    on(tree, work)
+
+
+def test_a_disk_that_does_not_answer_does_not_keep_a_boot(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    answer = threading.Event()
+    monkeypatch.setattr(control, "LOOK_S", 0.01)
+
+    async def work(machine: Machine) -> None:
+        monkeypatch.setattr(machine.updates, "_look", lambda _: answer.wait())
+        with pytest.raises(TimeoutError):
+            await machine.updates.look()
+        assert machine.updates.now().verb == ""
+
+    on(tree, work)
+    answer.set()
+
+
+def test_a_rollback_does_not_need_a_gate(tree: Tree) -> None:
+    tree.arm(tree.stage("b"))
+    tree.until_quiet()
+
+    async def work(machine: Machine) -> None:
+        found = await machine.updates.roll_back(0, configuration=True, dry_run=False, reboot=False)
+        assert found == {"generation": 1, "reboot": False}
+
+    assert on(tree, work).calls == []
+    assert tree.record()[0].default == image("a").id
