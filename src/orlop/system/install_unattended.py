@@ -61,11 +61,15 @@ def request_of(configuration: Configuration, disks: tuple[str, ...]) -> Request:
 
 async def run(boot: Boot, disks: tuple[str, ...]) -> None:
     """Install on the first of *disks* that is there, and say on the console how far it is."""
+    from orlop.system import online
     from orlop.system.last_words import to_console
 
+    request = request_of(boot.config.current, disks)
+    if request.image:  # it is tried once in a boot, and the machine may be faster than its network
+        await online.wait(online.limit_s(boot.config.current))
     boot.machine.warn(f"installing on {', '.join(disks)}, as {KEY} says")
     try:
-        job = await boot.config.actions.installer.begin(request_of(boot.config.current, disks))
+        job = await boot.config.actions.installer.begin(request)
     except (OrlopError, OSError) as error:
         boot.machine.warn(f"{KEY}: {error}")
         return

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from orlop.lib.errors import InvalidArgument
+from orlop.lib.errors import Conflict, InvalidArgument
+from orlop.system import install_unattended, online
 from orlop.system.configuration import Configuration
 from orlop.system.install import Job, Request, effective, parse_request
 from orlop.system.install_unattended import request_of, wanted_disks
 
 if TYPE_CHECKING:
+    from orlop.system.boot import Boot
     from orlop.wire.compose_model import Json
 
 SHA = "a" * 64
@@ -114,6 +117,30 @@ def test_when_it_begins_by_itself(
     expected: tuple[str, ...],
 ) -> None:
     assert wanted_disks(config, parameter, line, has_state=has_state) == expected
+
+
+@pytest.mark.parametrize("image", ["", "http://192.0.2.1/orlop.iso"])
+def test_an_image_from_a_server_waits_for_the_network(
+    monkeypatch: pytest.MonkeyPatch, image: str
+) -> None:
+    """A machine installs itself once in a boot: too early would be never."""
+    done: list[str] = []
+
+    async def wait(_limit_s: float) -> bool:
+        done.append("online")
+        return True
+
+    async def begin(request: Request) -> Job:
+        done.append(f"begin {request.image}")
+        raise Conflict("enough")
+
+    monkeypatch.setattr(online, "wait", wait)
+    config = configuration({"disk": ["ID=x"], "image": image})
+    actions = SimpleNamespace(installer=SimpleNamespace(begin=begin))
+    machine = SimpleNamespace(warn=lambda _: None)
+    boot = SimpleNamespace(config=SimpleNamespace(current=config, actions=actions), machine=machine)
+    asyncio.run(install_unattended.run(cast("Boot", boot), ("ID=x",)))
+    assert done == [*(["online"] if image else []), f"begin {image}"]
 
 
 def test_what_the_configuration_asks_for() -> None:
