@@ -31,6 +31,7 @@ WORKERS = {
     "image": "orlop.system.updates.image_worker",
     "install": "orlop.system.install_worker",
     "password": "orlop.lib.password_worker",
+    "phone-home": "orlop.system.phone_home_worker",
     "registry": "orlop.engine.registry.worker",
     "seed": "orlop.system.seed_worker",
     "services": "orlop.system.service_worker",

@@ -189,7 +189,7 @@ class ConfigActions:
             from orlop.system import last_words
 
             last_words.say(self._boot.machine, current)
-        self._follow_power_state()
+        self._follow_last_words(current)
         self._follow_install()
 
     def _follow_install(self) -> None:
@@ -211,11 +211,21 @@ class ConfigActions:
             self._installs = True
             boot.tasks.start(install_unattended.run(boot, disks), "unattended installation")
 
-    def _follow_power_state(self) -> None:
-        if self._boot.config.current.is_configured("power_state"):
+    def _follow_last_words(self, new: Configuration, before: Configuration | None = None) -> None:
+        """What *new* wants done at last, unless it was to be done *before* already."""
+        tasks, calling = self._boot.tasks, None
+        home, end = (
+            new.is_configured(key) and not (before and before.is_configured(key))
+            for key in ("phone_home", "power_state")
+        )
+        if home:
+            from orlop.system import phone_home
+
+            calling = tasks.start(phone_home.call(self._boot), "phone_home")
+        if end:
             from orlop.system import last_words
 
-            self._boot.tasks.start(last_words.end_machine(self._boot), "power_state")
+            tasks.start(last_words.end_machine(self._boot, calling), "power_state")
 
     async def follow_answer(self, before: Configuration) -> None:
         """A data source has answered when services were running: its commands come now.
@@ -227,8 +237,7 @@ class ConfigActions:
         new, there = boot.config.current, boot.services.names()
         if boot.machine.phase is not Phase.STARTING:
             self._follow_install()
-        if boot.machine.phase is not Phase.STARTING and not before.is_configured("power_state"):
-            self._follow_power_state()
+            self._follow_last_words(new, before)
         if all(name in there or not new.is_configured(name) for name in commands.NAMES):
             had_run = commands.has_run("instance", self.instance(before))
             if commands.RUNCMD in there and had_run:

@@ -66,8 +66,10 @@ def to_console(text: str, console: str = CONSOLE) -> None:
             os.close(descriptor)
 
 
-async def end_machine(boot: Boot, ended: str = ENDED) -> None:
-    """Do what `power_state` says, if it has not been done on this instance."""
+async def end_machine(
+    boot: Boot, before: asyncio.Task[None] | None = None, ended: str = ENDED
+) -> None:
+    """Do what `power_state` says, if it has not been done on this instance; after *before*."""
     current = boot.config.current
     wanted = as_map(current.get("power_state"))
     mode = wanted.get("mode")
@@ -79,35 +81,45 @@ async def end_machine(boot: Boot, ended: str = ENDED) -> None:
     if boot.machine.state is None or not boot.machine.state.uuid:
         boot.machine.warn(f"{place}: configuration: power_state: nothing is kept here, ignoring")
         return
-    if _read(path) == instance:
+    if was_done(path, instance):
         return
-    await _wait_for_commands(boot, wanted.get("timeout"))
+    await wait_for_commands(boot)
+    if before is not None:
+        await asyncio.wait([before])
     delay = wanted.get("delay")
     await asyncio.sleep(60 * delay if isinstance(delay, int) else 0)
     try:
-        await asyncio.to_thread(_note, path, instance)
+        await asyncio.to_thread(note_done, path, instance)
     except OSError as error:
         boot.machine.warn(f"{place}: configuration: power_state: {error.strerror}, ignoring")
         return
     boot.power.request(PowerAction(mode), str(wanted.get("message") or "as power_state says"))
 
 
-async def _wait_for_commands(boot: Boot, timeout: object) -> None:
+async def wait_for_commands(boot: Boot) -> None:
+    """Until `runcmd` has run, if it is to in this boot; no longer than `power_state` says."""
     if RUNCMD not in boot.services.names() or boot.conditions.has_run:
         return
+    timeout = as_map(boot.config.current.get("power_state")).get("timeout")
     with contextlib.suppress(OrlopError, TimeoutError):
         async with asyncio.timeout(timeout if isinstance(timeout, int) else None):
             await boot.services.wait_up(RUNCMD)
             await boot.engine.wait(RUNCMD)
 
 
-def _read(path: Path) -> str:
+def was_done(path: Path, instance: str) -> bool:
+    """Whether *path* has a note that what it is about was done on *instance*."""
     try:
-        return str(json.loads(path.read_bytes())["instance"])
+        return bool(json.loads(path.read_bytes())["instance"] == instance)
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return False
 
 
-def _note(path: Path, instance: str) -> None:
+def note_done(path: Path, instance: str) -> None:
+    """Leave that note.
+
+    Raises:
+        OSError: it cannot be left.
+    """
     path.parent.mkdir(mode=0o700, exist_ok=True)
     atomic_file.write_text(path, json.dumps({"instance": instance}), mode=0o600)

@@ -15,11 +15,11 @@ BLOCK_BYTES = 64 << 10
 class ForwardProxy:
     """Leads everything to *target* (`host:port`); `asked` has what it was asked for."""
 
-    def __init__(self, target: str, authorization: str = "") -> None:
+    def __init__(self, target: str, authorization: str = "", port: int = 0) -> None:
         self.target = target
         self.authorization = authorization
         self.asked: list[str] = []
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), _Handler)
         self._server.daemon_threads = True
         self._server.proxy = self  # type: ignore[attr-defined]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

@@ -32,7 +32,18 @@ CAPABILITIES = {
 """Each capability here is one that the service uses; docs/services.md says for what."""
 
 SYSTEM_WORKERS = frozenset(
-    {"config", "gate", "health", "image", "install", "password", "seed", "services", "update"}
+    {
+        "config",
+        "gate",
+        "health",
+        "image",
+        "install",
+        "password",
+        "phone-home",
+        "seed",
+        "services",
+        "update",
+    }
     | {"unlock"}
 )
 ONE_SHOT = frozenset({"cloud"})

@@ -36,7 +36,7 @@ class Boot:
         return step
 
     def end(self, directory: Path) -> list[Any]:
-        asyncio.run(last_words.end_machine(self, str(directory / "config/ended.json")))  # type: ignore[arg-type]
+        asyncio.run(last_words.end_machine(self, ended=str(directory / "config/ended.json")))  # type: ignore[arg-type]
         return self.done
 
 

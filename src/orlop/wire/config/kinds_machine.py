@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from orlop.wire.compose_values import Fields
 
 MAX_MESSAGE = 4096
+MAX_POST = 32
+_URL = r"https?://[^\s/@?#]+([/?][^\s#]*)?"
+_FIELD = r"[a-z0-9_]{1,64}"
 _DELAY = r"now|\+?(\d{1,5})"
 
 
@@ -31,5 +34,31 @@ def _delay(fields: Fields, key: str) -> Json:
     return int(match[1] or 0)
 
 
+def _url(fields: Fields, key: str) -> Json:
+    text = fields.string(key)
+    if re.fullmatch(_URL, text) is None or len(text) > MAX_MESSAGE:
+        fields.fail(key, "must be an http:// or https:// URL without a user in it")
+    return text
+
+
+def _post(fields: Fields, key: str) -> Json:
+    """The names that are listed, or none for all."""
+    names = fields.strings(key)
+    if [*names] == ["all"]:
+        return []
+    if not names or len(names) > MAX_POST:
+        fields.fail(key, f"must be all, or a list of 1 to {MAX_POST} names")
+    for name in names:
+        if re.fullmatch(_FIELD, name) is None:
+            fields.fail(key, f"has {name[:64]!r}, which is no name such as instance_id")
+    return [*dict.fromkeys(names)]
+
+
 MESSAGE = Kind("text", {"type": "string"}, _message)
 DELAY = Kind("now, +MINUTES", {"type": ["string", "integer"]}, _delay)
+URL = Kind("URL", {"type": "string"}, _url)
+POST = Kind(
+    "all, or list of names",
+    {"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]},
+    _post,
+)

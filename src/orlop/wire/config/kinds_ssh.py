@@ -10,14 +10,11 @@ import binascii
 from typing import TYPE_CHECKING
 
 from orlop.wire.config.kinds import Kind
+from orlop.wire.ssh_public import MAGIC, PLAIN
 
 if TYPE_CHECKING:
     from orlop.wire.compose_model import Json
     from orlop.wire.compose_values import Fields
-
-_MAGIC = b"openssh-key-v1\0"
-_PLAIN = b"\0\0\0\4none\0\0\0\4none\0\0\0\0\0\0\0\1"
-"""No cipher, no key derivation, one key."""
 
 TYPES = {"ed25519": "ssh-ed25519", "ecdsa": "ecdsa-sha2-", "rsa": "ssh-rsa"}
 _FORMS = {"OPENSSH": tuple(TYPES), "RSA": ("rsa",), "EC": ("ecdsa",), "": tuple(TYPES)}
@@ -40,10 +37,10 @@ def _problem(kind: str, lines: list[str]) -> str:
         return "is no private key, or has a passphrase"
     if form != "OPENSSH":
         return "" if data[:1] == b"\x30" else "is no private key"
-    if not data.startswith(_MAGIC + _PLAIN):
+    if not data.startswith(MAGIC + PLAIN):
         return "must be a private key without a passphrase"
     name = TYPES[kind].encode()
-    start = len(_MAGIC) + len(_PLAIN) + 8
+    start = len(MAGIC) + len(PLAIN) + 8
     return "" if data[start:].startswith(name) else f"is no key of type {kind}"
 
 

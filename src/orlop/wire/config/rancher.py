@@ -135,7 +135,6 @@ LEFT_OUT: Mapping[str, str] = {
     "package_update": _NO_PACKAGES,
     "package_upgrade": _NO_PACKAGES,
     "packages": _NO_PACKAGES,
-    "phone_home": "let a command of runcmd do it: wget --post-data",
     "preserve_hostname": "the host name is what `hostname` says",
     "puppet": _NO_SHELL,
     "random_seed": "the kernel has its own",

@@ -38,6 +38,32 @@ KEYS: tuple[Key, ...] = (
         applies=Applies.BOOT,
     ),
     Key(
+        "phone_home.url",
+        kinds_machine.URL,
+        "Whom the machine tells, once on an instance, that it is up: by a POST of a form. "
+        "$INSTANCE_ID stands for that.",
+        "https://fleet.example/up/$INSTANCE_ID",
+        default="nobody",
+        applies=Applies.BOOT,
+    ),
+    Key(
+        "phone_home.post",
+        kinds_machine.POST,
+        "What of pub_key_rsa, pub_key_ecdsa, pub_key_ed25519, instance_id, hostname and fqdn is "
+        "told. What the machine does not have is N/A.",
+        "[instance_id, hostname, pub_key_ed25519]",
+        default="all",
+        applies=Applies.BOOT,
+    ),
+    Key(
+        "phone_home.tries",
+        kinds.number(1, 1000),
+        "How often it is tried, at growing distances of up to a minute.",
+        "5",
+        default="10",
+        applies=Applies.BOOT,
+    ),
+    Key(
         "power_state.mode",
         kinds.choice("poweroff", "reboot", "halt"),
         "How the machine ends once its commands have run for the first time on an instance.",
