@@ -155,3 +155,44 @@ def test_terminals_and_addresses_in_words() -> None:
     assert peer.peer_text("0702000A:1F90") == "10.0.2.7 port 8080"
     mapped = "0000000000000000FFFF00000702000A:0016"
     assert peer.peer_text(mapped) == "10.0.2.7 port 22"
+
+
+TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0F02000A:0016 0202000A:9C40 01 00000000:00000000 00:00000000 00000000     0        0 77 1
+"""
+
+
+def process(
+    proc: Path, pid: int, name: str, parent: int, *, uid: int = 0, title: str = "", socket: int = 0
+) -> None:
+    """A process in a /proc of our own; with 136:0 as its terminal."""
+    (proc / f"{pid}/fd").mkdir(parents=True)
+    (proc / f"{pid}/stat").write_text(f"{pid} ({name}) S {parent} 1 1 {136 << 8} -1 0")
+    (proc / f"{pid}/status").write_text(f"Name:\t{name}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")
+    (proc / f"{pid}/cmdline").write_bytes(title.encode() + b"\0")
+    if socket:
+        (proc / f"{pid}/fd/4").symlink_to(f"socket:[{socket}]")
+
+
+def test_from_where_somebody_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "PROC", str(tmp_path))
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text(TCP)
+    process(tmp_path, 1, "init", 0)
+    process(tmp_path, 10, "sshd", 1, title="sshd: 192.0.2.9 port 9 [priv] x")
+    # What is not to be seen of the descriptors is in the title.
+    process(tmp_path, 11, "sshd-session", 10, title="sshd-session: 2001:db8::7 port 71 [priv] al")
+    process(tmp_path, 12, "sshd-session", 11, uid=1000, title="sshd-session: alice@pts/0")
+    # A title that is the user's own, and a socket that is.
+    forged = "sshd-session: 192.0.2.66 port 66 [priv] root"
+    process(tmp_path, 13, "sshd-session", 12, uid=1000, title=forged, socket=77)
+    assert peer.origin(13) == "2001:db8::7 port 71 on pts/0"
+    # Root has two, of which one says it.
+    process(tmp_path, 21, "sshd-session", 10, title="sshd-session: 10.0.2.2 port 5 [priv] root")
+    process(tmp_path, 22, "sshd-session", 21, title="sshd-session: root@pts/0")
+    assert peer.origin(22) == "10.0.2.2 port 5 on pts/0"
+    process(tmp_path, 31, "sshd-session", 10, title="sshd-session: alice [priv]", socket=77)
+    assert peer.origin(31) == "10.0.2.2 port 40000 on pts/0"
+    process(tmp_path, 41, "sshd-session", 10, title="sshd-session: alice [priv]")
+    assert peer.origin(41) == "sshd 41 on pts/0"

@@ -1,11 +1,14 @@
 """From where somebody works: what the kernel says of a process, and of those it comes from."""
 
 import os
+import re
 import socket
 from pathlib import Path
 
 MAX_STEPS = 64
 PROC = "/proc"
+_TITLE = re.compile(rb"sshd-session: ([0-9A-Fa-f:.]+(?:%[\w.-]+)? port [0-9]+) \[priv\]")
+"""What our build of sshd calls the process that stays root: see os/build/openssh.toml."""
 
 
 def origin(pid: int) -> str:
@@ -13,16 +16,20 @@ def origin(pid: int) -> str:
 
     What the user can set, names and environments of processes of his, is not asked.
     """
-    terminal = ""
+    terminal = server = ""
     for _ in range(MAX_STEPS):
         name, parent, number = _stat(pid)
         terminal = terminal or terminal_name(number)
         if name == "sshd-session" and _owner(pid) == 0:
-            return " on ".join(filter(None, (_connection(pid) or f"sshd {pid}", terminal)))
+            # For root there are two, of which the upper one has it in its title.
+            peer = _connection(pid) or _title(pid)
+            server = peer or server or f"sshd {pid}"
+            if peer:
+                break
         if pid <= 1 or not parent:
             break
         pid = parent
-    return terminal or "no terminal"
+    return " on ".join(filter(None, (server, terminal))) or "no terminal"
 
 
 def _stat(pid: int) -> tuple[str, int, int]:
@@ -37,10 +44,12 @@ def _stat(pid: int) -> tuple[str, int, int]:
 
 
 def _owner(pid: int) -> int:
+    """Whose process *pid* is. Its directory is root's also when it only cannot be traced."""
     try:
-        return os.stat(f"{PROC}/{pid}").st_uid
+        text = Path(PROC, str(pid), "status").read_text(errors="replace")
     except OSError:
         return -1
+    return next((int(line.split()[1]) for line in text.splitlines() if line[:4] == "Uid:"), -1)
 
 
 def terminal_name(number: int) -> str:
@@ -56,8 +65,18 @@ def terminal_name(number: int) -> str:
     return f"terminal {major}:{minor}" if number else ""
 
 
+def _title(pid: int) -> str:
+    """The peer as the process of sshd itself has it in its title."""
+    try:
+        found = _TITLE.match(Path(PROC, str(pid), "cmdline").read_bytes())
+    except OSError:
+        return ""
+    return found[1].decode().removeprefix("::ffff:") if found else ""
+
+
 def _connection(pid: int) -> str:
-    """The peer of the TCP connection that *pid* has."""
+    """The peer of the TCP connection that *pid* has. Once a process has been another user, its
+    descriptors are not to be seen any more without CAP_SYS_PTRACE."""
     inodes = set()
     try:
         for name in os.listdir(f"{PROC}/{pid}/fd"):

@@ -42,7 +42,6 @@ PermitEmptyPasswords no
 X11Forwarding no
 PermitUserEnvironment no
 PrintMotd no
-PrintLastLog no
 UseDNS no
 MaxAuthTries 4
 LoginGraceTime 60
