@@ -10,6 +10,7 @@ GET  /v1/groups/GROUP/nodes[/ID]
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import http.server
 import json
@@ -45,6 +46,8 @@ log = logging.getLogger("fleet")
 
 MAX_BODY_BYTES = 256 << 10
 TIMEOUT_S = 15.0
+REQUEST_S = 60.0
+"""For a whole request: bytes that come one by one would keep a thread for ever."""
 MAX_CONNECTIONS = 256
 PROTOCOL_HEADER = "fleet-lock-protocol"
 
@@ -279,6 +282,7 @@ class Server(http.server.ThreadingHTTPServer):
     ) -> None:
         self.fleet, self._context = fleet, context
         self._turns = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._since: dict[Any, float] = {}
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, Handler)
 
@@ -291,13 +295,23 @@ class Server(http.server.ThreadingHTTPServer):
         return connection, where
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        self._turns.acquire()
+        while not self._turns.acquire(timeout=1.0):
+            self.service_actions()
+        self._since[request] = time.monotonic()
         super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Twice a second: end what takes too long."""
+        for request, since_s in [*self._since.items()]:
+            if time.monotonic() - since_s > REQUEST_S:
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self._since.pop(request, None)
             self._turns.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
