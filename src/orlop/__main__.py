@@ -38,6 +38,7 @@ WORKERS = {
     "store": "orlop.engine.store.worker",
     "archive": "orlop.engine.archive_worker",
     "tls": "orlop.engine.tls_worker",
+    "tpm": "orlop.system.tpm_worker",
     "update": "orlop.system.updates.fetch_worker",
     "userns": "orlop.engine.userns_worker",
     "unlock": "orlop.system.unlock_worker",

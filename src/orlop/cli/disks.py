@@ -1,9 +1,12 @@
-"""`orlop disks`: disks, partitions, file systems, how full, how well, and what a reboot keeps."""
+"""`orlop disks`: disks, partitions, file systems, how full, how well, and what a reboot keeps.
+
+`orlop disks seal` lets the machine's TPM open an encrypted one.
+"""
 
 from __future__ import annotations
 
 from orlop.cli.answers import Object, get_object, member, number_of, objects, strings_of, text_of
-from orlop.cli.arguments import Option
+from orlop.cli.arguments import Option, UsageError
 from orlop.cli.client import Client
 from orlop.cli.json_text import encode
 from orlop.cli.terminal import fitted
@@ -13,13 +16,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orlop.cli.arguments import Arguments
 
-USAGE = "disks [--json]"
-OPTIONS = (Option("json", help="as the engine's API gives it"),)
-WORDS = (0, 0)
+USAGE = "disks [OPTION...] [seal [DEVICE]]"
+OPTIONS = (
+    Option("json", help="as the engine's API gives it"),
+    Option("key-file", value="FILE", help="for seal: what opens the disk now; - is the input"),
+    Option("pcrs", value="N,...", help="for seal: which registers have to stay as they are (7)"),
+    Option("remove", help="for seal: the TPM shall not open it any more"),
+)
+WORDS = (0, 2)
+VERBS = {"seal": "[DEVICE]: let the TPM open an encrypted disk; the state's"}
 MORE = """\
 Health is what the kernel knows without asking the disk: its state, errors that
 it has counted, its temperature. The mark * is on what holds the machine's
-state, which is all that a reboot keeps."""
+state, which is all that a reboot keeps.
+
+To seal asks for the passphrase, or takes --key-file, and adds a key that only
+this machine's TPM has, for as long as what it has measured stays the same. The
+passphrase and other keys go on to work. Seal once more when that has changed."""
 
 HEADER = ("DEVICE", "SIZE", "TYPE", "LABEL", "USED", "MOUNTED", "HEALTH", "WHAT")
 WELL = ("running", "live")
@@ -27,11 +40,28 @@ WELL = ("running", "live")
 
 
 def run(arguments: Arguments) -> int:
+    if arguments.words:
+        verb, *devices = arguments.words
+        if verb not in VERBS:
+            raise UsageError(f"{verb!r} is nothing that can be done with disks")
+        return _seal(arguments, devices)
     answer = get_object(Client(), "/orlop/disks")
     if arguments.flag("json"):
         print(encode(answer))
     else:
         print(text(answer))
+    return 0
+
+
+def _seal(arguments: Arguments, devices: list[str]) -> int:
+    from orlop.cli import disk_sealing
+
+    request = disk_sealing.request_of(arguments, devices)
+    answer = Client().post("/orlop/disks/seal", request)
+    if arguments.flag("json"):
+        print(encode(answer))
+    else:
+        print(disk_sealing.text(answer))
     return 0
 
 

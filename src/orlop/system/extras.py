@@ -40,6 +40,9 @@ ENVIRONMENT: Mapping[str, str] = {
     "LVM_SYSTEM_DIR": "",  # it would make /etc/lvm
 }
 
+_SILENT: Mapping[tuple[str, int], str] = {("cryptsetup", 2): "this key does not open it"}
+"""Of a program and its exit status: why, where it does not say so itself."""
+
 _looking = asyncio.Lock()
 _lifted = 0
 """How many `allowed` blocks there are at the moment."""
@@ -122,5 +125,6 @@ async def run(children: Children, name: str, *arguments: str, timeout_s: float =
     status, output = await children.run(command, env=ENVIRONMENT, timeout_s=timeout_s)
     if not status.ok:
         lines = output.decode(errors="replace").strip().splitlines()[-1:]
-        raise OrlopError(f"{name}: {' '.join(lines) or f'status {status.code}'}")
+        reason = " ".join(lines) or _SILENT.get((name, status.code), f"status {status.code}")
+        raise OrlopError(f"{name}: {reason}")
     return output

@@ -38,6 +38,14 @@ def make_routes(boot: Boot) -> Sequence[Route]:
         found = await look(looking, partial(read_disks, state))
         await exchange.respond_json(200, {"disks": found, "persistence": persistence(state)})
 
+    async def seal(exchange: Exchange) -> None:
+        from orlop.system import sealing
+
+        request = sealing.parse_request(await exchange.json())
+        state = boot.machine.state
+        found = await sealing.change(boot.children, request, state.device if state else "")
+        await exchange.respond_json(200, found)
+
     async def listeners(exchange: Exchange) -> None:
         from orlop.system.listeners import read_listeners
 
@@ -62,6 +70,7 @@ def make_routes(boot: Boot) -> Sequence[Route]:
     return (
         Route("GET", "/orlop/board", board),
         Route("GET", "/orlop/disks", disks),
+        Route("POST", "/orlop/disks/seal", seal),
         Route("GET", "/orlop/listeners", listeners),
     )
 

@@ -1,7 +1,8 @@
-"""Opens the state's disk if it is encrypted (LUKS2): by a key file on another disk, or by asking.
+"""Opens the state's disk if it is encrypted (LUKS2): by TPM, by a key file, or by asking.
 
-`orlop.state.key=DISK:/FILE` says where the key is; without it, or if it does not fit, all consoles
-ask for the passphrase, for a limited time, so that a machine nobody looks at boots without it.
+The TPM is asked if its key is on the disk (`sealing`). `orlop.state.key=DISK:/FILE` says where a
+key file is. Without them, or if neither fits, all consoles ask for the passphrase, for a limited
+time, so that a machine nobody looks at boots without it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from orlop.lib.children import wait_or_kill
 from orlop.lib.disk_ids import read_text
 from orlop.lib.errors import Conflict, NotFound, OrlopError
 from orlop.lib.mount import MountFlag, detach, mount
-from orlop.system import block_devices, disk_references, extras, seed_disk
+from orlop.system import block_devices, disk_references, extras, sealing, seed_disk
 from orlop.system.late_disks import patiently
 from orlop.system.superblock import HEAD_BYTES
 
@@ -50,6 +51,11 @@ async def unlock(volume: Volume, key: str, children: Children) -> tuple[str, lis
         await extras.load_modules(children, MODULES)
     except OrlopError as error:
         return "", [f"{volume.device} is encrypted, and cannot be opened: {error}"]
+    try:
+        if await _open_with_tpm(volume.device, children):
+            return DEVICE, said
+    except (OrlopError, OSError) as error:
+        said.append(f"{volume.device} is not opened by the TPM: {_reason(error)}")
     if key:
         try:
             await _open_with_file(volume.device, key, children)
@@ -70,6 +76,22 @@ def _reason(error: OrlopError | OSError | TimeoutError) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
+async def _open_with_tpm(device: str, children: Children) -> bool:
+    """Whether there was a key for it."""
+    key = await sealing.unseal(children, device)
+    if key:
+        with sealing.in_memory(key) as file:
+            await _open(device, file, children)
+    return bool(key)
+
+
+async def _open(device: str, file: str, children: Children) -> None:
+    options = ("--key-file", file, "--type", "luks2")
+    await extras.run(
+        children, "cryptsetup", "open", *options, device, NAME, timeout_s=OPEN_TIMEOUT_S
+    )
+
+
 async def _open_with_file(device: str, key: str, children: Children) -> None:
     reference, _, path = key.partition(":/")
     source = await patiently(partial(_find_disk, reference), children, WAIT_S)
@@ -79,10 +101,7 @@ async def _open_with_file(device: str, key: str, children: Children) -> None:
         size = os.stat(file).st_size
         if not 0 < size <= MAX_KEY_BYTES:
             raise Conflict(f"{path} has {size} bytes, that is no key")
-        options = ("--key-file", file, "--type", "luks2")
-        await extras.run(
-            children, "cryptsetup", "open", *options, device, NAME, timeout_s=OPEN_TIMEOUT_S
-        )
+        await _open(device, file, children)
     finally:
         await run_bounded(partial(detach, KEY_DIRECTORY), MOUNT_TIMEOUT_S)
 

@@ -44,7 +44,7 @@ SYSTEM_WORKERS = frozenset(
         "services",
         "update",
     }
-    | {"unlock"}
+    | {"tpm", "unlock"}
 )
 ONE_SHOT = frozenset({"cloud"})
 """They do their work and end."""

@@ -1,0 +1,340 @@
+"""Keys that a TPM seals, with an emulated TPM, tpm2-tools and cryptsetup as the second opinion."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from orlop.lib.children import Children
+from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
+from orlop.system import extras, sealing, unlocking
+from orlop.system.block_devices import Volume
+from orlop.system.sealing import QUICK, Request
+from orlop.system.superblock import LUKS, Superblock
+from orlop.system.tpm import Tpm, connect
+from orlop.wire import tpm as wire
+from orlop.wire.luks_header import Token, make_token
+
+pytestmark = [pytest.mark.engine, pytest.mark.root]
+
+START_S = 120.0
+KEY = b"correct horse"
+SECRET = bytes(range(32))
+DISK_BYTES = 20 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """An emulated TPM: its socket, and a directory for tpm2-tools."""
+
+    path: str
+    work: Path
+
+    def tool(self, name: str, words: str, data: bytes = b"") -> bytes:
+        command = [f"tpm2_{name}", f"--tcti=swtpm:path={self.path}", *words.split()]
+        done = subprocess.run(command, input=data, cwd=self.work, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def extend(self, pcr: int, what: bytes) -> None:
+        """As a firmware measures."""
+        self.tool("pcrextend", f"{pcr}:sha256={hashlib.sha256(what).hexdigest()}")
+
+
+@pytest.fixture
+def chip(tmp_path: Path) -> Iterator[Chip]:
+    state, path = tmp_path / "tpm", tmp_path / "tpm.socket"
+    state.mkdir()
+    command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}"]
+    command += ["--server", f"type=unixio,path={path}"]
+    command += ["--ctrl", f"type=unixio,path={path}.ctrl"]
+    command += ["--flags", "not-need-init,startup-clear"]
+    process = subprocess.Popen(command)
+    try:
+        deadline = time.monotonic() + START_S
+        while not path.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        found = Chip(str(path), tmp_path)
+        found.extend(7, b"keys of the firmware")
+        yield found
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def seal(chip: Chip, secret: bytes = SECRET, pcrs: tuple[int, ...] = (7,)) -> tuple[Token, bytes]:
+    descriptor = connect(chip.path)
+    try:
+        return Tpm(descriptor).seal(secret, "1", pcrs)
+    finally:
+        os.close(descriptor)
+
+
+def unseal(chip: Chip, token: Token) -> bytes:
+    descriptor = connect(chip.path)
+    try:
+        return Tpm(descriptor).unseal(token)
+    finally:
+        os.close(descriptor)
+
+
+def test_what_is_sealed_opens_until_a_register_changes(chip: Chip) -> None:
+    token, digest = seal(chip)
+    value = chip.tool("pcrread", "sha256:7 -o value") and (chip.work / "value").read_bytes()
+    assert digest == _policy(value)
+    for _ in range(4):  # nothing stays behind in the TPM, which has room for three
+        assert unseal(chip, token) == SECRET
+    chip.extend(7, b"other keys")
+    with pytest.raises(wire.TpmError, match="is not what it was") as caught:
+        unseal(chip, token)
+    assert caught.value.code == wire.POLICY_FAIL
+    again, _ = seal(chip)
+    assert unseal(chip, again) == SECRET
+
+
+def _policy(value: bytes) -> bytes:
+    """TPM2_PolicyPCR, part 3, of PCR 7."""
+    selection = bytes.fromhex("00000001 000b 03 800000")
+    digest = hashlib.sha256(value).digest()
+    return hashlib.sha256(bytes(32) + bytes.fromhex("0000017f") + selection + digest).digest()
+
+
+def test_tpm2_tools_open_what_we_seal(chip: Chip) -> None:
+    token, _ = seal(chip, pcrs=(7, 11))
+    (chip.work / "public").write_bytes(wire.sized(token.sealed.public))
+    (chip.work / "private").write_bytes(wire.sized(token.sealed.private))
+    _primary(chip)
+    chip.tool("load", "-C primary -u public -r private -c sealed")
+    chip.tool("flushcontext", "-t")
+    assert chip.tool("unseal", "-c sealed -p pcr:sha256:7,11") == SECRET
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["derived", "kept in the TPM"])
+def test_we_open_what_tpm2_tools_seal(chip: Chip, *, keep: bool) -> None:
+    _primary(chip)
+    if keep:
+        # Of another template, so that it is the only one that fits.
+        chip.tool("createprimary", "-Q -C o -g sha256 -G ecc -c primary")
+        chip.tool("flushcontext", "-t")
+        chip.tool("evictcontrol", "-Q -C o -c primary 0x81000001")
+    chip.tool("startauthsession", "-S session")
+    chip.tool("policypcr", "-Q -S session -l sha256:7 -L policy")
+    chip.tool("flushcontext", "session")
+    words = "-Q -C primary -g sha256 -u public -r private -a fixedtpm|fixedparent -L policy -i-"
+    chip.tool("create", words, SECRET)
+    chip.tool("flushcontext", "-t")
+    blob = (chip.work / "private").read_bytes() + (chip.work / "public").read_bytes()
+    token = Token(("1",), wire.read_sealed(wire.Reader(blob)), (7,), "sha256", "ecc")
+    assert unseal(chip, token) == SECRET
+    chip.extend(7, b"other keys")
+    with pytest.raises(wire.TpmError, match="is not what it was"):
+        unseal(chip, token)
+
+
+def _primary(chip: Chip) -> None:
+    """Of the template that systemd and we use, by tpm2-tools."""
+    words = (
+        "-Q -C o -g sha256 -G ecc256:aes128cfb -c primary "
+        "-a restricted|decrypt|fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda"
+    )
+    chip.tool("createprimary", words)
+    chip.tool("flushcontext", "-t")
+
+
+def test_another_tpm_does_not_open_it(chip: Chip) -> None:
+    token, _ = seal(chip)
+    chip.tool("clear", "")  # it has other seeds then
+    with pytest.raises(wire.TpmError, match="another TPM"):
+        unseal(chip, token)
+
+
+def test_registers_that_say_nothing_are_refused(chip: Chip) -> None:
+    with pytest.raises(Conflict, match="measured nothing"):
+        seal(chip, pcrs=(8, 9))
+    token, _ = seal(chip, pcrs=(7, 8))
+    assert unseal(chip, token) == SECRET
+
+
+@pytest.fixture
+def disk(tmp_path: Path, chip: Chip, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An encrypted file with a passphrase, and the extras' programs from the tool root."""
+
+    async def modules(children: Children, names: object) -> None:
+        pass
+
+    async def there() -> None:
+        pass
+
+    monkeypatch.setattr(extras, "load_modules", modules)
+    monkeypatch.setattr(extras, "ensure", there)
+    monkeypatch.setattr(extras, "program", shutil.which)
+    monkeypatch.setattr(extras, "ENVIRONMENT", {"LANG": "C.UTF-8", "PATH": os.defpath})
+    monkeypatch.setattr(sealing, "TPM", chip.path)
+    path = tmp_path / "disk"
+    with path.open("wb") as stream:
+        stream.truncate(DISK_BYTES)
+    _cryptsetup("luksFormat", "--type", "luks2", *QUICK, "--key-file", "-", str(path), data=KEY)
+    return str(path)
+
+
+def _cryptsetup(*arguments: str, data: bytes = b"") -> bytes:
+    command = ["cryptsetup", "-q", *arguments]
+    return subprocess.run(command, input=data, check=True, capture_output=True).stdout
+
+
+def _opens(disk: str, key: bytes) -> bool:
+    command = ["cryptsetup", "open", "--test-passphrase", "--key-file", "-", disk]
+    return subprocess.run(command, input=key, check=False).returncode == 0
+
+
+def _metadata(disk: str) -> dict[str, dict[str, dict[str, object]]]:
+    found: dict[str, dict[str, dict[str, object]]] = json.loads(
+        _cryptsetup("luksDump", "--dump-json-metadata", disk)
+    )
+    return found
+
+
+def _run[T](work: Callable[[Children], Awaitable[T]]) -> T:
+    async def scenario() -> T:
+        children = Children()
+        children.start()
+        try:
+            return await work(children)
+        finally:
+            children.close()
+
+    return asyncio.run(scenario())
+
+
+def _change(request: Request) -> object:
+    return _run(lambda children: sealing.change(children, request, ""))
+
+
+def _key(disk: str) -> bytes:
+    return _run(lambda children: sealing.unseal(children, disk))
+
+
+def test_a_disk_is_sealed_and_sealed_again(disk: str, chip: Chip) -> None:
+    assert _key(disk) == b""
+    assert _change(Request(disk, KEY)) == {"device": disk, "slot": "1", "pcrs": [7]}
+    key = _key(disk)
+    assert len(base64.b64decode(key)) == 32
+    assert _opens(disk, key)
+    chip.extend(7, b"other keys")
+    with pytest.raises(Conflict, match="is not what it was"):
+        _key(disk)
+    _change(Request(disk, KEY, (7,)))
+    assert _opens(disk, _key(disk))
+    assert not _opens(disk, key)
+    assert _opens(disk, KEY)
+    found = _metadata(disk)
+    assert sorted(found["keyslots"]) == ["0", "2"]
+    [token] = found["tokens"].values()
+    assert (token["type"], token["keyslots"], token["tpm2-pcrs"]) == ("systemd-tpm2", ["2"], [7])
+
+
+def test_the_tpms_key_is_taken_away(disk: str) -> None:
+    with pytest.raises(NotFound, match="no key of Orlop's"):
+        _change(Request(disk, remove=True))
+    _change(Request(disk, KEY))
+    key = _key(disk)
+    _change(Request(disk, remove=True))
+    assert _key(disk) == b""
+    assert not _opens(disk, key)
+    assert _opens(disk, KEY)
+    assert _metadata(disk)["tokens"] == {}
+
+
+def test_the_last_key_is_not_taken_away(disk: str) -> None:
+    _change(Request(disk, KEY))
+    _cryptsetup("luksKillSlot", disk, "0")
+    with pytest.raises(Conflict, match="no other key"):
+        _change(Request(disk, remove=True))
+    assert _opens(disk, _key(disk))
+
+
+def test_a_wrong_passphrase_changes_nothing(disk: str) -> None:
+    before = _metadata(disk)
+    with pytest.raises(OrlopError, match="this key does not open it"):
+        _change(Request(disk, b"wrong"))
+    assert _metadata(disk) == before
+
+
+def test_what_is_not_encrypted_is_refused(disk: str, tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(bytes(1 << 20))
+    with pytest.raises(InvalidArgument, match="not encrypted with LUKS2"):
+        _change(Request(str(tmp_path / "plain"), KEY))
+
+
+def test_without_a_tpm_it_says_so(disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only if there is something for it to open."""
+    _change(Request(disk, KEY))
+    monkeypatch.setattr(sealing, "TPM", "/dev/null/none")
+    with pytest.raises(OrlopError, match="TPM"):
+        _key(disk)
+    monkeypatch.setattr(sealing, "TPM", "/none")
+    with pytest.raises(Conflict, match="this machine has no TPM"):
+        _key(disk)
+    with pytest.raises(NotFound, match="this machine has no TPM"):
+        _change(Request(disk, KEY))
+
+
+def test_a_token_of_systemds_is_understood_and_kept(disk: str, chip: Chip) -> None:
+    """With the fields of systemd-cryptenroll 257, and none of ours."""
+    secret = os.urandom(32)
+    text = base64.b64encode(secret)
+    Path(f"{disk}.new").write_bytes(text)
+    _cryptsetup("luksAddKey", *QUICK, "--key-file", "-", disk, f"{disk}.new", data=KEY)
+    token, policy = seal(chip, secret)
+    fields = make_token(token, policy)
+    del fields["orlop"]
+    fields |= {"tpm2-blob": [fields["tpm2-blob"]], "tpm2-policy-hash": [policy.hex()]}
+    fields |= {"tpm2_pubkey_pcrs": [], "tpm2_srk": base64.b64encode(b"any").decode()}
+    _cryptsetup("token", "import", disk, data=json.dumps(fields).encode())
+    assert _key(disk) == text
+    _change(Request(disk, KEY))
+    assert len(_metadata(disk)["tokens"]) == 2
+    assert _opens(disk, text)
+    assert _opens(disk, _key(disk))
+
+
+def test_unlocking_goes_on_without_the_tpm(
+    disk: str, chip: Chip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The TPM first; the next ones if it refuses, with the reason."""
+    opened: list[bytes] = []
+
+    async def opening(device: str, file: str, children: Children) -> None:
+        opened.append(Path(file).read_bytes())
+        assert _opens(device, opened[-1])
+
+    async def asking(device: str, children: Children) -> None:
+        raise Conflict("nobody gave its passphrase")
+
+    monkeypatch.setattr(unlocking, "_open", opening)
+    monkeypatch.setattr(unlocking, "_ask", asking)
+
+    def unlock() -> tuple[str, list[str]]:
+        volume = Volume(disk, Superblock(LUKS, "", ""))
+        return _run(lambda children: unlocking.unlock(volume, "", children))
+
+    _change(Request(disk, KEY))
+    assert unlock() == (unlocking.DEVICE, [])
+    assert len(opened) == 1
+    chip.extend(7, b"other keys")
+    device, said = unlock()
+    assert device == ""
+    assert "is not opened by the TPM: what the machine has measured" in said[0]
+    assert "nobody gave its passphrase" in said[1]
+    assert len(opened) == 1
