@@ -16,7 +16,7 @@ import pytest
 
 from orlop.lib.children import Children
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
-from orlop.system import extras, sealing, unlocking
+from orlop.system import extras, sealing, tpm_lock, unlocking
 from orlop.system.block_devices import Volume
 from orlop.system.sealing import QUICK, Request
 from orlop.system.superblock import LUKS, Superblock
@@ -27,6 +27,7 @@ from orlop.wire.luks_header import Token, make_token
 pytestmark = [pytest.mark.engine, pytest.mark.root]
 
 START_S = 120.0
+FIRMWARE = b"keys of the firmware"
 KEY = b"correct horse"
 SECRET = bytes(range(32))
 DISK_BYTES = 20 << 20
@@ -44,6 +45,14 @@ class Chip:
         done = subprocess.run(command, input=data, cwd=self.work, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
+
+    def reset(self) -> None:
+        """As when the machine starts again."""
+        self.tool("shutdown", "--clear")
+        command = ["swtpm_ioctl", "--unix", f"{self.path}.ctrl", "-i"]
+        subprocess.run(command, check=True)
+        self.tool("startup", "--clear")
+        self.extend(7, FIRMWARE)
 
     def extend(self, pcr: int, what: bytes) -> None:
         """As a firmware measures."""
@@ -66,7 +75,7 @@ def chip(tmp_path: Path) -> Iterator[Chip]:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         found = Chip(str(path), tmp_path)
-        found.extend(7, b"keys of the firmware")
+        found.extend(7, FIRMWARE)
         yield found
     finally:
         process.terminate()
@@ -91,8 +100,8 @@ def unseal(chip: Chip, token: Token) -> bytes:
 
 def test_what_is_sealed_opens_until_a_register_changes(chip: Chip) -> None:
     token, digest = seal(chip)
-    value = chip.tool("pcrread", "sha256:7 -o value") and (chip.work / "value").read_bytes()
-    assert digest == _policy(value)
+    chip.tool("pcrread", "sha256:7,15 -o values")
+    assert digest == _policy((chip.work / "values").read_bytes())
     for _ in range(4):  # nothing stays behind in the TPM, which has room for three
         assert unseal(chip, token) == SECRET
     chip.extend(7, b"other keys")
@@ -103,10 +112,31 @@ def test_what_is_sealed_opens_until_a_register_changes(chip: Chip) -> None:
     assert unseal(chip, again) == SECRET
 
 
-def _policy(value: bytes) -> bytes:
-    """TPM2_PolicyPCR, part 3, of PCR 7."""
-    selection = bytes.fromhex("00000001 000b 03 800000")
-    digest = hashlib.sha256(value).digest()
+def test_after_a_boot_nobody_has_it_and_it_can_be_sealed_again(
+    chip: Chip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, digest = seal(chip)
+    monkeypatch.setattr(os, "open", lambda path, _flags: connect(path))
+    assert tpm_lock.lock(chip.path)
+    monkeypatch.undo()
+    chip.tool("pcrread", "sha256:15 -o value")
+    extended = hashlib.sha256(bytes(32) + b"the state of an Orlop is open".ljust(32, b"\0"))
+    assert (chip.work / "value").read_bytes() == extended.digest()
+    with pytest.raises(wire.TpmError, match="is not what it was"):
+        unseal(chip, token)
+    again, same = seal(chip)
+    assert same == digest
+    with pytest.raises(wire.TpmError, match="is not what it was"):
+        unseal(chip, again)
+    chip.reset()
+    assert unseal(chip, token) == SECRET
+    assert unseal(chip, again) == SECRET
+
+
+def _policy(values: bytes) -> bytes:
+    """TPM2_PolicyPCR, part 3, of PCR 7 and 15."""
+    selection = bytes.fromhex("00000001 000b 03 808000")
+    digest = hashlib.sha256(values).digest()
     return hashlib.sha256(bytes(32) + bytes.fromhex("0000017f") + selection + digest).digest()
 
 
@@ -117,7 +147,7 @@ def test_tpm2_tools_open_what_we_seal(chip: Chip) -> None:
     _primary(chip)
     chip.tool("load", "-C primary -u public -r private -c sealed")
     chip.tool("flushcontext", "-t")
-    assert chip.tool("unseal", "-c sealed -p pcr:sha256:7,11") == SECRET
+    assert chip.tool("unseal", "-c sealed -p pcr:sha256:7,11,15") == SECRET
 
 
 @pytest.mark.parametrize("keep", [False, True], ids=["derived", "kept in the TPM"])
@@ -241,7 +271,11 @@ def test_a_disk_is_sealed_and_sealed_again(disk: str, chip: Chip) -> None:
     found = _metadata(disk)
     assert sorted(found["keyslots"]) == ["0", "2"]
     [token] = found["tokens"].values()
-    assert (token["type"], token["keyslots"], token["tpm2-pcrs"]) == ("systemd-tpm2", ["2"], [7])
+    assert (token["type"], token["keyslots"], token["tpm2-pcrs"]) == (
+        "systemd-tpm2",
+        ["2"],
+        [7, 15],
+    )
 
 
 def test_the_tpms_key_is_taken_away(disk: str) -> None:

@@ -1,7 +1,8 @@
 """The key of an encrypted disk that the machine's TPM has sealed: made, taken away, had back.
 
 What the disk's header and the TPM say is looked at by `tpm_worker`; cryptsetup changes the disk. A
-new key is tried out before it is written, and those before it go last.
+new key is added before those that were there go. After the disk of the state has been opened, or
+not, the TPM gives such a key to nobody (`tpm_lock`).
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 from orlop.engine.worker_process import start_worker
 from orlop.lib.disk_ids import read_text
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound
-from orlop.system import extras
+from orlop.system import extras, tpm_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from orlop.lib.children import Children
 
-TPM = "/dev/tpmrm0"
+TPM = tpm_lock.DEVICE
 SYS_NUMBERS = "/sys/dev/block"
 WORK_TIMEOUT_S = 120.0
 """Some TPMs take a minute for a key that others make in a second."""
@@ -68,8 +69,8 @@ def parse_request(body: Mapping[str, object]) -> Request:
     pcrs = body.get("pcrs", list(DEFAULT_PCRS))
     if not isinstance(pcrs, list) or not all(type(n) is int and 0 <= n <= MAX_PCR for n in pcrs):
         raise InvalidArgument(f"pcrs: a list of numbers up to {MAX_PCR} expected")
-    if not pcrs:
-        raise InvalidArgument("pcrs: at least one register (PCR) expected")
+    if not pcrs or tpm_lock.PCR in pcrs:
+        raise InvalidArgument(f"pcrs: at least one expected, and not {tpm_lock.PCR}, Orlop's own")
     try:
         key = base64.b64decode(str(body.get("key", "")), validate=True)
     except ValueError:

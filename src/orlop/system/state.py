@@ -238,6 +238,7 @@ async def mount_state(choice: Choice, children: Children, parameters: Parameters
             log.exception("make %s mountable", chosen.device)  # whatever it is, the boot goes on
             warnings.append(f"state partition {chosen.device} cannot be used: {error}")
             volume = None
+    warnings += await _lock_tpm()
     state = None
     if volume is not None:
         state = await _mount_disk(volume, children, warnings, parameters.state_directory)
@@ -261,6 +262,23 @@ async def mount_state(choice: Choice, children: Children, parameters: Parameters
         state.uuid,
         tuple(warnings),
     )
+
+
+async def _lock_tpm() -> list[str]:
+    """Before anything on a disk counts, which may be a stranger's; what failed, in words."""
+    from orlop.system import tpm_lock
+
+    if not os.path.exists(tpm_lock.DEVICE):
+        return []
+    try:
+        if await run_bounded(partial(tpm_lock.lock, tpm_lock.DEVICE), tpm_lock.TIMEOUT_S):
+            return []
+        reason = "it refuses"
+    except TimeoutError:
+        reason = f"no answer within {tpm_lock.TIMEOUT_S:g} s"
+    except OSError as error:
+        reason = str(error.strerror)
+    return [f"the TPM cannot be told that the state is open: {reason}"]
 
 
 async def _make_mountable(

@@ -9,17 +9,18 @@ from __future__ import annotations
 import os
 import stat
 import time
+from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import Conflict, Internal, NotFound, OrlopError, Unavailable
+from orlop.lib.errors import Conflict, NotFound, OrlopError, Unavailable
+from orlop.system.tpm_lock import DEVICE, PCR
 from orlop.wire import tpm
 from orlop.wire.luks_header import Token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-DEVICE = "/dev/tpmrm0"
 ALGORITHM, BANK = "ecc", "sha256"
 NONCE_BYTES = 16
 RETRY_PAUSES_S = (0.02, 0.1, 0.5, 1.0, 1.0, 2.0, 2.0)
@@ -90,19 +91,8 @@ class Tpm:
         finally:
             self._ask(tpm.command(tpm.FLUSH, (), handle.to_bytes(4)))
 
-    @contextmanager
-    def _policy(self, bank: str, pcrs: Sequence[int], *, trial: bool = False) -> Iterator[int]:
-        with self._made(tpm.start_session(os.urandom(NONCE_BYTES), trial=trial)) as session:
-            if pcrs:
-                self._ask(tpm.policy_pcr(session, bank, pcrs))
-            yield session
-
-    def _policy_digest(self, pcrs: Sequence[int]) -> bytes:
-        with self._policy(BANK, pcrs, trial=True) as session:
-            return self._ask(tpm.command(tpm.POLICY_DIGEST, [session]))[1].sized()
-
-    def check_measured(self, pcrs: Sequence[int]) -> None:
-        """Refuse registers that say nothing.
+    def _values(self, pcrs: Sequence[int]) -> list[bytes]:
+        """What *pcrs* hold.
 
         Raises:
             Conflict: nothing has been measured into them; any system could open what is sealed.
@@ -114,21 +104,30 @@ class Tpm:
                 "system that is started on it could open the disk",
                 hint="PCR 7 needs a machine that starts by UEFI; --pcrs names others",
             )
+        return values
+
+    def _policy_digest(self, pcrs: Sequence[int], values: Sequence[bytes]) -> bytes:
+        """The digest of the policy that *pcrs*, in rising order, have *values*."""
+        nonce, digest = os.urandom(NONCE_BYTES), sha256(b"".join(values)).digest()
+        with self._made(tpm.start_session(nonce, trial=True)) as session:
+            self._ask(tpm.policy_pcr(session, BANK, pcrs, digest))
+            return self._ask(tpm.command(tpm.POLICY_DIGEST, [session]))[1].sized()
 
     def seal(self, secret: bytes, slot: str, pcrs: Sequence[int]) -> tuple[Token, bytes]:
-        """*secret*, for as long as *pcrs* are as now; the digest of that policy too.
+        """*secret*, for when *pcrs* are as now and `tpm_lock.PCR` is not used yet; policy's digest.
 
         Raises:
-            OrlopError: the TPM refuses, or does not give back what it was given.
+            OrlopError: the TPM refuses.
         """
-        self.check_measured(pcrs)
-        digest = self._policy_digest(pcrs)
+        values = dict(zip(pcrs, self._values(pcrs), strict=True))
+        values = dict(sorted((values | {PCR: bytes(tpm.BANKS[BANK][1])}).items()))
+        digest = self._policy_digest([*values], [*values.values()])
         with self._made(tpm.create_primary(tpm.storage_templates(ALGORITHM)[0])) as parent:
             reader = self._ask(tpm.create_sealed(parent, secret, digest))[1]
-            token = Token((slot,), tpm.read_sealed(reader), tuple(pcrs), BANK, ALGORITHM)
-        if self.unseal(token) != secret:
-            raise Internal("the TPM does not give back what it has sealed")
-        return token, digest
+            sealed = tpm.read_sealed(reader)
+            with self._made(tpm.load(parent, sealed)):
+                pass  # the TPM can use it
+        return Token((slot,), sealed, tuple(values), BANK, ALGORITHM), digest
 
     def unseal(self, token: Token) -> bytes:
         """What was sealed.
@@ -152,6 +151,8 @@ class Tpm:
     def _unseal_below(self, parent: int, token: Token) -> bytes:
         with (
             self._made(tpm.load(parent, token.sealed)) as sealed,
-            self._policy(token.bank, token.pcrs) as session,
+            self._made(tpm.start_session(os.urandom(NONCE_BYTES), trial=False)) as session,
         ):
+            if token.pcrs:
+                self._ask(tpm.policy_pcr(session, token.bank, token.pcrs))
             return self._ask(tpm.command(tpm.UNSEAL, [sealed], b"", session))[1].sized()

@@ -213,9 +213,9 @@ def selection(bank: str, pcrs: Sequence[int]) -> bytes:
     return pack(">IHB", 1, BANKS[bank][0], PCRS // 8) + bits.to_bytes(PCRS // 8, "little")
 
 
-def policy_pcr(session: int, bank: str, pcrs: Sequence[int]) -> bytes:
-    """TPM2_PolicyPCR: the registers as they are now."""
-    return command(POLICY_PCR, [session], sized(b"") + selection(bank, pcrs))
+def policy_pcr(session: int, bank: str, pcrs: Sequence[int], digest: bytes = b"") -> bytes:
+    """TPM2_PolicyPCR: the registers as they are now, or, on trial, with a *digest* of values."""
+    return command(POLICY_PCR, [session], sized(digest) + selection(bank, pcrs))
 
 
 def read_pcr(bank: str, pcr: int) -> bytes:

@@ -28,6 +28,7 @@ def test_a_request_has_defaults() -> None:
         ({"key": KEY, "device": "sda"}, "device"),
         ({"key": KEY, "device": "/dev/a\0b"}, "device"),
         ({"key": KEY, "pcrs": []}, "at least one"),
+        ({"key": KEY, "pcrs": [7, 15]}, "Orlop's own"),
         ({"key": KEY, "pcrs": [24]}, "pcrs"),
         ({"key": KEY, "pcrs": [True]}, "pcrs"),
         ({"key": KEY, "pcrs": 7}, "pcrs"),

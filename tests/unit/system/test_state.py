@@ -8,7 +8,7 @@ import pytest
 
 from orlop.lib.blocking import run_bounded
 from orlop.lib.mount import MountEntry
-from orlop.system import block_devices, state
+from orlop.system import block_devices, state, tpm_lock
 from orlop.system.block_devices import Volume, candidates, probe, read_volume
 from orlop.system.disk_references import Names
 from orlop.system.parameters import parse_parameters
@@ -18,6 +18,12 @@ from tests.unit.system.test_superblock import UUID_TEXT, ext4
 
 if TYPE_CHECKING:
     from orlop.lib.children import Children
+
+
+@pytest.fixture(autouse=True)
+def no_tpm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of the machine that runs the tests."""
+    monkeypatch.setattr(tpm_lock, "DEVICE", "/none")
 
 
 def volume(device: str, label: str = "", uuid: str = "u") -> Volume:
@@ -139,8 +145,13 @@ def test_a_silent_disk_delays_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyP
         release.set()
 
 
-def test_a_disk_that_falls_silent_after_its_mount(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_falls_silent_after_its_mount(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import threading
+
+    (tmp_path / "tpm").touch()  # it takes no commands
+    monkeypatch.setattr(tpm_lock, "DEVICE", str(tmp_path / "tpm"))
 
     release = threading.Event()
     monkeypatch.setattr(state, "make_directory", lambda _: release.wait())
@@ -153,7 +164,8 @@ def test_a_disk_that_falls_silent_after_its_mount(monkeypatch: pytest.MonkeyPatc
     finally:
         release.set()
     assert found.mode == "memory"
-    assert "no answer within" in found.warnings[0]
+    assert found.warnings[0] == "the TPM cannot be told that the state is open: it refuses"
+    assert "no answer within" in found.warnings[1]
 
 
 def test_bounded_calls() -> None:
