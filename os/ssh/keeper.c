@@ -1,7 +1,8 @@
 /*
  * The first process of the SSH server's container: has the configuration written, runs sshd, and has it
  * read a changed configuration while its sessions go on. It also listens for `sudo` (os/people/elevate.c).
- * When sshd ends, so does this, and the engine starts both anew.
+ * And it sees to it that there is room for one more process (crowd.c). When sshd ends, so does this, and
+ * the engine starts both anew.
  *
  *   SIGHUP    the machine's configuration has changed
  *   SIGTERM   the end of all
@@ -17,12 +18,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "crowd.h"
 #include "elevate.h"
 
 static char *const prepare_arguments[] = {"/usr/bin/python3.13", "-I", "-S", "-OO",
 					  "/usr/lib/orlop/python", "service", "ssh", NULL};
 static char *const sshd_arguments[] = {"/usr/sbin/sshd", "-D", "-f", "/run/ssh/sshd_config", NULL};
 static char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+
+/* The kernel tells of a crowd at once, but not of one in a cgroup of version 1. */
+enum { LOOK_MS = 5000 };
 
 static pid_t preparing, server;
 static int again; /* changed once more while it was being prepared */
@@ -100,7 +105,7 @@ static void take_signals(int descriptor)
 
 int main(void)
 {
-	struct pollfd slots[2] = {{.events = POLLIN}, {.events = POLLIN}};
+	struct pollfd slots[3] = {{.events = POLLIN}, {.events = POLLIN}, {.events = POLLPRI}};
 	sigset_t handled;
 
 	sigemptyset(&handled);
@@ -115,13 +120,15 @@ int main(void)
 		return 1;
 	}
 	slots[1].fd = elevate_listen();
+	slots[2].fd = crowd_watch();
 	preparing = start(prepare_arguments);
 	for (;;) {
-		if (poll(slots, 2, -1) <= 0)
+		if (poll(slots, 3, LOOK_MS) < 0)
 			continue;
 		if (slots[0].revents)
 			take_signals(slots[0].fd);
 		if (slots[1].revents)
 			elevate_accept(slots[1].fd);
+		crowd_thin(slots[2].fd);
 	}
 }
