@@ -9,6 +9,7 @@ from pathlib import Path
 from orlop.cli.host_settings import host_settings
 from orlop.image import lockfile
 from orlop.image.disk import DiskImage, Format, convert, make_disk
+from orlop.image.extras import IMAGE_FILE
 from orlop.lib import atomic_file
 from orlop.lib.errors import InvalidArgument
 from orlop.lib.process import run
@@ -35,6 +36,14 @@ def parser() -> argparse.ArgumentParser:
     add("--config", metavar="FILE", type=Path, help="machine configuration, checked before")
     add("--append", metavar="WORDS", default="", help="kernel parameters for every start")
     add("--iso", metavar="FILE", type=Path, help="the ISO to install; out/orlop.iso by default")
+    add(
+        "--extras",
+        metavar="FILE",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        help="put them on it; out/orlop-extras.erofs by default",
+    )
     add("--seed", metavar="TEXT", default="", help="makes GUIDs that another disk does not have")
     add("--force", action="store_true", help="replace a file that exists")
     return result
@@ -53,6 +62,7 @@ def main(argv: list[str]) -> int:
         configuration=read_configuration(options.config),
         append=options.append,
         seed=options.seed,
+        extras=host.out / IMAGE_FILE if options.extras == Path() else options.extras,
     )
     write_image(wanted, output, options.format, host.checkout)
     used = output.stat().st_blocks * 512

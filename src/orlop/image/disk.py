@@ -13,14 +13,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from orlop.lib import bios_loader, fat32, medium
+from orlop.image import extras
+from orlop.lib import bios_loader, boot_files, fat32, medium
 from orlop.lib.disk_layout import ESP_LABEL, STATE_LABEL, DiskLayout, plan_disk
+from orlop.lib.errors import InvalidArgument, NotFound
 from orlop.lib.partition_table import Write, make_table
 
 SECTOR_BYTES = 512
 CONFIGURATION = "lib/orlop/conf.d/50-image.yml"
 """On the state partition, which is /var."""
 DIRECTORIES = {"lib": 0o755, "lib/orlop": 0o755, "lib/orlop/conf.d": 0o700}
+
+EXTRAS_DIGITS = 16
+EROFS_HEAD_BYTES = 2048
+_EROFS_MAGIC, _EROFS_LABEL = slice(1024, 1028), slice(1088, 1104)
+"""Of the superblock. Source: Linux 6.12, fs/erofs/erofs_fs.h."""
 
 type Run = Callable[[Sequence[str | os.PathLike[str]], Mapping[str, str]], object]
 
@@ -47,7 +54,8 @@ CONVERSIONS = {
 class DiskImage:
     """What is made of the ISO *iso*: a disk of *size_bytes*; *esp_bytes* None is the default.
 
-    *configuration* has been checked; *append* are kernel parameters for every start.
+    *configuration* has been checked; *append* are kernel parameters for every start. *extras* is
+    `orlop-extras.erofs` of the same build, for the boot partition.
     """
 
     iso: Path
@@ -56,6 +64,7 @@ class DiskImage:
     configuration: bytes | None = None
     append: str = ""
     seed: str = ""
+    extras: Path | None = None
 
 
 def make_disk(wanted: DiskImage, output: Path, scratch: Path, run: Run, *, epoch: int) -> None:
@@ -64,8 +73,8 @@ def make_disk(wanted: DiskImage, output: Path, scratch: Path, run: Run, *, epoch
     *run* runs a command with more variables in its environment.
 
     Raises:
-        InvalidArgument: the sizes are not possible, or the ISO is none of Orlop.
-        NotFound: there is no such ISO.
+        InvalidArgument: the sizes are not possible, or the ISO or the extras are none of Orlop.
+        NotFound: there is no such ISO, or no such extras.
         ResourceExhausted: the boot partition is too small for what is to be in it.
     """
     source = medium.read_source(str(wanted.iso))
@@ -82,7 +91,7 @@ def make_disk(wanted: DiskImage, output: Path, scratch: Path, run: Run, *, epoch
             write,
             layout.esp.size_bytes,
             ESP_LABEL,
-            source.files(wanted.append),
+            {**_extras(wanted.extras), **source.files(wanted.append)},
             epoch=epoch,
             volume_id=int.from_bytes(guids.next()[:4], "little"),
             hidden_sectors=layout.esp.start_bytes // SECTOR_BYTES,
@@ -91,6 +100,24 @@ def make_disk(wanted: DiskImage, output: Path, scratch: Path, run: Run, *, epoch
             disk.seek(piece.offset_bytes)
             disk.write(piece.data)
     _make_state(layout, wanted, output, scratch, run, guids, epoch)
+
+
+def _extras(path: Path | None) -> dict[str, fat32.Piece]:
+    """The file, under the name by which `orlop.system.extras_media` finds it."""
+    if path is None:
+        return {}
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(EROFS_HEAD_BYTES)
+            stream.seek(0)
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise NotFound(f"cannot read {path}: {error.strerror}") from None
+    label = head[_EROFS_LABEL].rstrip(b"\0").decode(errors="replace")
+    if head[_EROFS_MAGIC] != b"\xe2\xe1\xf5\xe0" or label != extras.LABEL:
+        raise InvalidArgument(f"{path} is no {extras.IMAGE_FILE}")
+    name = f"{boot_files.FOLDER}/extras-{digest[:EXTRAS_DIGITS]}.erofs"
+    return {name: fat32.Piece(path, 0, path.stat().st_size)}
 
 
 def convert(raw: Path, output: Path, kind: Format, run: Run) -> None:

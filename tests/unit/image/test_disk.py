@@ -1,5 +1,7 @@
 """Disks with an installed system: what other programs find on them. No machine is started."""
 
+import hashlib
+import json
 import os
 import struct
 import subprocess
@@ -17,6 +19,7 @@ from orlop.lib import boot_record, environment_block, medium
 from orlop.lib.disk_layout import plan_disk
 from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
 from orlop.lib.process import run
+from orlop.system.extras_media import Reader
 from tests.unit.lib.test_unified_image import image
 
 MIB = 1 << 20
@@ -108,6 +111,28 @@ def test_the_boot_partition_has_what_the_loader_reads(iso: Path, tmp_path: Path)
     assert on_esp(disk, f"orlop/images/{record.default}.efi") == image()
     words = environment_block.parse(on_esp(disk, "orlop/append.env"))
     assert words == {"append": "console=ttyS1"}
+
+
+def test_extras_are_where_a_machine_looks(iso: Path, tmp_path: Path) -> None:
+    folder, extras = tmp_path / "tree", tmp_path / "extras"
+    folder.mkdir()
+    (folder / "program").write_bytes(os.urandom(MIB))
+    run(["mkfs.erofs", "-L", "ORLOP_EXTRAS", extras, folder])
+    data = extras.read_bytes()
+    wanted = DiskImage(iso, SIZE_BYTES, extras=extras)
+    disk = make(tmp_path / "made", wanted)
+    record = tmp_path / "extras.json"
+    digest = hashlib.sha256(data).hexdigest()
+    record.write_text(json.dumps({"sha256": digest, "size_bytes": len(data)}))
+    name = next(name for name in Reader(str(record)).names if digest[:16] in name)
+    assert on_esp(disk, name) == data
+    assert on_esp(disk, "orlop/grub.cfg") == MENU
+    esp = part(disk, ESP.start_bytes, ESP.size_bytes, tmp_path / "esp")
+    run(["fsck.fat", "-n", esp])
+    run(["mkfs.erofs", "-L", "OTHER", tmp_path / "other", folder])
+    for path, error in (("other", InvalidArgument), ("none", NotFound), ("tree", NotFound)):
+        with pytest.raises(error, match=path):
+            make(tmp_path / "not", DiskImage(iso, SIZE_BYTES, extras=tmp_path / path))
 
 
 def test_the_same_in_gives_the_same_out(iso: Path, tmp_path: Path) -> None:
