@@ -25,7 +25,7 @@ import threading
 import time
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 SOURCE = Path(__file__).parents[2] / "src"
 LIBRARIES = Path("/usr/lib/python3/dist-packages")
@@ -101,7 +101,7 @@ class NativeMachine:
         self._stop_reading = threading.Event()
         self._services = services
 
-    def __enter__(self) -> NativeMachine:
+    def __enter__(self) -> Self:
         self._lay_out()
         for name in ("kmsg", "console"):
             threading.Thread(target=self._read_pipe, args=(name,), daemon=True).start()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 NOTHING_TO_DO, REFUSED, FAILED = 77, 75, 1
 STATUSES = {"NotModified": NOTHING_TO_DO, "Forbidden": REFUSED}
 BLOCK_BYTES = 256 << 10
+IN_PLACE = "generation {{generation}}, without a reboot: {}"
+"""What is replaced while the machine goes on."""
 
 
 def blocks(descriptor: int) -> Iterator[bytes]:
@@ -40,6 +42,8 @@ def follow(response: Response, arguments: Arguments, text: str) -> int:
             return _fail(error, arguments)
         result = line.get("result")
         values = result if isinstance(result, dict) else {}
+        if isinstance(services := values.get("services"), list):
+            text = IN_PLACE.format(", ".join(map(str, services)))
         print(encode(values) if arguments.flag("json") else text.format(**values))
         if values.get("reboot") and not arguments.flag("json") and not arguments.flag("dry-run"):
             print("the machine reboots")

@@ -111,6 +111,7 @@ def status_lines(answer: Object) -> list[str]:
         for key in ("running", "good", "previous", "staged")
         if (number := text_of(answer, key))
     ]
+    lines += [f"service   {text}" for text in _services(answer)]
     if isinstance(trial := answer.get("trial"), dict):
         when = "now" if trial.get("now") else "with the next boot"
         which, attempt = trial.get("generation"), trial.get("attempt")
@@ -119,14 +120,24 @@ def status_lines(answer: Object) -> list[str]:
         lines.append("changed   the configuration, since the generation was made")
     bad = answer.get("bad")
     for digest, one in (bad if isinstance(bad, dict) else {}).items():
-        lines.append(f"bad       image {digest[:16]}: {member(one, 'cause')} {member(one, 'text')}")
+        lines.append(f"bad       {digest[:16]}: {member(one, 'cause')} {member(one, 'text')}")
     if blocked := text_of(answer, "blocked"):
         lines.append(f"waiting   {blocked}")
     return lines
 
 
+def _services(answer: Object) -> list[str]:
+    """The services that are not those inside the image, by digest."""
+    found = answer.get("services")
+    return [
+        f"{name} {member(version, 'digest')}"
+        for name, version in (found if isinstance(found, dict) else {}).items()
+        if member(version, "digest")
+    ]
+
+
 def _generations(rows: list[Object]) -> str:
-    header = ("GENERATION", "VERSION", "IMAGE", "MADE", "STATES")
+    header = ("GENERATION", "VERSION", "IMAGE", "SERVICES", "MADE", "STATES")
     return columns(
         header,
         (
@@ -134,6 +145,7 @@ def _generations(rows: list[Object]) -> str:
                 text_of(row, "number"),
                 str(member(row, "release", "version") or "-"),
                 str(member(row, "image", "id")),
+                ", ".join(text[:-52] for text in _services(row)) or "-",
                 _moment(row.get("created")),
                 ", ".join(strings_of(row, "states") + (["tainted"] if row.get("tainted") else [])),
             )

@@ -82,8 +82,7 @@ class Boot:
     """Owner of everything in PID 1. `run` does not return, except into a re-execution."""
 
     def __init__(self, first: early.Early, resumed: handover.Handover | None = None) -> None:
-        self._first = first
-        self._resumed = resumed
+        self._first, self._resumed = first, resumed
         parameters = first.parameters
         self.machine = Machine(
             parameters,
@@ -283,7 +282,7 @@ class Boot:
 
     def define_services(self) -> definitions.Definitions:
         """Let there be the services of the image and of the configuration."""
-        found = definitions.collect(self.config.current)
+        found = definitions.collect(self.config.current, overlay=self.images.overlay)
         self.chosen_console.add_to(found)
         self.chosen_engine.add_to(found)
         for problem in (*found.problems, *self.services.define(found.services, found.sources)):
@@ -292,6 +291,7 @@ class Boot:
 
     async def _start_services(self) -> None:
         found = self.define_services()
+        await self._attempt("bring the data of services", self.images.overlay.bring_data(self))
         syslog = found.services.get("syslog")
         try:
             service_files.make_syslog_links((0, 0) if syslog is None else definitions.owner(syslog))

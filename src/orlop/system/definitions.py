@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from orlop.engine.users import read_in_root, resolve
 from orlop.lib.errors import OrlopError
 from orlop.system import commands
+from orlop.system.service_overlay import is_reference
 from orlop.wire.compose import parse_service
 
 if TYPE_CHECKING:
     from orlop.system.configuration import Configuration
+    from orlop.system.service_overlay import Overlay
     from orlop.wire.compose_model import ServiceDefinition
 
 IMAGES = Path("/usr/lib/orlop/images")
@@ -34,8 +36,10 @@ class Definitions:
     problems: list[str] = field(default_factory=list)
 
 
-def collect(configuration: Configuration, images: Path = IMAGES) -> Definitions:
-    """All definitions of this machine."""
+def collect(
+    configuration: Configuration, images: Path = IMAGES, overlay: Overlay | None = None
+) -> Definitions:
+    """All definitions of this machine; *overlay* has what a release brought beside its image."""
     found = Definitions()
     try:
         names = sorted(os.listdir(images))
@@ -51,6 +55,8 @@ def collect(configuration: Configuration, images: Path = IMAGES) -> Definitions:
             pass  # an image without a service: for definitions of somebody else
         except (OSError, ValueError, OrlopError) as error:
             found.problems.append(f"{path}: {error}")
+    if overlay is not None:
+        overlay.add_to(found)
     _add_commands(found, configuration)
     for name, definition in configuration.services.items():
         source = configuration.service_files.get(name, "")
@@ -75,7 +81,9 @@ def _add_commands(found: Definitions, configuration: Configuration) -> None:
 
 def owner(definition: ServiceDefinition, images: Path = IMAGES) -> tuple[int, int]:
     """UID and GID that *definition* runs as, by its image's passwd; root if that is unclear."""
-    root = images / definition.image / "rootfs"
+    # What a release brings in the place of one has the same users.
+    name = definition.name if is_reference(definition.image) else definition.image
+    root = images / name / "rootfs"
     try:
         passwd, group = read_in_root(root, "/etc/passwd"), read_in_root(root, "/etc/group")
         identity = resolve(definition.user, passwd, group)

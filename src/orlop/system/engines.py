@@ -21,6 +21,7 @@ from orlop.lib.errors import NotModified, OrlopError, Unavailable
 from orlop.system import consoles, service_files
 from orlop.system.config_control import Manner
 from orlop.system.power import USER_ENGINE
+from orlop.system.service_overlay import is_reference
 from orlop.system.services import ServiceState
 from orlop.wire.compose_model import ConfigDelivery, Mount, MountKind
 
@@ -115,7 +116,7 @@ class Engines:
             return ""
         with suppress(OrlopError):
             image = self._boot.engine.find(USER_ENGINE).config.image
-            return OWN if image == USER_ENGINE else image
+            return OWN if image == USER_ENGINE or is_reference(image) else image
         return ""
 
     def state(self) -> dict[str, Json]:

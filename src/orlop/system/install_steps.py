@@ -43,7 +43,10 @@ MAKE_TIMEOUT_S = 1800.0
 MOUNT_POINT = "/run/orlop/install"
 BASE = "lib/orlop"
 _FLAGS = MountFlag.NOSUID | MountFlag.NODEV | MountFlag.NOEXEC
-OLD_RELEASES = ("standing.json", "pending", "trial.json", "journal", "gens", "incoming")
+OLD_RELEASES = (
+    *("standing.json", "pending", "trial.json", "services.json", "epochs.json", "journal", "gens"),
+    "incoming",
+)
 """Below lib/orlop/os: they are about images that a new boot partition does not have. The one that
 names the others is the first to go, so that after an interruption the rest counts for nothing."""
 

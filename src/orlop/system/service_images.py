@@ -21,10 +21,11 @@ from orlop.engine.images import DirectoryImages
 from orlop.lib.errors import InvalidArgument, NotFound, OrlopError, Unavailable
 from orlop.system import config_files, definitions
 from orlop.system.configuration import as_map
+from orlop.system.service_overlay import Overlay, is_reference
 from orlop.wire.compose_model import Mount, MountKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from orlop.engine.config import ContainerConfig
     from orlop.engine.registry.service import RegistryService
@@ -63,6 +64,8 @@ class ServiceImages:
         self._boot = boot
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._built_in = DirectoryImages(definitions.IMAGES)
+        build = boot.machine.release.get("build", "")
+        self.overlay: Overlay = Overlay(self.is_there, build)
 
     def is_built_in(self, image: str) -> bool:
         """Whether *image* is part of the system."""
@@ -231,6 +234,22 @@ class ServiceImages:
             digests = {key: value for key, value in store.digests.items() if value != image_id}
             await store.write_references(tags, digests, store.tagged_ns)
             await store.remove_record(record)
+
+    async def keep_of_releases(self, references: Iterable[str]) -> None:
+        """Discard images that came with releases, but for *references*.
+
+        Raises:
+            OSError, OrlopError: one cannot be.
+        """
+        store = self._boot.engine.layered
+        if store is None:
+            return
+        kept = {self.id_of(image) for image in references}
+        used = {self.id_of(d.image) for d in self._boot.config.current.services.values()}
+        for image in store.all():
+            from_release = any(is_reference(tag) for tag in image.tags)
+            if from_release and image.id not in kept | used:
+                await self.discard(image.id)
 
     def _store(self) -> LayeredImages:
         engine = self._boot.engine

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +13,7 @@ from orlop.engine.engine import ContainerInfo, Health, State
 if TYPE_CHECKING:
     from orlop.engine.config import ContainerConfig
     from orlop.engine.events import EventHub
+    from orlop.wire.compose_model import Dependency, ServiceDefinition
 
 
 class ServiceState(StrEnum):
@@ -25,6 +27,27 @@ class ServiceState(StrEnum):
     STOPPED = "stopped"
     DISABLED = "disabled"
     SKIPPED = "skipped"
+
+
+@dataclass(slots=True)
+class Service:
+    """What `services` knows of one."""
+
+    definition: ServiceDefinition
+    source: str
+    waits: tuple[Dependency, ...] = ()
+    state: ServiceState = ServiceState.WAITING
+    reason: str = ""
+    attempted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once its first start has succeeded or failed, or will not be tried."""
+    up: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while it has been started, or is known to have done its work."""
+    started: ServiceDefinition | None = None
+    asked: bool = False
+    """Somebody wants it to run although it is not enabled."""
+    task: asyncio.Task[None] | None = None
+    next_s: float = 0.0
+    """When its schedule comes next."""
 
 
 class ContainerEngine(Protocol):

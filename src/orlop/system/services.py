@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from orlop.system.definitions import IMAGES
 from orlop.system.ordering import order
 from orlop.system.service_end import end_in_order
 from orlop.system.service_files import extra_mounts
-from orlop.system.service_state import ServiceState, ServiceStatus, describe, in_utc
+from orlop.system.service_state import Service, ServiceState, ServiceStatus, describe, in_utc
 from orlop.system.service_waits import until_met
 from orlop.wire.compose_model import ConfigDelivery
 
@@ -38,25 +38,6 @@ __all__ = ["ServiceState", "ServiceStatus", "Services"]
 
 START_DELAYS_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Waits between attempts while the engine cannot start a service; the last one repeats."""
-
-
-@dataclass(slots=True)
-class _Service:
-    definition: ServiceDefinition
-    source: str
-    waits: tuple[Dependency, ...] = ()
-    state: ServiceState = ServiceState.WAITING
-    reason: str = ""
-    attempted: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once its first start has succeeded or failed, or will not be tried."""
-    up: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while it has been started, or is known to have done its work."""
-    started: ServiceDefinition | None = None
-    asked: bool = False
-    """Somebody wants it to run although it is not enabled."""
-    task: asyncio.Task[None] | None = None
-    next_s: float = 0.0
-    """When its schedule comes next."""
 
 
 class Services:
@@ -83,7 +64,7 @@ class Services:
         self._provide, self._zone = provide, zone
         self._may_start, self._prepare, self._report = may_start, prepare, report
         self._delays_s = delays_s
-        self._services: dict[str, _Service] = {}
+        self._services: dict[str, Service] = {}
         self._refused: frozenset[str] = frozenset()
         self._tasks = TaskSet()
         self.stopping = False
@@ -95,10 +76,10 @@ class Services:
         graph = order(definitions)
         fixed = {n for n in self._refused if n not in graph.refused}
         self._refused = frozenset(graph.refused)
-        services: dict[str, _Service] = {}
+        services: dict[str, Service] = {}
         for name, definition in definitions.items():
             known = self._services.get(name)
-            service = known if known is not None else _Service(definition, "")
+            service = known if known is not None else Service(definition, "")
             if not service.up.is_set() and (service.definition != definition or name in fixed):
                 self._cancel(service)
                 self._change(service, ServiceState.WAITING)
@@ -236,14 +217,10 @@ class Services:
             NotFound: there is no such service. OrlopError: its container does not go.
         """
         self._cancel(self._find(name))
-        try:
+        with suppress(NotFound, NotModified):
             await self._engine.stop_container(name)
-        except (NotFound, NotModified):
-            pass
-        try:
+        with suppress(NotFound):
             await self._engine.remove_container(name, force=True, volumes=True)
-        except NotFound:
-            pass
         self._services.pop(name, None)
 
     async def stop(self, name: str) -> None:
@@ -263,11 +240,35 @@ class Services:
 
     async def restart(self, name: str) -> None:
         """Stop if it runs, then start."""
-        try:
+        with suppress(NotModified):
             await self.stop(name)
-        except NotModified:
-            pass
         await self._start_now(self._find(name))
+
+    async def hold(self, name: str) -> None:
+        """End the container of *name*, which is replaced: see `start_again`.
+
+        Not as `stop` does: nobody wants it to be stopped after a re-execution.
+        """
+        service = self._find(name)
+        self._cancel(service)
+        self._change(service, ServiceState.STARTING, "is being replaced")
+        with suppress(NotFound, NotModified):
+            await self._engine.stop_container(name)
+
+    async def start_again(self, name: str) -> None:
+        """Start *name* as it is described now, in the place of its container.
+
+        Raises:
+            OrlopError, OSError: it cannot be started.
+        """
+        service = self._find(name)
+        self._cancel(service)
+        await self._start_now(service)
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Do not start *name* at this boot."""
+        if (service := self._services.get(name)) is not None:
+            self._settle(service, ServiceState.FAILED, reason)
 
     async def signal(self, name: str, signal: str) -> bool:
         """Send *signal* to service *name*; False if it does not run or does not exist.
@@ -324,17 +325,17 @@ class Services:
 
     # What follows is the life of one service.
 
-    def _bring_up(self, service: _Service) -> None:
+    def _bring_up(self, service: Service) -> None:
         self._cancel(service)
         name = service.definition.name
         service.task = self._tasks.start(self._bring_up_task(service), f"service {name}")
 
-    def _cancel(self, service: _Service) -> None:
+    def _cancel(self, service: Service) -> None:
         if service.task is not None and service.task is not asyncio.current_task():
             service.task.cancel()
         service.task, service.next_s = None, 0.0
 
-    async def _bring_up_task(self, service: _Service) -> None:
+    async def _bring_up_task(self, service: Service) -> None:
         """Whatever goes wrong here, other services do not wait for it, and `status` shows it."""
         try:
             await self._start_when_possible(service)
@@ -342,7 +343,7 @@ class Services:
             log.exception("a fault of Orlop's own keeps %s from starting", service.definition.name)
             self._settle(service, ServiceState.FAILED, str(error) or repr(error))
 
-    async def _start_when_possible(self, service: _Service) -> None:
+    async def _start_when_possible(self, service: Service) -> None:
         name = service.definition.name
         refusal = self._may_start(service.definition)
         if refusal is not None and not (service.asked and refusal[0] is ServiceState.DISABLED):
@@ -373,7 +374,7 @@ class Services:
             await asyncio.sleep(self._delays_s[min(attempt, len(self._delays_s) - 1)])
             attempt += 1
 
-    async def _have_image(self, service: _Service) -> None:
+    async def _have_image(self, service: Service) -> None:
         """Fetch the image of *service* if it is missing; nobody waits for the service meanwhile.
 
         Raises:
@@ -390,21 +391,21 @@ class Services:
             self._settle(service, ServiceState.FAILED, f"image {image}: {error}")
             raise
 
-    async def _follow_schedule(self, service: _Service) -> None:
+    async def _follow_schedule(self, service: Service) -> None:
         """Start *service* at its times, never twice at once."""
         from orlop.system.service_schedule import follow
 
         await follow(service, self._zone(), self._info, self._start_once)
         self._change(service, ServiceState.FAILED, "its schedule cannot be followed")
 
-    async def _start_now(self, service: _Service) -> None:
+    async def _start_now(self, service: Service) -> None:
         """As `start`; a schedule is followed on from here."""
         await self._have_image(service)
         await self._start_once(service)
         if service.definition.schedule:
             self._bring_up(service)
 
-    async def _start_once(self, service: _Service) -> None:
+    async def _start_once(self, service: Service) -> None:
         """Create and start the container of *service*.
 
         Raises:
@@ -429,7 +430,7 @@ class Services:
         service.started = definition
         service.up.set()
 
-    async def _wait_for(self, service: _Service, dependency: Dependency) -> str:
+    async def _wait_for(self, service: Service, dependency: Dependency) -> str:
         """Wait until *dependency* is met; why it never will be, or nothing."""
         other = self._services[dependency.service]
         name = dependency.service
@@ -446,7 +447,7 @@ class Services:
         settle = partial(self._settle, service, ServiceState.WAITING)
         return await until_met(self._engine, dependency, self._online, change, settle)
 
-    async def _disable(self, service: _Service, state: ServiceState, reason: str) -> None:
+    async def _disable(self, service: Service, state: ServiceState, reason: str) -> None:
         try:
             await self.stop(service.definition.name)
         except OrlopError as error:
@@ -474,18 +475,18 @@ class Services:
                     continue
                 self._report(name, self.status(name).state)
 
-    def _settle(self, service: _Service, state: ServiceState, reason: str = "") -> None:
+    def _settle(self, service: Service, state: ServiceState, reason: str = "") -> None:
         self._change(service, state, reason)
         service.attempted.set()
 
-    def _change(self, service: _Service, state: ServiceState, reason: str = "") -> None:
+    def _change(self, service: Service, state: ServiceState, reason: str = "") -> None:
         """The one place where the state of a service changes."""
         changed = service.state is not state
         service.state, service.reason = state, reason
         if changed:
             self._report(service.definition.name, state)
 
-    def _find(self, name: str) -> _Service:
+    def _find(self, name: str) -> Service:
         try:
             return self._services[name]
         except KeyError:

@@ -19,6 +19,7 @@ STATUS = {
     "trial": {"generation": 3, "attempt": 2, "now": True},
     "configuration_changed": True,
     "hold": None,
+    "services": {"time": {"digest": "sha256:abab"}},
     "bad": {"ab" * 32: {"cause": "health", "text": "web answers 500"}},
     "blocked": "generation 3 is on trial",
 }
@@ -28,6 +29,7 @@ GENERATIONS = [
         "created": 0,
         "release": {"version": "0.1.0", "sequence": 1},
         "image": {"id": "a" * 16},
+        "services": {"time": {"digest": f"sha256:{'ab' * 32}"}, "ssh": {"digest": None}},
         "states": ["running", "good"],
         "tainted": True,
     }
@@ -49,22 +51,35 @@ def test_status(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
         "good      generation 2",
         "previous  generation 1",
         "staged    generation 3",
+        "service   time sha256:abab",
         "trial     generation 3, now, attempt 2",
         "changed   the configuration, since the generation was made",
-        "bad       image abababababababab: health web answers 500",
+        "bad       abababababababab: health web answers 500",
         "waiting   generation 3 is on trial",
     ]
     assert main(["os", "status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == STATUS
 
 
+def test_what_is_replaced_in_place(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    result = {"generation": 3, "reboot": False, "services": ["ssh", "time"]}
+    answer(engine, "POST /orlop/os/apply", {"result": result})
+    assert main(["os", "apply"]) == 0
+    assert capsys.readouterr().out == "generation 3, without a reboot: ssh, time\n"
+
+
 def test_list(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
     engine.answer("GET /orlop/os/list", GENERATIONS)
     assert main(["os", "list"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "GENERATION   VERSION   IMAGE              MADE   STATES",
-        "1            0.1.0     aaaaaaaaaaaaaaaa   -      running, good, tainted",
-    ]
+    header, row = capsys.readouterr().out.splitlines()
+    assert (
+        header
+        == "GENERATION   VERSION   IMAGE              SERVICES                   MADE   STATES"
+    )
+    assert row == (
+        "1            0.1.0     aaaaaaaaaaaaaaaa   time sha256:abababababab   -      "
+        "running, good, tainted"
+    )
 
 
 def test_a_verb_and_its_end(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:

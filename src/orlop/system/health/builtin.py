@@ -13,6 +13,7 @@ from orlop.lib.blocking import run_bounded
 from orlop.system.definitions import IMAGES
 from orlop.system.early import RELEASE_FILE
 from orlop.system.health.plan import Found, Status
+from orlop.system.service_overlay import FILE as OVERLAY
 from orlop.system.service_state import ServiceState
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def compare(before: Baseline, now: Baseline, *, required: bool) -> list[Found]:
 
 def is_built_in(status: ServiceStatus) -> bool:
     """Whether the service is the system's and not one that somebody has added."""
-    return status.source.startswith(f"{IMAGES}/")
+    return status.source.startswith(f"{IMAGES}/") or status.source == str(OVERLAY)
 
 
 _RESTING = {ServiceState.DONE, ServiceState.DISABLED, ServiceState.SKIPPED, ServiceState.STOPPED}

@@ -104,7 +104,7 @@ class Automatic:
             return
         ledger = await self._boot.updates.now.reading()
         known = await asyncio.to_thread(ledger.bad)
-        before = known.get(offer.release.image.sha256)
+        before = known.get(offer.release.image.sha256) or known.get(offer.digest)
         newer = before is not None and before.sequence < offer.release.sequence
         if before is not None and not newer and bad.left_s(before, time.time()) > 0:
             self._tell(f"release {version} was bad here ({before.cause}), and is left alone")

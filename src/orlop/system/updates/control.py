@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from orlop.lib.errors import Conflict, Forbidden, NotModified, OrlopError, Unava
 from orlop.system.config_store import boot_id
 from orlop.system.machine import Phase
 from orlop.system.power import PowerAction
+from orlop.system.service_overlay import reference
 from orlop.system.updates import (
     collect,
     decide,
@@ -26,10 +27,12 @@ from orlop.system.updates import (
     panics,
     report,
     rollback,
+    service_changes,
     stage,
     trials,
     verify,
 )
+from orlop.system.updates.journal import Status
 from orlop.system.updates.later import DIRECTORY
 from orlop.system.updates.ledger import Ledger, adopt, capture
 from orlop.system.updates.report import Now
@@ -64,6 +67,8 @@ class Updates:
         self.fetching = asyncio.Lock()
         """Two who fetch would take each other's files away."""
         self.is_trial = False
+        self._interrupted = 0
+        """The change of services that was found interrupted."""
 
     # What is asked.
 
@@ -86,7 +91,15 @@ class Updates:
     async def verify(self) -> list[Json]:
         """Whether everything on the disks is what it was."""
         async with self.at_work("verify", write=False) as (ledger, place):
-            return await asyncio.to_thread(verify.verify, ledger, place, self.now())
+            found = await asyncio.to_thread(verify.verify, ledger, place, self.now())
+            standing = ledger.generations.standing()
+            good = await asyncio.to_thread(ledger.generations.read, standing.good)
+        for name, version in good.services.items():
+            image = reference(name, version.digest)
+            ok = not version.digest or self._boot.images.is_there(image)
+            problem = None if ok else f"its image {version.digest} is not there"
+            found.append({"what": f"service {name}", "ok": ok, "problem": problem})
+        return found
 
     @asynccontextmanager
     async def at_work(self, verb: str, *, write: bool = True) -> AsyncIterator[tuple[Ledger, Path]]:
@@ -152,7 +165,13 @@ class Updates:
         self._boot.power.refuse_while_stopping()
         ledger, gate = await self.reading(), self._boot.health.gate
         held = partial(report.held, ledger)
-        if now or not (await asyncio.to_thread(ledger.generations.standing)).staged:
+        staged = (await asyncio.to_thread(ledger.generations.standing)).staged
+        if staged and await asyncio.to_thread(self._is_services_only, ledger, staged):
+            # Nothing reboots: no lock, and nothing is drained.
+            if not now and (text := await gate.why(held)):
+                raise Forbidden(text)
+            return await self._replace_services("apply", staged, dry_run=dry_run)
+        if now or not staged:
             return await self._apply(dry_run=dry_run, reboot=reboot)
         if dry_run:
             if text := await gate.why(held):
@@ -170,11 +189,70 @@ class Updates:
                 raise NotModified("nothing is staged", hint="orlop os stage FILE")
             if text := await asyncio.to_thread(report.held, ledger):
                 raise Forbidden(text, hint="orlop os unhold")
+            await self._check_data(ledger, number)
             if not dry_run:
                 await asyncio.to_thread(self._arm, ledger, place, number)
         if reboot and not dry_run:
             self._reboot_soon(f"update to generation {number}")
         return {"generation": number, "reboot": reboot}
+
+    @staticmethod
+    def _is_services_only(ledger: Ledger, number: int) -> bool:
+        generations = ledger.generations
+        good = generations.read(generations.standing().good)
+        return generations.read(number).image == good.image
+
+    async def _replace_services(
+        self, verb: str, number: int, *, dry_run: bool, configuration: bool = False
+    ) -> dict[str, Json]:
+        """Go to generation *number*, whose image runs, without a reboot.
+
+        Raises:
+            OrlopError: it was not to be; everything is as before.
+        """
+        from orlop.system.updates.service_update import Ended, ServiceUpdate
+
+        async with self.at_work(verb) as (ledger, _):  # what was interrupted is at its end
+            text = await asyncio.to_thread(report.held, ledger)
+            if text and verb == "apply":
+                raise Forbidden(text, hint="orlop os unhold")
+            if verb == "rollback":
+                before, target = await asyncio.to_thread(rollback.check_target, ledger, number)
+            else:
+                before = await asyncio.to_thread(capture, ledger)
+                target = await asyncio.to_thread(ledger.generations.read, number)
+        async with self.at_work(verb, write=False) as (ledger, _):
+            update = ServiceUpdate(self._boot, ledger, before, target)
+            answer: dict[str, Json] = {
+                "generation": number,
+                "reboot": False,
+                "services": [*update.changed()],
+            }
+            if dry_run:
+                await update.check()
+                return answer
+            more: dict[str, Json] = {"configuration": configuration}
+            try:
+                await update.run(verb, watched=verb == "apply", more=more)
+            except Ended:
+                raise Conflict("the machine goes down; its next boot puts services back") from None
+        if configuration:
+            await self._boot.config.reload()
+        if verb == "apply":
+            with suppress(NotModified):
+                await self.collect(dry_run=False)
+        return answer
+
+    async def _check_data(self, ledger: Ledger, number: int) -> None:
+        """Raises OrlopError: services could not have their data in the format that they know."""
+        generations = ledger.generations
+        good = (await asyncio.to_thread(generations.read, generations.standing().good)).services
+        new = (await asyncio.to_thread(generations.read, number)).services
+        if any(version.epoch for version in (*good.values(), *new.values())):
+            from orlop.system.service_data import ServiceData
+
+            needs = {**dict.fromkeys(good, 0), **{name: v.epoch for name, v in new.items()}}
+            await ServiceData(self._boot, self.directory).check_room(needs)
 
     def _arm(self, ledger: Ledger, place: Path, number: int) -> None:
         from dataclasses import asdict
@@ -219,9 +297,17 @@ class Updates:
             target = await asyncio.to_thread(generations.read, number)
             image = (await asyncio.to_thread(generations.read, standing.good)).image
             needs_reboot = target.image != image
-            if not dry_run:
+            good = await asyncio.to_thread(generations.read, standing.good)
+            changes = not needs_reboot and target.services != good.services
+            if needs_reboot:
+                await self._check_data(ledger, number)
+            if not dry_run and not changes:
                 work = partial(rollback.roll_back, configuration=configuration)
                 await asyncio.to_thread(work, ledger, place, number)
+        if changes:
+            return await self._replace_services(
+                "rollback", number, dry_run=dry_run, configuration=configuration
+            )
         if not dry_run and needs_reboot and reboot:
             self._reboot_soon(f"rollback to generation {number}")
         elif not dry_run and not needs_reboot:
@@ -235,6 +321,7 @@ class Updates:
                 numbers = await asyncio.to_thread(collect.plan, ledger)
             else:
                 numbers = await asyncio.to_thread(collect.collect, ledger, place)
+                await self.forget_images(ledger)
         if not numbers:
             raise NotModified("every generation is needed")
         return {"generations": [*numbers]}
@@ -249,6 +336,15 @@ class Updates:
         """Apply nothing until *until_s*, 0 for ever; None ends that."""
         async with self.at_work("hold") as (ledger, _):
             return await asyncio.to_thread(collect.set_hold, ledger, reason, until_s)
+
+    async def forget_images(self, ledger: Ledger) -> None:
+        """Those of services that no generation has any more."""
+        generations = await asyncio.to_thread(ledger.generations.all)
+        await self._boot.images.keep_of_releases(
+            reference(name, version.digest)
+            for generation in generations
+            for name, version in generation.services.items()
+        )
 
     def _reboot_soon(self, why: str) -> None:
         def reboot() -> None:
@@ -267,6 +363,7 @@ class Updates:
         try:
             async with esp.mounted(device, write=True) as place:
                 found = await run_bounded(partial(self._look, place), LOOK_S)
+                await self._forget_replaced()
         finally:
             self._verb = ""
         if found is None:
@@ -293,6 +390,17 @@ class Updates:
                 machine.warn(f"generation {armed.generation} was not tried: {why}")
             case decide.AwaitReboot() | decide.FinishPromotion():
                 pass
+
+    async def _forget_replaced(self) -> None:
+        """What was being replaced when this program was executed anew is started as it was."""
+        assert self._ledger is not None
+        if not self._interrupted or not self._boot.machine.reexecutions:
+            return
+        change = self._ledger.journal.changes[self._interrupted]
+        if change.status is not Status.DONE:
+            from orlop.system.updates.service_update import forget_interrupted
+
+            await forget_interrupted(self._boot, service_changes.names(change))
 
     async def give_up(self, why: str) -> None:
         """This boot cannot look after the update. If it is a trial that would never end: go back.
@@ -321,6 +429,9 @@ class Updates:
 
     def _look(self, place: Path) -> tuple[decide.Armed, decide.Action] | None:
         ledger = self._ledger = Ledger(self.directory, self._boot.config.store)
+        change = ledger.journal.unfinished()
+        if change is not None and service_changes.is_one(change):
+            self._interrupted = change.number
         panicked = panics.take(self.directory)
         boot = interrupted.Boot(self.now().build, boot_id(), panicked)
         return interrupted.look(ledger, place, boot)

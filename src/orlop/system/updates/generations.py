@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from orlop.lib import atomic_file, known_fields
 from orlop.lib.errors import NotFound
 from orlop.system.config_store import PUBLIC, SECRET, Texts
+from orlop.system.service_overlay import ServiceVersion, parse_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,14 +56,6 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceVersion:
-    """A service that is not the one inside the image."""
-
-    digest: str
-    epoch: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Generation:
     """See the module. *tainted*: unsigned, or changed by hand."""
 
@@ -78,6 +71,14 @@ class Generation:
     def same_as(self, other: Generation) -> bool:
         """Whether both are the same system with the same configuration."""
         return replace(self, number=0, created_s=0.0) == replace(other, number=0, created_s=0.0)
+
+    @property
+    def system(self) -> str:
+        """What tells image and services apart from those of other generations."""
+        if not self.services:
+            return self.image.id
+        text = json.dumps({k: asdict(v) for k, v in self.services.items()}, sort_keys=True)
+        return f"{self.image.id}+{sha256(text.encode()).hexdigest()[:ID_DIGITS]}"
 
     def to_json(self) -> dict[str, Json]:
         """As gen.json has it."""
@@ -239,11 +240,18 @@ def difference(old: Generation, new: Generation) -> dict[str, Json]:
         if pair[0] != pair[1]:
             names = ("old", "new")
             services[name] = {
-                k: None if v is None else asdict(v) for k, v in zip(names, pair, strict=True)
+                k: None if v is None else shown(v) for k, v in zip(names, pair, strict=True)
             }
     if services:
         found["services"] = services
     return found
+
+
+def shown(version: ServiceVersion) -> dict[str, Json]:
+    """A service for people: its definition by digest."""
+    definition = version.definition
+    digest = f"sha256:{sha256(definition.encode()).hexdigest()}" if definition else None
+    return {"digest": version.digest or None, "epoch": version.epoch, "definition": digest}
 
 
 def _parse(value: Mapping[str, Mapping[str, object]]) -> Generation:
@@ -253,11 +261,7 @@ def _parse(value: Mapping[str, Mapping[str, object]]) -> Generation:
         created_s=float(str(value["created"])),
         release=known_fields.make(Release, value["release"]),
         image=known_fields.make(Image, value["image"]),
-        services={
-            name: known_fields.make(ServiceVersion, fields)
-            for name, fields in services.items()
-            if isinstance(fields, dict)
-        },
+        services=parse_versions(services),
         configuration=str(value["configuration"]["digest"]),
         tainted=bool(value.get("tainted")),
     )

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import boot_record
 from orlop.lib.errors import OrlopError
-from orlop.system.updates import collect, decide, rollback, stage, staging, trials
+from orlop.system.updates import (
+    collect,
+    decide,
+    rollback,
+    service_changes,
+    stage,
+    staging,
+    trials,
+)
 from orlop.system.updates.journal import Status
 from orlop.system.updates.ledger import RECORDS
 
@@ -32,6 +40,9 @@ def bring_to_end(ledger: Ledger, esp: Path) -> decide.Armed | None:
     change = ledger.journal.unfinished()
     if change is None:
         ledger.journal.forget_pending()
+        return None
+    if service_changes.is_one(change):
+        service_changes.after_interruption(ledger, change)
         return None
     if (armed := trials.armed(ledger)) is not None:
         return armed

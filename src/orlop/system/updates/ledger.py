@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import boot_record
 from orlop.lib.errors import NotFound
+from orlop.system import service_overlay
 from orlop.system.updates import bad as bad_images
 from orlop.system.updates import staging
 from orlop.system.updates.generations import (
@@ -44,6 +45,7 @@ class Ledger:
         self.journal = Journal(directory)
         self.generations = Generations(directory)
         self.config = config
+        self.services = directory / service_overlay.FILE.name
 
     def texts(self) -> Texts:
         """The configuration in force."""
@@ -75,7 +77,8 @@ def adopt(ledger: Ledger, esp: Path, build: str) -> None:
         raise NotFound(f"the image {record.default} is not on the EFI system partition") from None
     texts = ledger.texts()
     number = ledger.generations.next_number()
-    first = Generation(number, time.time(), Release(), image, {}, digest_of(texts))
+    services = service_overlay.read(ledger.services, build)
+    first = Generation(number, time.time(), Release(), image, services, digest_of(texts))
     ledger.generations.add(first, texts)
     ledger.generations.stand(Standing(good=number))
 
@@ -106,6 +109,12 @@ def restore_configuration(ledger: Ledger, number: int) -> bool:
     ledger.config.switch(ledger.config.add(texts))
     ledger.config.end_trial()
     return True
+
+
+def use_services(ledger: Ledger, generation: Generation) -> None:
+    """Let the boot of the image of *generation* start the services of *generation*."""
+    builds = [other.image.build for other in ledger.generations.all()]
+    service_overlay.write(ledger.services, generation.image.build, generation.services, builds)
 
 
 def needed_images(ledger: Ledger, esp: Path) -> set[str]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import Conflict, Forbidden, NotImplementedYet, NotModified, Unavailable
-from orlop.system.updates import fetch, intake, staging
+from orlop.lib.errors import Conflict, Forbidden, NotModified, Unavailable
+from orlop.system.updates import fetch, intake, release_services, staging
 from orlop.system.updates.fetch import Offer, Running
 from orlop.system.updates.generations import Image
 from orlop.system.updates.generations import Release as Staged
@@ -150,12 +150,6 @@ async def take(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> dict[s
     Raises:
         OrlopError: it cannot be brought or kept; nothing has changed then.
     """
-    release = offer.release
-    if release.services:
-        raise NotImplementedYet(
-            f"release {release.version} brings services ({', '.join(release.services)}), which "
-            "this system cannot take from a release"
-        )
     updates = boot.updates.now
     updates.state_device()
     if updates.fetching.locked():
@@ -168,15 +162,18 @@ async def _take(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> dict[
     release, updates = offer.release, boot.updates.now
     await asyncio.to_thread(_refuse_again, await updates.reading(), offer)
     received = 0
-    path = updates.directory / fetch.INCOMING / release.image.sha256
-    if release.image.sha256 != good.image.sha256:
+    incoming = updates.directory / fetch.INCOMING
+    path = incoming / release.image.sha256
+    if release.image.sha256 != good.image.sha256 or release.services:
         received = await _bring(boot, offer, good, tell)
     size = 2 * release.image.size_bytes
-    candidate = make_candidate(release, offer.digest)
     try:
+        services = await release_services.bring(boot, release, incoming)
+        candidate = replace(make_candidate(release, offer.digest), services=services)
         made = await updates.stage(candidate, path, lambda done: tell({"done": done, "of": size}))
     finally:
-        await asyncio.to_thread(path.unlink, missing_ok=True)
+        for blob in release.blobs():
+            await asyncio.to_thread((incoming / blob.sha256).unlink, missing_ok=True)
     return {
         "generation": made.number,
         "version": release.version,

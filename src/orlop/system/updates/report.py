@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from orlop.system.updates import bad, hold, trials
-from orlop.system.updates.generations import digest_of
+from orlop.system.updates.generations import digest_of, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orlop.system.updates.generations import Generation, Standing
     from orlop.system.updates.journal import Change
     from orlop.system.updates.ledger import Ledger
@@ -49,14 +51,20 @@ def list_generations(ledger: Ledger, now: Now) -> list[Json]:
     running = _running(ledger, now)
     found: list[Json] = []
     for generation in generations.all():
-        number, wrong = generation.number, known.get(generation.image.sha256)
+        number, wrong = generation.number, bad_of(known, generation)
         words = states(number, standing, trial, pins)
         if number == running:
             words.insert(0, "running")
         if wrong is not None:
             words.append("bad")
-        found.append({**generation.to_json(), "states": [*words]})
+        services: Json = {name: shown(v) for name, v in generation.services.items()}
+        found.append({**generation.to_json(), "services": services, "states": [*words]})
     return found
+
+
+def bad_of(known: Mapping[str, bad.Bad], generation: Generation) -> bad.Bad | None:
+    """What is bad of *generation*: its image, or its services with the image that runs."""
+    return known.get(generation.image.sha256) or known.get(generation.release.digest)
 
 
 def _running(ledger: Ledger, now: Now) -> int:
@@ -82,6 +90,7 @@ def status(ledger: Ledger, now: Now) -> dict[str, Json]:
         "good": standing.good or None,
         "previous": standing.previous or None,
         "staged": standing.staged or None,
+        "services": {name: shown(version) for name, version in good.services.items()},
         "trial": None
         if armed is None
         else {"generation": armed.generation, "attempt": armed.attempt, "now": now.trial},
@@ -123,12 +132,14 @@ def held(ledger: Ledger) -> str:
 
 def bad_text(ledger: Ledger, generation: Generation) -> str:
     """Why the image of *generation* is left alone; empty if it is not."""
-    known = ledger.bad().get(generation.image.sha256)
+    all_known = ledger.bad()
+    known = bad_of(all_known, generation)
+    what = "image" if generation.image.sha256 in all_known else "release"
     if known is None or not (left := bad.left_s(known, time.time())):
         return ""
     text = f"{known.cause}: {known.text}" if known.text else known.cause
     return (
-        f"the image of generation {generation.number} was bad ({text}); "
+        f"the {what} of generation {generation.number} was bad ({text}); "
         f"it is tried again by itself in {left / 3600:.1f} h"
     )
 

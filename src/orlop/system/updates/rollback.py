@@ -9,7 +9,12 @@ from orlop.lib import boot_record
 from orlop.lib.errors import Conflict, NotModified
 from orlop.system.updates import staging
 from orlop.system.updates.journal import Status, Task
-from orlop.system.updates.ledger import RECORDS, capture, restore_configuration
+from orlop.system.updates.ledger import (
+    RECORDS,
+    capture,
+    restore_configuration,
+    use_services,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,16 +31,7 @@ def roll_back(ledger: Ledger, esp: Path, number: int, *, configuration: bool = T
     Raises:
         NotModified: it runs. Conflict: it was never good. OrlopError, OSError: nothing has changed.
     """
-    now = capture(ledger)
-    target = ledger.generations.read(number)
-    if target.number == now.number or (target.same_as(now)):
-        raise NotModified(f"generation {number} is what runs")
-    standing = ledger.generations.standing()
-    if not was_good(ledger, number):
-        raise Conflict(
-            f"generation {number} was never good",
-            hint="orlop os apply tries it" if number == standing.staged else None,
-        )
+    now, target = check_target(ledger, number)
     staging.verify(staging.path_of(esp, target.image), target.image)
     data: dict[str, Json] = {
         "generation": number,
@@ -45,6 +41,25 @@ def roll_back(ledger: Ledger, esp: Path, number: int, *, configuration: bool = T
     tasks = _tasks(ledger, esp, target, now, configuration=configuration)
     ledger.journal.run("rollback", tasks, data)
     return target
+
+
+def check_target(ledger: Ledger, number: int) -> tuple[Generation, Generation]:
+    """What runs, and generation *number*, which may be gone back to.
+
+    Raises:
+        NotModified, Conflict, OSError: as `roll_back`.
+    """
+    now = capture(ledger)
+    target = ledger.generations.read(number)
+    if target.number == now.number or (target.same_as(now)):
+        raise NotModified(f"generation {number} is what runs")
+    if not was_good(ledger, number):
+        is_staged = number == ledger.generations.standing().staged
+        raise Conflict(
+            f"generation {number} was never good",
+            hint="orlop os apply tries it" if is_staged else None,
+        )
+    return now, target
 
 
 def _tasks(
@@ -59,6 +74,12 @@ def _tasks(
         ledger.generations.stand(replace(old, good=good.number, previous=previous.number))
 
     return (
+        # Of the other image: what runs is not touched by it.
+        Task(
+            "services",
+            lambda: use_services(ledger, target),
+            lambda: use_services(ledger, before),
+        ),
         Task(
             "point",
             lambda: _point_at(esp, target.image.id),
@@ -80,18 +101,18 @@ def _point_at(esp: Path, image: str) -> None:
 
 def was_good(ledger: Ledger, number: int) -> bool:
     """Whether generation *number* has come through a trial, or is one that was found running."""
-    image = ledger.generations.read(number).image.id
+    system = ledger.generations.read(number).system
     proven = {
-        change.data.get("image")
+        change.data.get("system", change.data.get("image"))
         for change in ledger.journal.changes.values()
         if change.verb == "apply" and change.status is Status.DONE
     }
     standing = ledger.generations.standing()
     first = {
-        ledger.generations.read(n).image.id
+        ledger.generations.read(n).system
         for n in {standing.good, standing.previous, *ledger.generations.numbers()[:1]} - {0}
     }
-    return image in proven | first
+    return system in proven | first
 
 
 def after_interruption(ledger: Ledger, esp: Path, change: Change) -> None:

@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import InvalidArgument, NotImplementedYet, NotModified
+from orlop.lib.errors import InvalidArgument, NotModified
+from orlop.system.service_overlay import ServiceVersion
 from orlop.system.updates import bad, staging
-from orlop.system.updates.generations import Generation, Image, Release, ServiceVersion
+from orlop.system.updates.generations import Generation, Image, Release
 from orlop.system.updates.journal import Status, Task
 from orlop.system.updates.ledger import capture, sweep
 
@@ -41,20 +42,16 @@ def stage(
     """Put *source* on the ESP and make a generation of it, the next one to be applied.
 
     Raises:
-        NotModified: it runs already, or is staged. NotImplementedYet: it has services of its own.
+        NotModified: it runs already, or is staged.
         InvalidArgument: it cannot be told from what runs.
         OrlopError, OSError: nothing has changed.
     """
-    if candidate.services:
-        names = ", ".join(sorted(candidate.services))
-        raise NotImplementedYet(
-            f"release {candidate.release.version} has services apart from its image ({names}); "
-            "this version installs images only"
-        )
     good = capture(ledger)
-    if candidate.image == good.image:
+    same_image = candidate.image == good.image
+    services = _with_epochs(candidate, good)
+    if same_image and services == good.services:
         raise NotModified(f"generation {good.number} has that image, and runs already")
-    if candidate.image.build == good.image.build:
+    if not same_image and candidate.image.build == good.image.build:
         raise InvalidArgument(
             f"the image has the build of the one that runs ({good.image.build[:16]}): nobody could "
             "tell its trial from the system that it would come back to",
@@ -67,7 +64,7 @@ def stage(
         time.time(),
         candidate.release,
         candidate.image,
-        dict(candidate.services),
+        services,
         good.configuration,
         candidate.tainted,
     )
@@ -75,7 +72,8 @@ def stage(
         if new.same_as(ledger.generations.read(other)):
             state = "runs already" if other == standing.good else "is staged already"
             raise NotModified(f"generation {other} is that, and {state}")
-    staging.check_fits(esp, candidate.image)
+    if not same_image:
+        staging.check_fits(esp, candidate.image)
 
     def add() -> None:
         ledger.generations.add(new, ledger.generations.texts(good.number))
@@ -84,12 +82,13 @@ def stage(
     def take_back() -> None:
         _stand_back(ledger, number, standing.staged)
 
+    image = Task(
+        "image",
+        lambda: staging.write_image(esp, source, candidate.image, candidate.beside, report),
+        lambda: sweep(ledger, esp),
+    )
     tasks = (
-        Task(
-            "image",
-            lambda: staging.write_image(esp, source, candidate.image, candidate.beside, report),
-            lambda: sweep(ledger, esp),
-        ),
+        *(() if same_image else (image,)),
         Task("generation", add, take_back),
         Task("replace", lambda: _forget_staged(ledger, esp, standing.staged)),
     )
@@ -98,6 +97,16 @@ def stage(
     if len(left := bad.without_older(known, candidate.release.sequence)) < len(known):
         ledger.set_bad(left)
     return new
+
+
+def _with_epochs(candidate: Candidate, good: Generation) -> dict[str, ServiceVersion]:
+    """The services of *candidate*: what another image has within goes on with the data it finds."""
+    within = {
+        name: ServiceVersion("", version.epoch)
+        for name, version in good.services.items()
+        if version.epoch and candidate.image != good.image
+    }
+    return {**within, **candidate.services}
 
 
 def _forget_staged(ledger: Ledger, esp: Path, number: int) -> None:

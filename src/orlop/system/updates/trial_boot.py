@@ -136,6 +136,7 @@ class TrialBoot:
         try:
             async with self._updates.at_work("gc") as (ledger, place):
                 await asyncio.to_thread(collect.collect, ledger, place)
+                await self._updates.forget_images(ledger)
         except (OrlopError, OSError) as error:
             log.warning("cannot remove what is not needed any more: %s", error)
 

@@ -17,7 +17,7 @@ from orlop.lib.errors import NotModified, OrlopError
 from orlop.system.updates import bad, decide, staging
 from orlop.system.updates.generations import Standing
 from orlop.system.updates.journal import Status
-from orlop.system.updates.ledger import RECORDS, restore_configuration
+from orlop.system.updates.ledger import RECORDS, restore_configuration, use_services
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +58,7 @@ def arm(
         **more,
         "generation": number,
         "image": generation.image.id,
+        "system": generation.system,
         "build": generation.image.build,
         "attempt": 1,
         "boot_id": boot_id,
@@ -65,6 +66,7 @@ def arm(
     journal, change = ledger.journal, ledger.journal.begin("apply", TASKS, data)
     try:
         journal.set_task(change.number, "arm", Status.DOING)
+        use_services(ledger, generation)
         _point_at_trial(ledger, esp, change.number, generation.image.id)
         journal.set_task(change.number, "arm", Status.DONE)
         journal.set_task(change.number, "trial", Status.DOING)
@@ -117,14 +119,18 @@ def promote(ledger: Ledger, esp: Path, armed: decide.Armed) -> None:
     standing = ledger.generations.standing()
     if standing.good != armed.generation:
         ledger.generations.stand(Standing(good=armed.generation, previous=standing.good))
-    image = ledger.generations.read(armed.generation).image
-    known = ledger.bad()
-    if known.pop(image.sha256, None) is not None:
-        ledger.set_bad(known)
+    forget_bad(ledger, ledger.generations.read(armed.generation).image.sha256)
     forget_cause(ledger)
     for task in ("trial", "promote"):
         ledger.journal.set_task(armed.change, task, Status.DONE)
     ledger.journal.end(armed.change, Status.DONE)
+
+
+def forget_bad(ledger: Ledger, digest: str) -> None:
+    """What has *digest* was good after all."""
+    known = ledger.bad()
+    if known.pop(digest, None) is not None:
+        ledger.set_bad(known)
 
 
 def condemn(ledger: Ledger, esp: Path, armed: decide.Armed, cause: decide.Cause, text: str) -> None:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from orlop.lib import boot_record
 from orlop.lib.boot_record import BootRecord
+from orlop.system import service_overlay
 from orlop.system.config_store import ConfigStore, Texts
-from orlop.system.updates import decide, interrupted, trials
+from orlop.system.service_overlay import ServiceVersion
+from orlop.system.updates import decide, interrupted, service_changes, trials
 from orlop.system.updates.generations import Image, Release
 from orlop.system.updates.interrupted import Boot
-from orlop.system.updates.ledger import Ledger, adopt
+from orlop.system.updates.journal import Status
+from orlop.system.updates.ledger import Ledger, adopt, capture
 from orlop.system.updates.stage import Candidate, stage
 
 if TYPE_CHECKING:
@@ -171,6 +175,45 @@ class Tree:
         )
         return found.number
 
+    def stage_services(self, sequence: int = 2, image_of: str = "a") -> int:
+        """A release of services, with the image that runs or another one."""
+        source = self.incoming / image_of
+        source.write_bytes(content(image_of))
+        candidate = self.candidate(image_of, sequence)
+        services = {n: ServiceVersion(f"sha256:{sequence}", sequence) for n in ("time", "ssh")}
+        candidate = replace(candidate, services=services)
+        return stage(self.ledger(), self.esp, candidate, source, lambda _: None).number
+
+    def replace_services(self, number: int, *, good: bool = True, verb: str = "apply") -> None:
+        """What PID 1 writes down while it replaces services."""
+        ledger = self.ledger()
+        interrupted.bring_to_end(ledger, self.esp)
+        before = capture(ledger)
+        target = ledger.generations.read(number)
+        names = [*{**before.services, **target.services}]
+        change = service_changes.begin(ledger, verb, before, target, names, {})
+        for name in names:
+            for status in (Status.DOING, Status.DONE):
+                ledger.journal.set_task(change.number, f"service {name}", status)
+        if good:
+            service_changes.finish(ledger, change.number)
+            return
+        for name in reversed(names):
+            ledger.journal.set_task(change.number, f"service {name}", Status.UNDOING)
+        service_changes.undone(ledger, change.number, "red", is_bad=True)
+
+    def services(self) -> dict[str, ServiceVersion]:
+        """Those that a boot starts."""
+        return service_overlay.read(self.ledger().services, self.running)
+
+    def rename_build(self, build: str) -> None:
+        """The system that runs says so of itself."""
+        ledger = self.ledger()
+        first = ledger.generations.read(1)
+        texts = ledger.generations.texts(1)
+        ledger.generations.remove(1)
+        ledger.generations.add(replace(first, image=replace(first.image, build=build)), texts)
+
     def arm(self, number: int) -> None:
         trials.arm(self.ledger(), self.esp, number, self.boot_id, {})
 
@@ -213,6 +256,7 @@ class Tree:
         good = ledger.generations.read(standing.good)
         assert good.image.id == record.default
         assert good.image.build == self.running
+        assert self.services() == good.services
         for number in {standing.good, standing.previous, standing.staged} - {0}:
             generation = ledger.generations.read(number)
             path = self.esp / f"orlop/images/{generation.image.id}.efi"

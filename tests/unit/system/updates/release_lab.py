@@ -16,12 +16,12 @@ from orlop.lib.children import Children
 from orlop.system.updates.fetch import Fetched, Offer, Progress, Running, Settings, check, fetch
 from orlop.wire.channel import Channel, Step, format_channel
 from orlop.wire.channel import target_name as channel_target
-from orlop.wire.release import Delta, Image, Release, format_release
+from orlop.wire.release import Delta, Image, Release, Service, format_release
 from orlop.wire.release import target_name as release_target
 from tests.unit.wire.tuf.lab import Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
     from orlop.wire.channel import Refused
@@ -48,10 +48,18 @@ class ReleaseLab(Lab):
             directory=self.state,
         )
 
-    def release(self, version: str = "2.0", sequence: int = 2, *, with_delta: bool = False) -> None:
+    def release(
+        self,
+        version: str = "2.0",
+        sequence: int = 2,
+        *,
+        with_delta: bool = False,
+        build: str = "ab" * 8,
+        services: Mapping[str, Service] | None = None,
+    ) -> None:
         """Publish a release on the channel `stable`."""
         blob = self.repository.add_blob(self.image)
-        image = Image(blob.sha256, blob.size_bytes, "ab" * 8, (1, 2), (3, 2), "quiet")
+        image = Image(blob.sha256, blob.size_bytes, build, (1, 2), (3, 2), "quiet")
         deltas: tuple[Delta, ...] = ()
         if with_delta:
             patch = self.place / "delta"
@@ -62,7 +70,13 @@ class ReleaseLab(Lab):
             found = self.repository.add_blob(patch)
             source = self.repository.add_blob(self.old).sha256
             deltas = (Delta(found.sha256, found.size_bytes, source),)
-        release = Release(version=version, sequence=sequence, image=image, deltas=deltas)
+        release = Release(
+            version=version,
+            sequence=sequence,
+            image=image,
+            deltas=deltas,
+            services=services or {},
+        )
         self.repository.add(release_target(version), format_release(release))
         self.channel(version, sequence)
 

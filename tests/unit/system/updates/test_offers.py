@@ -4,6 +4,7 @@ what a machine does by itself."""
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -12,13 +13,18 @@ import pytest
 
 from orlop.engine.registry.settings import Registries
 from orlop.lib.children import Children
-from orlop.lib.errors import Conflict, Forbidden, NotModified
+from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotModified
+from orlop.system import configuration, service_overlay, service_worker
 from orlop.system.configuration import Configuration
+from orlop.system.service_overlay import ServiceVersion
 from orlop.system.updates import automatic, bad, offers, stage, trials
 from orlop.system.updates.automatic import Automatic
 from orlop.system.updates.bad import Bad
-from orlop.system.updates.decide import ATTEMPTS
+from orlop.system.updates.decide import ATTEMPTS, Armed
+from orlop.system.updates.generations import Standing
 from orlop.system.updates.offers import Wish
+from orlop.wire.compose import parse_service
+from orlop.wire.release import Service
 from tests.unit.system.updates.machine_tree import Tree, content, image
 from tests.unit.system.updates.release_lab import ReleaseLab
 
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
     from orlop.system.boot import Boot
     from orlop.system.updates.generations import Generation
     from orlop.system.updates.ledger import Ledger
-    from orlop.wire.compose_model import Json
+    from orlop.wire.compose_model import Json, ServiceDefinition
 
 
 @dataclass
@@ -63,8 +69,30 @@ class Updates:
 
 @dataclass
 class Images:
+    loaded: dict[str, str] = field(default_factory=dict)
+
     def registries(self) -> Registries:
         return Registries()
+
+    def is_there(self, image: str) -> bool:
+        return image in self.loaded
+
+    async def load(self, archive: Path, image: str, digest: str) -> None:
+        assert archive.read_bytes() == ARCHIVE
+        self.loaded[image] = digest
+
+
+@dataclass
+class Services:
+    known: dict[str, ServiceDefinition] = field(
+        default_factory=lambda: {"time": parse_service("time", {})}
+    )
+
+    def names(self) -> list[str]:
+        return [*self.known]
+
+    def definition(self, name: str) -> ServiceDefinition:
+        return self.known[name]
 
 
 @dataclass
@@ -89,6 +117,12 @@ class Machine:
     machine: Release
     children: Children
     images: Images = field(default_factory=Images)
+    services: Services = field(default_factory=Services)
+
+
+BUILD = "ab" * 8
+ARCHIVE = b"an archive with an image"
+DIGEST = f"sha256:{'ab' * 32}"
 
 
 class Place:
@@ -273,3 +307,63 @@ def test_what_fails_is_told_once(place: Place, monkeypatch: pytest.MonkeyPatch) 
     place.config["source"] = "/nowhere"
     [text] = by_itself(place, "apply", monkeypatch)
     assert text.startswith("no update: /nowhere")
+
+
+def services_of(place: Place, name: str = "time", definition: str = "") -> dict[str, Service]:
+    path = place.lab.place / "archive"
+    path.write_bytes(ARCHIVE)
+    blob = place.lab.repository.add_blob(path)
+    return {name: Service(DIGEST, blob, definition, epoch=3, handover=True)}
+
+
+def test_services_with_the_image_that_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(_: Children, request: dict[str, Json]) -> dict[str, Json]:
+        return service_worker.read(request)
+
+    monkeypatch.setattr(configuration, "ask_services", ask)
+    place.tree.rename_build(BUILD)
+    place.lab.image.write_bytes(content("a"))
+    text = "services: {time: {image: x, command: [run]}}"
+    place.lab.release("3.0", 3, services=services_of(place))
+    found = place.run(lambda boot: offers.check(boot, Wish()))
+    assert found["services"] == {"time": DIGEST}
+    assert found["download_bytes"] == len(ARCHIVE)
+    made = place.stage()
+    generation = place.tree.ledger().generations.read(2)
+    assert made == {"generation": 2, "version": "3.0", "received_bytes": len(ARCHIVE)}
+    assert generation.services == {"time": ServiceVersion(DIGEST, 3, handover=True)}
+    # Staged again as it is: nothing. Described otherwise: another generation.
+    with pytest.raises(NotModified):
+        place.stage()
+    place.lab.release("4.0", 4, services=services_of(place, "new", text))
+    with pytest.raises(InvalidArgument, match="service time: the system has"):
+        place.stage()
+    text = text.replace("time", "new")
+    place.lab.release("5.0", 5, services=services_of(place, "new", text))
+    place.stage()
+    new = place.tree.ledger().generations.read(3).services["new"]
+    assert json.loads(new.definition)["command"] == ["run"]
+    place.lab.release("6.0", 6, services=services_of(place, "new", "services: {"))
+    with pytest.raises(InvalidArgument, match=r"new.yml:1"):
+        place.stage()
+
+
+def test_an_image_and_services(place: Place) -> None:
+    place.lab.release("3.0", 3, services=services_of(place))
+    assert place.stage()["generation"] == 2
+    tree = place.tree
+    tree.arm(2)
+    assert tree.services() == {}
+    ledger = tree.ledger()
+    assert service_overlay.read(ledger.services, BUILD) == ledger.generations.read(2).services
+    # The next image has it within, with the data that is there.
+    trials.abandon(ledger, tree.esp, _armed(ledger), "for this test")
+    ledger.generations.stand(Standing(good=2))
+    tree.stage("c", 4)
+    assert tree.ledger().generations.read(3).services == {"time": ServiceVersion("", 3)}
+
+
+def _armed(ledger: Ledger) -> Armed:
+    found = trials.armed(ledger)
+    assert found is not None
+    return found

@@ -76,6 +76,39 @@ def before_collect(tree: Tree) -> None:
     tree.until_quiet()
 
 
+def before_services(tree: Tree) -> None:
+    tree.stage_services()
+
+
+def before_services_back(tree: Tree) -> None:
+    tree.replace_services(tree.stage_services())
+
+
+def before_both(tree: Tree) -> None:
+    """An image is on trial, with services of its own."""
+    before_services_back(tree)
+    tree.arm(tree.stage_services(3, "b"))
+    tree.boot_loader()
+
+
+def before_both_back(tree: Tree) -> None:
+    before_both(tree)
+    tree.come_up()
+
+
+def replace_services(tree: Tree) -> None:
+    tree.replace_services(tree.ledger().generations.standing().staged)
+
+
+def undo_services(tree: Tree) -> None:
+    tree.replace_services(tree.ledger().generations.standing().staged, good=False)
+
+
+def services_back(tree: Tree) -> None:
+    number = tree.ledger().generations.standing().previous
+    tree.replace_services(number, verb="rollback")
+
+
 def stage_b(tree: Tree) -> None:
     tree.stage("b")
 
@@ -109,6 +142,12 @@ OPERATIONS: dict[str, tuple[Callable[[Tree], None], Callable[[Tree], None]]] = {
     "arm again": (before_return_of_power, come_up),
     "roll back": (before_roll_back, roll_back),
     "collect": (before_collect, collect_all),
+    "stage services": (before_nothing, before_services),
+    "replace services": (before_services, replace_services),
+    "undo services": (before_services, undo_services),
+    "services back": (before_services_back, services_back),
+    "promote an image and services": (before_both, come_up),
+    "roll back to an image and services": (before_both_back, roll_back),
 }
 
 
