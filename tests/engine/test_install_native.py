@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
 import sys
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ import pytest
 from orlop.image.boot_loader import BIOS_FOLDER
 from orlop.image.iso import Boot, make_iso
 from orlop.lib import boot_record, fat_reader
+from orlop.lib.disk_layout import plan_disk
 from orlop.system import install_disks
 from orlop.system.install_disks import Content
 from tests.unit.lib.test_unified_image import image
@@ -186,6 +189,29 @@ def test_an_empty_disk(medium: Path, disk: LoopDisk) -> None:
     refused = install(medium, disk)[-1]
     assert "keep-state" in refused["error"]
     check_installed(disk, "hostname: ship\n")
+
+
+def test_extras_beside_the_medium_come_along(medium: Path, disk: LoopDisk, tmp_path: Path) -> None:
+    tree, beside = tmp_path / "tree", tmp_path / "orlop-extras.erofs"
+    tree.mkdir()
+    (tree / "program").write_bytes(os.urandom(3 * MIB))
+    shutil.copy(medium, tmp_path)
+    iso = tmp_path / medium.name
+    at = f"{disk.path}@@{plan_disk(512 * MIB).esp.start_bytes}"
+    names: dict[str, list[str]] = {}
+    for label in ("OTHER", "ORLOP_EXTRAS"):
+        make = ["mkfs.erofs", "-L", label, str(beside), str(tree)]
+        subprocess.run(make, check=True, capture_output=True)
+        result(install(iso, disk, wipe=True))
+        check_installed(disk, "hostname: ship\n")
+        words = ["mdir", "-b", "-i", at, "::orlop/*.erofs"]
+        found = subprocess.run(words, capture_output=True, text=True, check=False)
+        names[label] = found.stdout.split()
+    data = beside.read_bytes()
+    name = f"::/orlop/extras-{sha256(data).hexdigest()[:16]}.erofs"
+    assert names == {"OTHER": [], "ORLOP_EXTRAS": [name]}
+    words = ["mtype", "-i", at, name]
+    assert subprocess.run(words, capture_output=True, check=True).stdout == data
 
 
 def test_a_dry_run_and_a_refusal_change_nothing(medium: Path, disk: LoopDisk) -> None:

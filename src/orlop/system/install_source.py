@@ -1,14 +1,24 @@
-"""Which of the machine's drives holds the medium that the running system came from."""
+"""What is installed from: the drive with the medium of the running system, and extras beside it."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from orlop.lib import iso9660, unified_image
+from orlop.lib import boot_files, iso9660, unified_image
 from orlop.lib.errors import OrlopError
-from orlop.lib.medium import IMAGE, LABEL, opened, within
+from orlop.lib.fat32 import Piece
+from orlop.lib.iso9660 import Extent
+from orlop.lib.medium import IMAGE, LABEL, hash_of, opened, within
+from orlop.system import extras_media
 from orlop.system.block_devices import candidates
+from orlop.system.superblock import HEAD_BYTES, identify
+
+if TYPE_CHECKING:
+    from orlop.lib.medium import Source
 
 
 def find_medium(build: str) -> str:
@@ -22,3 +32,21 @@ def find_medium(build: str) -> str:
             if unified_image.describe(partial(within, read, place)).build == build:
                 return device
     return ""
+
+
+def find_extras(source: Source, build: str) -> dict[str, Piece]:
+    """`orlop-extras.erofs` beside the file *source*, or what the running *build* uses if that is
+    what is installed; under the name by which the installed system finds it. Empty without any."""
+    places = [f"{os.path.dirname(source.path)}/{extras_media.NAME}"]
+    if source.build == build:
+        places += [f"{extras_media.MEMORY}/{extras_media.NAME}", extras_media.ON_STATE]
+    for path in filter(os.path.isfile, places):
+        with contextlib.suppress(OSError, OrlopError), opened(path) as read:
+            found = identify(read(0, HEAD_BYTES))
+            if found is None or (found.fstype, found.label) != ("erofs", extras_media.LABEL):
+                continue
+            size = os.stat(path).st_size
+            digest = hash_of(read, Extent(0, size))[: extras_media.ID_DIGITS]
+            name = f"{boot_files.FOLDER}/extras-{digest}.erofs"
+            return {name: Piece(Path(path), 0, size)}
+    return {}

@@ -13,7 +13,7 @@ from orlop.engine.worker_process import report
 from orlop.lib.children import Children
 from orlop.lib.disk_layout import ESP_LABEL, STATE_LABEL
 from orlop.lib.errors import Internal, OrlopError
-from orlop.lib.fat32 import check_room, make_fat32, plan_geometry
+from orlop.lib.fat32 import Piece, check_room, make_fat32, plan_geometry
 from orlop.lib.iso9660 import Extent
 from orlop.lib.medium import hash_of
 from orlop.lib.mount import MountFlag, mount, unmount
@@ -33,8 +33,9 @@ from orlop.system.install_target import drop_cache_of, partition_of
 from orlop.system.state import CHECKER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from orlop.lib.fat32 import Content
     from orlop.lib.medium import Source
     from orlop.system.install_disks import Disk
     from orlop.system.install_target import Target
@@ -52,16 +53,21 @@ names the others is the first to go, so that after an interruption the rest coun
 
 
 class Installation:
-    """On *target*, which is *disk*: what *source* has, *config*, and *append* to the parameters."""
+    """Of *source* on *target*, which is *disk*: *config*, and *files* for the boot partition."""
 
     def __init__(
-        self, target: Target, disk: Disk, source: Source, config: str, append: str
+        self,
+        target: Target,
+        disk: Disk,
+        source: Source,
+        config: str,
+        files: Mapping[str, Content],
     ) -> None:
         self._target = target
         self._disk = disk
         self._source = source
         self._config = config
-        self._files = source.files(append)
+        self._files = files
 
     def check(self, steps: Sequence[Step]) -> None:
         """Whether what *steps* make has room, before anything is given up for it.
@@ -123,10 +129,12 @@ class Installation:
             sector_bytes=target.sector_bytes,
         )
         target.commit(step_on)
-        # The image is the largest file, and the last one.
+        # Files lie there by size: the image is the last one, unless the extras are larger.
         cluster = plan_geometry(size, target.sector_bytes).cluster_bytes
         place = self._source.place
-        at = start + end - -(-place.size_bytes // cluster) * cluster
+        sizes = [file.size_bytes for file in self._files.values() if isinstance(file, Piece)]
+        large = (size for size in sizes if size >= place.size_bytes)
+        at = start + end - sum(-(-size // cluster) * cluster for size in large)
         if hash_of(target.read, Extent(at, place.size_bytes)) != self._source.image.sha256:
             raise Internal("the image has changed while it was read: the medium is faulty")
         target.write(start, head)

@@ -87,7 +87,9 @@ def install(request: Mapping[str, Any]) -> None:
         steps = plan(target, disk, source, keep_state=keep_state)
         if keep_state and request["unattended"] and _is_installed(target, source):
             raise Conflict(f"{source.image.id} is installed on {disk.device} already")
-        work = Installation(target, disk, source, request["config"], request["append"])
+        extras = install_source.find_extras(source, request["build"])
+        files = {**extras, **source.files(request["append"])}
+        work = Installation(target, disk, source, request["config"], files)
         work.check(steps)
         if request["dry_run"]:
             for step in steps:
