@@ -1,7 +1,8 @@
 """Storage with the programs and modules that are beside the ISO: LUKS, RAID, LVM, XFS, Btrfs.
 
-One machine makes the disks, and comes back to a state that its key file opens. Another, with what
-is left of the first one's array, asks for a passphrase and takes the extras from a stick.
+One machine makes the disks, and comes back to a state that its key file opens, and then to one that
+only its TPM opens. Another, with what is left of the first one's array, asks for a passphrase and
+takes the extras from a stick.
 """
 
 import subprocess
@@ -14,6 +15,7 @@ from orlop.lib.errors import DeadlineExceeded
 from orlop.vm.machine import Machine
 from orlop.vm.spec import Disk
 from tests.vm import guest
+from tests.vm.chip import tpm
 from tests.vm.lab import Lab
 
 KEY, PASSPHRASE = "a key of thirty-two bytes or so..", "correct horse"
@@ -29,10 +31,12 @@ CONFIG: dict[str, object] = {
     ],
 }
 LUKS_FORMAT = "cryptsetup -q luksFormat --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000"
-MAKE = f"""set -ex
+ENVIRONMENT = """set -ex
 E=/run/orlop/extras
 export PATH=$PATH:$E/usr/sbin:$E/usr/bin LD_LIBRARY_PATH=$E/usr/lib/x86_64-linux-gnu
 export DM_DISABLE_UDEV=1 MDADM_NO_UDEV=1
+"""
+MAKE = f"""{ENVIRONMENT}
 printf %s '{KEY}' > /tmp/key
 printf %s '{PASSPHRASE}' > /tmp/passphrase
 {LUKS_FORMAT} --label ORLOP_STATE /dev/vdc /tmp/key
@@ -71,7 +75,10 @@ def place(lab: Lab) -> Iterator[Place]:
     blank = [lab.disk(name, size) for name, size in sizes.items()]
     line = "orlop.state.key=LABEL=KEYS:/state.key"
     disks = (extras, keys, *blank)
-    with lab.machine(lab.kernel(line), "extras", config=CONFIG, disks=disks) as machine:
+    with (
+        tpm(lab.scratch / "extras-tpm") as chip,
+        lab.machine(lab.kernel(line), "extras", config=CONFIG, disks=disks, extra=chip) as machine,
+    ):
         machine.boot()
         guest.wait_for_services(machine)
         command = ["orlop", "toolbox", "--host", "--privileged", "--", "sh", "-c", MAKE]
@@ -101,6 +108,22 @@ def test_xfs_and_btrfs_are_mounted(place: Place) -> None:
 
 def test_the_kernel_takes_modules_from_the_system_alone_again(place: Place) -> None:
     assert place.machine.succeed("cat /proc/sys/kernel/loadpin/enforce").strip() == "1"
+
+
+def test_the_tpm_opens_the_state_until_it_is_open(place: Place) -> None:
+    """And nothing else can: there is no slot for its key file any more."""
+    machine = place.machine
+    machine.succeed(f"printf %s '{KEY}' | orlop disks seal", timeout_s=MAKE_TIMEOUT_S)
+    kill = f"{ENVIRONMENT}cryptsetup -q luksKillSlot /dev/vdc 0"
+    command = ["orlop", "toolbox", "--host", "--privileged", "--", "sh", "-c", kill]
+    machine.succeed(command, timeout_s=MAKE_TIMEOUT_S)
+    guest.end(machine, "orlop", "reboot")
+    machine.wait_for_ready()
+    guest.wait_for_services(machine)
+    assert storage(machine) == ("disk", "/dev/mapper/orlop-state", "ext4")
+    assert guest.warnings(machine) == []
+    register = machine.succeed("cat /sys/class/tpm/tpm0/pcr-sha256/15")
+    assert bytes.fromhex(register) != bytes(32)
 
 
 def test_a_passphrase_opens_what_is_on_half_an_array(place: Place) -> None:

@@ -1,13 +1,9 @@
 """Secure Boot with keys of one's own: enrolled, enforced, and nothing that was altered starts."""
 
-import contextlib
 import json
 import os
-import subprocess
 import sys
-import time
 from base64 import b64decode
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -28,6 +24,7 @@ from orlop.lib.unified_image import HEAD_BYTES, parse_sections
 from orlop.vm.qemu import BOOT_LOG, OVMF_VARIABLES
 from orlop.vm.spec import CdRom, Disk, Firmware, Installed
 from tests.vm import guest
+from tests.vm.chip import tpm
 from tests.vm.lab import Lab
 from tests.vm.test_disk_image import SIZE_BYTES, Installation
 
@@ -44,40 +41,6 @@ def keys(lab: Lab) -> Path:
     command = [sys.executable, "-m", "orlop", "host", "build", "--keys", str(folder)]
     run(command, env=dict(os.environ), timeout_s=900)
     return folder
-
-
-@contextlib.contextmanager
-def tpm(folder: Path) -> Iterator[tuple[str, ...]]:
-    """A TPM of its own for one machine: the arguments for QEMU."""
-    folder.mkdir()
-    socket = folder / "socket"
-    process = subprocess.Popen(
-        [
-            *(
-                "swtpm",
-                "socket",
-                "--tpm2",
-                "--tpmstate",
-                f"dir={folder}",
-                "--flags",
-                "startup-clear",
-            ),
-            *("--ctrl", f"type=unixio,path={socket}"),
-        ]
-    )
-    try:
-        deadline = time.monotonic() + WAIT_S
-        while not socket.exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield (
-            *("-chardev", f"socket,id=tpm,path={socket}", "-tpmdev", "emulator,id=tpm,chardev=tpm"),
-            *("-device", "tpm-tis,tpmdev=tpm"),
-        )
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def test_keys_are_enrolled_and_the_system_is_measured(lab: Lab, keys: Path) -> None:
