@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ def test_one_who_is_slow_keeps_nobody_else_out(
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
     monkeypatch.setattr(server, "REQUEST_S", 0.0)
     monkeypatch.setattr(server.Handler, "timeout", None)
-    fleet = server.Fleet(Sqlite(str(tmp_path / "db")), server.Options())
-    with server.Server(("127.0.0.1", 0), fleet) as found:
+    store = Sqlite(str(tmp_path / "db"))
+    fleet = server.Fleet(store, server.Options())
+    with closing(store), server.Server(("127.0.0.1", 0), fleet) as found:
         threading.Thread(target=found.serve_forever, daemon=True).start()
         address = ("127.0.0.1", found.server_port)
         slow = socket.create_connection(address)

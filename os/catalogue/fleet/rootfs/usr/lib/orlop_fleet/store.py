@@ -98,6 +98,9 @@ class Sqlite:
                 self._db.execute("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)", values)
             return outcome
 
+    def close(self) -> None:
+        self._db.close()
+
     @contextlib.contextmanager
     def _transaction(self) -> Any:
         self._db.execute("BEGIN IMMEDIATE")
