@@ -34,7 +34,7 @@ NEEDS_IMAGE = frozenset({"vm"})
 CATALOGUE = "tests/engine/catalogue"
 CATALOGUE_ENTRIES = (
     *("container-metrics", "cron", "iscsi", "metrics", "nfs-client", "open-vm-tools"),
-    *("qemu-guest-agent", "registry-mirror", "toolbox"),
+    *("qemu-guest-agent", "registry-mirror", "toolbox", "fleet"),
 )
 """Those that are built in some seconds; `--long` builds the others as well."""
 

@@ -53,6 +53,7 @@ def limited(place: World) -> Iterator[None]:
         )
 
 
+@pytest.mark.long
 def test_one_user_takes_all_the_room(tmp_path: Path) -> None:
     build = read_builds(CHECKOUT / "os/build")["ssh-keeper"]
     for command in compile_commands(build, CHECKOUT, tmp_path):
