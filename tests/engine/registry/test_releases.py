@@ -4,6 +4,7 @@ with the worker's real privileges."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from orlop.system.updates.fetch import Fetched, Offer, Running, Settings, check,
 from tests.unit.cli.test_host_release import Publisher, uki
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.engine.registry.registry_host import Registry
@@ -24,9 +26,16 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.root,
     pytest.mark.engine,
-    # The push ends with its process, which here is this one: connections may be collected late.
+    # The push ends with its process, which here is this one.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """What the push leaves open is collected here, not in whatever test comes next."""
+    yield
+    gc.collect()
 
 
 def bring(settings: Settings) -> Fetched:
