@@ -89,6 +89,15 @@ class Fields:
         """*value*, found at *key*, as a mapping of its own."""
         return Fields(self.what, value, (*self.path, *key.split(".")), self._locate)
 
+    def entries(self, key: str, what: str, maximum: int) -> list[Fields]:
+        """The mappings in the list at *key*, at most *maximum*; *what* they are, for messages."""
+        value = self.take(key)
+        if not isinstance(value, list):
+            self.fail(key, f"must be a list of {what}")
+        if len(value) > maximum:
+            self.fail(key, f"has more than {maximum} {what}")
+        return [self.inner(f"{key}[{index}]", item) for index, item in enumerate(value)]
+
     def children(self, key: str) -> dict[str, Fields | object]:
         """The entries of the mapping at *key*: nested mappings as Fields, the rest raw."""
         fields = self.nested(key)

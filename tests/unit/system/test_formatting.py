@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from orlop.lib import partition_table
 from orlop.lib.children import Children
 from orlop.lib.errors import Conflict
 from orlop.system import formatting
+from tests.unit.system.disk_file import make_disk, put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,16 +22,7 @@ SIZE = formatting.MIN_BYTES
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    path = tmp_path / "disk"
-    path.touch()
-    os.truncate(path, SIZE)
-    return path
-
-
-def put(path: Path, offset: int, data: bytes) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        file.write(data)
+    return make_disk(tmp_path / "disk", SIZE)
 
 
 def refuse_unless_empty(path: Path) -> None:

@@ -13,6 +13,7 @@ from orlop.lib import disk_layout, partition_table
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound
 from orlop.system import install_disks
 from orlop.system.install_disks import MARK, Content, Disk, choose, choose_first, look, refusal
+from tests.unit.system.disk_file import make_disk, put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,16 +162,7 @@ def test_the_first_that_is_there() -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    path = tmp_path / "disk"
-    path.touch()
-    os.truncate(path, SIZE)
-    return path
-
-
-def put(path: Path, offset: int, data: bytes) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        file.write(data)
+    return make_disk(tmp_path / "disk", SIZE)
 
 
 def test_what_is_on_a_disk(disk: Path) -> None:

@@ -23,12 +23,7 @@ _GROUP = r"[a-zA-Z0-9.-]{1,64}"
 
 
 def _windows(fields: Fields, key: str) -> Json:
-    value = fields.take(key)
-    if not isinstance(value, list):
-        fields.fail(key, "must be a list of windows")
-    if len(value) > MAX_WINDOWS:
-        fields.fail(key, f"has more than {MAX_WINDOWS} windows")
-    return [_window(fields.inner(f"{key}[{index}]", item)) for index, item in enumerate(value)]
+    return [_window(entry) for entry in fields.entries(key, "windows", MAX_WINDOWS)]
 
 
 def _window(fields: Fields) -> dict[str, Json]:

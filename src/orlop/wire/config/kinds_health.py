@@ -89,12 +89,7 @@ def _status(fields: Fields, key: str) -> Json:
 
 
 def _checks(fields: Fields, key: str) -> Json:
-    value = fields.take(key)
-    if not isinstance(value, list):
-        fields.fail(key, "must be a list of checks")
-    if len(value) > MAX_CHECKS:
-        fields.fail(key, f"has more than {MAX_CHECKS} checks")
-    return [_item(fields.inner(f"{key}[{index}]", item)) for index, item in enumerate(value)]
+    return [_item(entry) for entry in fields.entries(key, "checks", MAX_CHECKS)]
 
 
 def _item(fields: Fields) -> dict[str, Json]:
