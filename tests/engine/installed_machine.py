@@ -117,6 +117,4 @@ class ServiceLab(ReleaseLab):
 
     def service(self, archive: bytes, digest: str, definition: str = "", **more: Any) -> Service:
         """One whose image is in *archive*."""
-        path = self.place / "archive"
-        path.write_bytes(archive)
-        return Service(digest, self.repository.add_blob(path), definition, **more)
+        return Service(digest, self.blob(archive), definition, **more)

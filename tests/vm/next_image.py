@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from orlop.image.extras import record
 from orlop.image.initrd import initrd_members, write_cpio
+from orlop.image.root import EXTRAS_RECORD
 from orlop.image.uki import STUB, os_release
 from orlop.lib.process import run
 from orlop.lib.unified_image import HEAD_BYTES, parse_sections
@@ -19,14 +21,18 @@ if TYPE_CHECKING:
 COMPRESSION = ("-zlzma,level=0", "-C131072")
 
 
-def make_next(orlop_efi: Path, build: str, scratch: Path) -> Path:
-    """The image in *orlop_efi* as another build, in *scratch*."""
+def make_next(orlop_efi: Path, build: str, scratch: Path, extras: Path | None = None) -> Path:
+    """The image in *orlop_efi* as another build, in *scratch*; it takes *extras*, or the same."""
     root, parts = scratch / "root", scratch / "parts"
     if not root.exists():
         _take_apart(orlop_efi, root, parts)
     path = root / "usr/lib/orlop/release.json"
     release = {**json.loads(path.read_text()), "build": build}
     path.write_text(json.dumps(release))
+    known = root / f"usr/lib/orlop/{EXTRAS_RECORD}"
+    if extras is not None:
+        known.write_bytes(record(extras))
+    digest = json.loads(known.read_text())["sha256"]
     image = scratch / f"{build}.erofs"
     run(["mkfs.erofs", "--quiet", "-T", "0", "-x", "-1", *COMPRESSION, image, root])
     with (scratch / "initrd").open("wb") as stream:
@@ -38,7 +44,7 @@ def make_next(orlop_efi: Path, build: str, scratch: Path) -> Path:
         [
             *("ukify", "build", "--stub", STUB, "--output", target),
             *("--linux", parts / "linux", "--initrd", scratch / "initrd"),
-            *("--os-release", os_release(release), "--cmdline", words),
+            *("--os-release", os_release(release, digest), "--cmdline", words),
         ]
     )
     return target

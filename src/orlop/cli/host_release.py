@@ -20,6 +20,7 @@ from pathlib import Path
 from orlop.cli import host_release_push
 from orlop.cli.host_settings import host_settings
 from orlop.image import release_keys, release_repository
+from orlop.image.extras import IMAGE_FILE as EXTRAS_FILE
 from orlop.image.release_keys import ROOT_KEYS, ROOT_THRESHOLD
 from orlop.image.release_maker import Wanted, make_release, read_channel, releases
 from orlop.image.release_repository import Repository
@@ -44,6 +45,10 @@ def make(argv: list[str]) -> None:
     parser = _parser("", epilog=__doc__)
     _places(parser, key=True)
     parser.add_argument("--image", type=Path, help="unified kernel image (out/orlop.efi)")
+    parser.add_argument(
+        "--extras", type=Path, help=f"for storage ({EXTRAS_FILE} beside the image, if it is there)"
+    )
+    parser.add_argument("--no-extras", action="store_true")
     parser.add_argument("--version", default="", help="the image's own unless given")
     parser.add_argument("--sequence", type=int, default=0, help="one above the last unless given")
     parser.add_argument("--service", action="append", default=[], metavar="NAME=ARCHIVE")
@@ -80,8 +85,13 @@ def _wanted(options: argparse.Namespace) -> Wanted:
         name: dict(_pair(word, name) for word in getattr(options, name))
         for name in ("service", "definition", "epoch")
     }
+    image = options.image or host_settings().out / "orlop.efi"
+    extras = options.extras
+    if extras is None and (image.parent / EXTRAS_FILE).exists():
+        extras = image.parent / EXTRAS_FILE
     return Wanted(
-        image=options.image or host_settings().out / "orlop.efi",
+        image=image,
+        extras=None if options.no_extras else extras,
         version=options.version,
         sequence=options.sequence,
         services={name: Path(path) for name, path in pairs["service"].items()},
@@ -108,6 +118,8 @@ def describe(release: Release) -> None:
     image = release.image
     print(f"release {release.version}, sequence {release.sequence}, build {image.build}")
     print(f"  image    {image.size_bytes:>12,} bytes  {image.sha256}")
+    if release.extras is not None:
+        print(f"  extras   {release.extras.size_bytes:>12,} bytes  {release.extras.sha256}")
     for delta in release.deltas:
         share = 100 * delta.size_bytes / image.size_bytes
         print(f"  delta    {delta.size_bytes:>12,} bytes  {share:.1f} %, from {delta.source[:16]}")

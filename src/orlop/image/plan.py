@@ -165,7 +165,11 @@ def release_steps(checkout: Path) -> tuple[Step, ...]:
         Step(
             "uki",
             functools.partial(uki.build_uki, command_line=command_line),
-            Inputs(values=(command_line,), needs=("kernel", "initrd", "root"), tools=UKI_TOOLS),
+            Inputs(
+                values=(command_line,),
+                needs=("kernel", "initrd", "root", "extras"),
+                tools=UKI_TOOLS,
+            ),
         ),
         Step(
             "gate",
@@ -243,7 +247,7 @@ def signed_steps(checkout: Path, keys: Keys) -> tuple[Step, ...]:
             Inputs(
                 files=keys.public,
                 values=(command_line,),
-                needs=("kernel", "initrd", "root"),
+                needs=("kernel", "initrd", "root", "extras"),
                 tools=(*UKI_TOOLS, *secure_boot.TOOLS, "systemd"),
             ),
         ),

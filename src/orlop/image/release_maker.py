@@ -15,6 +15,7 @@ from orlop.image.release_repository import Repository
 from orlop.lib import unified_image
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound
 from orlop.lib.process import run
+from orlop.lib.unified_image import Description
 from orlop.wire.channel import Channel, parse_channel
 from orlop.wire.channel import target_name as channel_target
 from orlop.wire.compose_model import Json
@@ -48,6 +49,7 @@ class Wanted:
     ones."""
 
     image: Path
+    extras: Path | None = None
     version: str = ""
     sequence: int = 0
     services: Mapping[str, Path] = field(default_factory=dict)
@@ -71,7 +73,8 @@ def make_release(repository: Repository, wanted: Wanted) -> Release:
     others = releases(repository)
     newest = max((other.sequence for other in others.values()), default=0)
     image = describe_image(repository, wanted.image)
-    version = wanted.version or image[0]
+    extras = _extras(repository, image[0], wanted.extras)
+    version = wanted.version or image[0].version
     if VERSION.fullmatch(version) is None:
         raise InvalidArgument(f"{version!r} cannot be the version of a release")
     if version in others:
@@ -85,6 +88,7 @@ def make_release(repository: Repository, wanted: Wanted) -> Release:
         version=version,
         sequence=wanted.sequence or newest + 1,
         image=image[1],
+        extras=extras,
         services={
             name: _service(repository, wanted, name, path) for name, path in wanted.services.items()
         },
@@ -115,8 +119,21 @@ def read_channel(repository: Repository, name: str) -> Channel | None:
     return parse_channel(repository.read(target), name)
 
 
-def describe_image(repository: Repository, path: Path) -> tuple[str, Image]:
-    """The version and the description of a unified kernel image, which is added as a blob.
+def _extras(repository: Repository, image: Description, path: Path | None) -> Blob | None:
+    if path is None:
+        return None
+    if not path.is_file():
+        raise NotFound(f"{path} is not there", hint="./orlop build")
+    if repository.blob(path).sha256 != image.extras:
+        raise InvalidArgument(
+            f"{path} are not the extras of the image's build, and it takes no others",
+            hint="--extras FILE, or --no-extras for machines that use none",
+        )
+    return repository.add_blob(path)
+
+
+def describe_image(repository: Repository, path: Path) -> tuple[Description, Image]:
+    """What a unified kernel image says of itself, and its description; it is added as a blob.
 
     Raises:
         NotFound: there is no such file. InvalidArgument: it is none.
@@ -128,7 +145,7 @@ def describe_image(repository: Repository, path: Path) -> tuple[str, Image]:
             lambda offset, size: os.pread(stream.fileno(), size, offset), str(path)
         )
     blob = repository.add_blob(path)
-    return found.version, Image(
+    return found, Image(
         blob.sha256, blob.size_bytes, found.build, found.kernel, found.initrd, found.command_line
     )
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orlop.image.pcr_policy import sign_policies
+from orlop.image.root import EXTRAS_RECORD
 from orlop.image.secure_boot import Keys, signing_arguments
 from orlop.image.step import StepContext
-from orlop.lib.unified_image import HEAD_BYTES, parse_sections
+from orlop.lib.unified_image import EXTRAS_WORD, HEAD_BYTES, parse_sections
 
 FILE = "orlop.efi"
 STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
@@ -63,6 +64,7 @@ def build_uki(context: StepContext, *, command_line: str, keys: Keys | None = No
     With *keys* it is signed, and has a policy for TPMs (`image/pcr_policy.py`).
     """
     release = json.loads((context.result("root") / "release.json").read_text())
+    known = json.loads((context.result("extras") / EXTRAS_RECORD).read_text())
     [kernel_release] = (path.name for path in (context.result("kernel") / "lib/modules").iterdir())
     first, *others = profiles(command_line, release["version"])
     joined = []
@@ -80,7 +82,7 @@ def build_uki(context: StepContext, *, command_line: str, keys: Keys | None = No
         *("ukify", "build", "--stub", STUB, "--output", str(output)),
         *("--linux", str(context.result("kernel") / "vmlinuz")),
         *("--initrd", str(context.result("initrd") / "initrd")),
-        *("--uname", kernel_release, "--os-release", os_release(release)),
+        *("--uname", kernel_release, "--os-release", os_release(release, known["sha256"])),
         *("--cmdline", first.command_line, "--profile", first.text, *joined),
     )
     if keys is None:
@@ -93,11 +95,13 @@ def build_uki(context: StepContext, *, command_line: str, keys: Keys | None = No
         context.run([*build, "--section", f".pcrsig:@{policy}", *signing_arguments(keys)])
 
 
-def os_release(release: Mapping[str, str]) -> str:
-    """What boot managers and `bootctl` read of an image: os-release(5)."""
+def os_release(release: Mapping[str, str], extras: str) -> str:
+    """What boot managers and `bootctl` read of an image: os-release(5); and the SHA-256 of the
+    *extras* of its build, so that nobody has to look into the system to know it."""
     return (
         f'ID=orlop\nNAME=Orlop\nPRETTY_NAME="Orlop {release["version"]}"\n'
         f"VERSION_ID={release['version']}\nBUILD_ID={release['build']}\n"
+        f"{EXTRAS_WORD}={extras}\n"
     )
 
 

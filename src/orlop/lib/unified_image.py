@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 HEAD_BYTES = 8192
 SECTOR_BYTES = 512
 MAX_TEXT_BYTES = 64 << 10
+EXTRAS_WORD = "ORLOP_EXTRAS"
+"""In the image's os-release."""
 
 _DOS_HEADER = struct.Struct("<2s58xI")
 _FILE_HEADER = struct.Struct("<4sHHIIIHH")
@@ -42,13 +44,15 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """*kernel* and *initrd* are places: first sector and number of sectors, of 512 bytes."""
+    """*kernel* and *initrd* are places: first sector and number of sectors, of 512 bytes. *extras*
+    is the SHA-256 of the storage extras that the system in it takes; empty if it does not say."""
 
     version: str
     build: str
     command_line: str
     kernel: tuple[int, int]
     initrd: tuple[int, int]
+    extras: str = ""
 
 
 def parse_sections(head: bytes, name: str = "the image") -> dict[str, Section]:
@@ -111,4 +115,5 @@ def describe(read: Read, name: str = "the image") -> Description:
         text(".cmdline"),
         sections[".linux"].sectors,
         sections[".initrd"].sectors,
+        words.get(EXTRAS_WORD, ""),
     )

@@ -53,6 +53,15 @@ def is_mounted(mount_point: str = MOUNT_POINT) -> bool:
     return os.path.ismount(mount_point)
 
 
+def in_use() -> str:
+    """The digest of the extras that are mounted; empty if none are."""
+    if not is_mounted():
+        return ""
+    from orlop.system import extras_media
+
+    return extras_media.Reader().digest
+
+
 async def ensure() -> None:
     """Have the extras mounted.
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 MAX_BYTES = 256 << 10
 MAX_IMAGE_BYTES = 512 << 20
+MAX_EXTRAS_BYTES = 256 << 20
 MAX_ARCHIVE_BYTES = 8 << 30
 MAX_COMMAND_LINE = 2048
 MAX_DEFINITION = 64 << 10
@@ -78,12 +79,13 @@ class Service:
 class Release:
     """A release. A higher *sequence* is newer. A machine may come from *minimum_sequence* on, until
     *not_after* (seconds since 1970; 0 is for ever). *dead_end* is why nothing follows it; empty if
-    something does. *health* is read by those who check it."""
+    something does. *extras* are those of the image's build, where machines use them. *health* are
+    checks beside the machine's own, in the form of `orlop.health`."""
 
     version: str
     sequence: int
     image: Image
-    loader: Mapping[str, Blob] = field(default_factory=dict)
+    extras: Blob | None = None
     services: Mapping[str, Service] = field(default_factory=dict)
     deltas: tuple[Delta, ...] = ()
     minimum_sequence: int = 0
@@ -95,7 +97,8 @@ class Release:
     def blobs(self) -> Iterator[Blob]:
         """Everything it names but deltas: what has to be there for it to be installed."""
         yield self.image
-        yield from self.loader.values()
+        if self.extras is not None:
+            yield self.extras
         for service in self.services.values():
             if service.archive is not None:
                 yield service.archive
@@ -127,9 +130,7 @@ def parse_release(data: bytes, version: str) -> Release:
         sequence=fields.number("sequence", 1),
         architecture=fields.text("architecture"),
         image=_image(fields.section("image")),
-        loader={
-            name: _blob(entry, MAX_IMAGE_BYTES) for name, entry in fields.sections("loader").items()
-        },
+        extras=_blob(fields.section("extras"), MAX_EXTRAS_BYTES) if "extras" in fields else None,
         services={
             name: _service(name, entry) for name, entry in fields.sections("services").items()
         },
@@ -156,12 +157,13 @@ def format_release(release: Release) -> bytes:
             "initrd": [*image.initrd],
             "command_line": image.command_line,
         },
-        "loader": {name: _blob_json(blob) for name, blob in release.loader.items()},
         "services": {name: _service_json(entry) for name, entry in release.services.items()},
         "deltas": [{**_blob_json(delta), "from": delta.source} for delta in release.deltas],
         "minimum_sequence": release.minimum_sequence,
         "health": dict(release.health),
     }
+    if release.extras is not None:
+        data["extras"] = _blob_json(release.extras)
     if release.not_after:
         data["not_after"] = format_moment(release.not_after)
     if release.dead_end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -38,6 +39,13 @@ def uki(version: str, build: str, changed: bytes = b"") -> bytes:
     )
 
 
+def uki_with_extras(data: bytes) -> bytes:
+    digest = hashlib.sha256(data).hexdigest()
+    words = f"ID=orlop\nVERSION_ID=1.0\nBUILD_ID=0123456789abcdef\nORLOP_EXTRAS={digest}\n"
+    parts = {".osrel": words.encode(), ".cmdline": b"", ".linux": b"l", ".initrd": b"i"}
+    return unified_image(tuple(parts.items()))
+
+
 class Publisher:
     """Who has the keys, and a machine that trusts the first root."""
 
@@ -68,6 +76,26 @@ class Publisher:
         running = Running(version=version, build="00000000", sequence=sequence)
         found = ask(replace(self.settings, running=running, **more))  # type: ignore[arg-type]
         return found.release if isinstance(found, Offer) else found
+
+
+def test_extras_are_those_of_the_image(publisher: Publisher, tmp_path: Path) -> None:
+    image, extras = tmp_path / "build/orlop.efi", tmp_path / "build/orlop-extras.erofs"
+    extras.parent.mkdir()
+    image.write_bytes(uki_with_extras(b"modules and programs"))
+    words = [*publisher.places(), "--image", str(image), "--channel", "stable", "--no-delta"]
+    extras.write_bytes(b"of another build")
+    with pytest.raises(InvalidArgument, match="are not the extras of the image's build"):
+        host_release.main([*words, "--version", "1.0"])
+    host_release.main([*words, "--version", "1.0", "--no-extras"])
+    found = publisher.machine(sequence=0)
+    assert not isinstance(found, Refused)
+    assert found.extras is None
+    extras.write_bytes(b"modules and programs")
+    host_release.main([*words, "--version", "2.0"])
+    found = publisher.machine(sequence=0)
+    assert not isinstance(found, Refused)
+    assert found.extras is not None
+    assert found.extras.size_bytes == 20
 
 
 @pytest.fixture

@@ -13,16 +13,18 @@ from orlop.lib.errors import InvalidArgument
 
 CHECKOUT = Path(__file__).parents[3]
 INITRD = b"the initrd" * 100
+STEPS = ("root", "kernel", "initrd", "extras")
 
 
 def build(tmp_path: Path, name: str) -> Path:
     """An image of a small program as kernel and a few bytes as initrd."""
-    results = {step: tmp_path / "results" / step for step in ("root", "kernel", "initrd")}
+    results = {step: tmp_path / "results" / step for step in STEPS}
     if not results["root"].exists():
         for folder in results.values():
             folder.mkdir(parents=True)
         release = {"version": "1.2.3", "build": "0123456789abcdef"}
         (results["root"] / "release.json").write_text(json.dumps(release))
+        (results["extras"] / "extras.json").write_text(json.dumps({"sha256": "ab" * 32}))
         (results["kernel"] / "lib/modules/6.12.1-orlop").mkdir(parents=True)
         (results["kernel"] / "vmlinuz").write_bytes(Path(uki.PROFILE_STUB).read_bytes())
         (results["initrd"] / "initrd").write_bytes(INITRD)

@@ -24,7 +24,7 @@ RELEASE = Release(
     version="1.2.3",
     sequence=7,
     image=Image(A, 19_000_000, "0123456789abcdef", (8, 9600), (9608, 26764), "quiet panic=10"),
-    loader={"bios": Blob(B, 1 << 20)},
+    extras=Blob(B, 1 << 20),
     services={
         "web": Service(f"sha256:{B}", Blob(C, 5000), "services:\n  web: {}\n", 3, handover=True),
         "syslog": Service(f"sha256:{A}"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import Conflict, Forbidden, NotModified, OrlopError, Unavailable
+from orlop.system import extras
 from orlop.system.config_store import boot_id
 from orlop.system.machine import Phase
 from orlop.system.power import PowerAction
@@ -23,6 +24,7 @@ from orlop.system.updates import (
     collect,
     decide,
     esp,
+    extras_files,
     interrupted,
     panics,
     report,
@@ -67,6 +69,8 @@ class Updates:
         self.fetching = asyncio.Lock()
         """Two who fetch would take each other's files away."""
         self.is_trial = False
+        self.extras_there: set[str] = set()
+        """As `extras_files.present`, when the ESP was last looked at."""
         self._interrupted = 0
         """The change of services that was found interrupted."""
 
@@ -140,6 +144,7 @@ class Updates:
         if write:
             interrupted.bring_to_end(self._ledger, place)
         adopt(self._ledger, place, self.now().build)
+        self.extras_there = extras_files.present(place)
         return self._ledger
 
     # What is done.
@@ -154,7 +159,8 @@ class Updates:
             loop.call_soon_threadsafe(told, done)
 
         async with self.at_work("stage") as (ledger, place):
-            return await asyncio.to_thread(stage.stage, ledger, place, candidate, source, tell)
+            work = partial(stage.stage, extras_in_use=extras.in_use())
+            return await asyncio.to_thread(work, ledger, place, candidate, source, tell)
 
     async def apply(self, *, now: bool, dry_run: bool, reboot: bool = True) -> dict[str, Json]:
         """Try what is staged, with the next boot, which is at once. *now*: whatever the window.
@@ -259,6 +265,8 @@ class Updates:
 
         from orlop.system.health.builtin import read_baseline
 
+        image = ledger.generations.read(number).image
+        extras_files.require(place, image, extras.in_use())
         capture(ledger)
         panics.take(self.directory)  # an older panic is not the trial's
         trials.arm(ledger, place, number, boot_id(), {"baseline": asdict(read_baseline())})
@@ -302,6 +310,9 @@ class Updates:
             if needs_reboot:
                 await self._check_data(ledger, number)
             if not dry_run and not changes:
+                # Once it was good with the extras that there are, whatever it says of itself.
+                see = partial(extras_files.require, unknown_is_fine=True)
+                await asyncio.to_thread(see, place, target.image, extras.in_use())
                 work = partial(rollback.roll_back, configuration=configuration)
                 await asyncio.to_thread(work, ledger, place, number)
         if changes:

@@ -148,9 +148,11 @@ async def check(settings: Settings, children: Children) -> Offer | Refused:
     return _offer(settings, offer)
 
 
-async def fetch(offer: Offer, children: Children, report: Report) -> Fetched:
+async def fetch(
+    offer: Offer, children: Children, report: Report, *, extras: bool = False
+) -> Fetched:
     """Bring what *offer* names into `incoming/`, where each file is called by its digest; *report*
-    is told how far it is. A cut download goes on where it was.
+    is told how far it is. A cut download goes on where it was. *extras*: those of storage too.
 
     Raises:
         Unavailable: the source cannot be reached. Forbidden: what it has is something else.
@@ -161,7 +163,7 @@ async def fetch(offer: Offer, children: Children, report: Report) -> Fetched:
     wanted = [
         blob
         for blob in {blob.sha256: blob for blob in release.blobs()}.values()
-        if blob.sha256 != running.image_sha256
+        if blob.sha256 != running.image_sha256 and (extras or blob is not release.extras)
     ]
     request = {
         "action": "fetch",

@@ -16,7 +16,7 @@ from orlop.lib import boot_record
 from orlop.lib.errors import NotFound
 from orlop.system import service_overlay
 from orlop.system.updates import bad as bad_images
-from orlop.system.updates import staging
+from orlop.system.updates import extras_files, staging
 from orlop.system.updates.generations import (
     Generation,
     Generations,
@@ -125,5 +125,7 @@ def needed_images(ledger: Ledger, esp: Path) -> set[str]:
 
 
 def sweep(ledger: Ledger, esp: Path) -> None:
-    """Remove the images that nobody needs; may run twice."""
-    staging.remove_all_but(esp, needed_images(ledger, esp))
+    """Remove the images that nobody needs, and their extras; may run twice."""
+    needed = needed_images(ledger, esp)
+    staging.remove_all_but(esp, needed)
+    extras_files.remove_all_but(esp, needed)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import Conflict, Forbidden, NotModified, Unavailable
-from orlop.system.updates import fetch, intake, release_services, staging
+from orlop.system import extras
+from orlop.system.updates import extras_files, fetch, intake, release_services, staging
 from orlop.system.updates.fetch import Offer, Running
 from orlop.system.updates.generations import Image
 from orlop.system.updates.generations import Release as Staged
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from orlop.system.updates.generations import Generation
     from orlop.system.updates.ledger import Ledger
     from orlop.wire.compose_model import Json
-    from orlop.wire.release import Release
+    from orlop.wire.release import Blob, Release
 
     type Tell = Callable[[dict[str, Json]], None]
 
@@ -108,11 +109,11 @@ async def check(boot: Boot, wish: Wish) -> dict[str, Json]:
         OrlopError: as `offered`.
     """
     offer, good = await offered(boot, wish)
-    return describe(offer, good)
+    return describe(offer, good, _needed_extras(boot, offer, good))
 
 
-def describe(offer: Offer, good: Generation) -> dict[str, Json]:
-    """The release, and how many bytes will be fetched for it."""
+def describe(offer: Offer, good: Generation, extras: Blob | None) -> dict[str, Json]:
+    """The release, and how many bytes will be fetched for it and for *extras*."""
     release = offer.release
     delta = next((d for d in release.deltas if d.source == good.image.sha256), None)
     image = release.image
@@ -120,6 +121,7 @@ def describe(offer: Offer, good: Generation) -> dict[str, Json]:
     services = {name: service.digest for name, service in release.services.items()}
     for service in release.services.values():
         fetched += service.archive.size_bytes if service.archive else 0
+    fetched += extras.size_bytes if extras else 0
     return {
         "version": release.version,
         "sequence": release.sequence,
@@ -132,6 +134,28 @@ def describe(offer: Offer, good: Generation) -> dict[str, Json]:
         "source": offer.settings.source,
         "channel": offer.settings.channel,
     }
+
+
+def _needed_extras(boot: Boot, offer: Offer, good: Generation) -> Blob | None:
+    """What is to be fetched of the release's storage extras: a machine that has some on its ESP, or
+    uses those of elsewhere, is to have those of another image as well.
+
+    Raises:
+        Forbidden: it uses them, and the release has none.
+    """
+    release, there = offer.release, boot.updates.now.extras_there
+    in_use = extras.in_use()
+    if release.image.sha256 == good.image.sha256 or not (there or in_use):
+        return None
+    if release.extras is None:
+        if in_use:
+            raise Forbidden(
+                "this machine uses the storage extras (orlop-extras.erofs), and release "
+                f"{release.version} has none: it might not find its state"
+            )
+        log.warning("release %s has no storage extras; this machine uses none now", release.version)
+        return None
+    return None if release.extras.sha256[: extras_files.ID_DIGITS] in there else release.extras
 
 
 async def stage(boot: Boot, wish: Wish, tell: Tell) -> dict[str, Json]:
@@ -161,15 +185,17 @@ async def take(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> dict[s
 async def _take(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> dict[str, Json]:
     release, updates = offer.release, boot.updates.now
     await asyncio.to_thread(_refuse_again, await updates.reading(), offer)
+    wanted = _needed_extras(boot, offer, good)
     received = 0
     incoming = updates.directory / fetch.INCOMING
     path = incoming / release.image.sha256
     if release.image.sha256 != good.image.sha256 or release.services:
-        received = await _bring(boot, offer, good, tell)
+        received = await _bring(boot, offer, good, tell, with_extras=wanted is not None)
     size = 2 * release.image.size_bytes
     try:
         services = await release_services.bring(boot, release, incoming)
-        candidate = replace(make_candidate(release, offer.digest), services=services)
+        candidate = make_candidate(release, offer.digest)
+        candidate = replace(candidate, services=services, extras=wanted)
         made = await updates.stage(candidate, path, lambda done: tell({"done": done, "of": size}))
     finally:
         for blob in release.blobs():
@@ -201,7 +227,9 @@ def make_candidate(release: Release, digest: str) -> Candidate:
     return Candidate(Staged(release.version, release.sequence, digest), image, beside, {})
 
 
-async def _bring(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> int:
+async def _bring(
+    boot: Boot, offer: Offer, good: Generation, tell: Tell, *, with_extras: bool
+) -> int:
     """Fetch what is offered; the bytes that came over the line."""
     base = offer.settings.directory / BASE
     with_delta = any(delta.source == good.image.sha256 for delta in offer.release.deltas)
@@ -213,7 +241,7 @@ async def _bring(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> int:
         def told(progress: Progress) -> None:
             tell({"done": progress.done, "of": progress.size_bytes})
 
-        return (await fetch.fetch(offer, boot.children, told)).received_bytes
+        return (await fetch.fetch(offer, boot.children, told, extras=with_extras)).received_bytes
     finally:
         await asyncio.to_thread(base.unlink, missing_ok=True)
 
@@ -222,7 +250,7 @@ async def _copy_image(boot: Boot, image: Image, target: Path) -> bool:
     """A copy of the running image: the ESP is not kept mounted while something is downloaded."""
     with contextlib.suppress(OSError, Unavailable):
         async with boot.updates.now.at_work("stage", write=False) as (_, place):
-            await asyncio.to_thread(_copy, staging.path_of(place, image), target)
+            await asyncio.to_thread(_copy, staging.path_of(place, image.id), target)
             return True
     log.warning("no delta: the running image cannot be read")
     return False

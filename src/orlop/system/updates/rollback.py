@@ -32,7 +32,7 @@ def roll_back(ledger: Ledger, esp: Path, number: int, *, configuration: bool = T
         NotModified: it runs. Conflict: it was never good. OrlopError, OSError: nothing has changed.
     """
     now, target = check_target(ledger, number)
-    staging.verify(staging.path_of(esp, target.image), target.image)
+    staging.verify(staging.path_of(esp, target.image.id), target.image)
     data: dict[str, Json] = {
         "generation": number,
         "before": now.number,

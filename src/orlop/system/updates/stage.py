@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument, NotModified
 from orlop.system.service_overlay import ServiceVersion
-from orlop.system.updates import bad, staging
+from orlop.system.updates import bad, extras_files, staging
 from orlop.system.updates.generations import Generation, Image, Release
 from orlop.system.updates.journal import Status, Task
 from orlop.system.updates.ledger import capture, sweep
@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 
     from orlop.system.updates.journal import Change
     from orlop.system.updates.ledger import Ledger
+    from orlop.wire.release import Blob
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What is to be staged. *beside* has the image's other files, by name."""
+    """What is to be staged. *beside* has the image's other files, by name; *extras* lie where the
+    image does, called by their digest."""
 
     release: Release
     image: Image
     beside: Mapping[str, bytes]
     services: Mapping[str, ServiceVersion]
     tainted: bool = False
+    extras: Blob | None = None
 
 
 def stage(
@@ -38,8 +41,11 @@ def stage(
     candidate: Candidate,
     source: Path,
     report: Callable[[int], None],
+    extras_in_use: str = "",
 ) -> Generation:
     """Put *source* on the ESP and make a generation of it, the next one to be applied.
+
+    *extras_in_use*: as `extras_files.require`.
 
     Raises:
         NotModified: it runs already, or is staged.
@@ -49,14 +55,7 @@ def stage(
     good = capture(ledger)
     same_image = candidate.image == good.image
     services = _with_epochs(candidate, good)
-    if same_image and services == good.services:
-        raise NotModified(f"generation {good.number} has that image, and runs already")
-    if not same_image and candidate.image.build == good.image.build:
-        raise InvalidArgument(
-            f"the image has the build of the one that runs ({good.image.build[:16]}): nobody could "
-            "tell its trial from the system that it would come back to",
-            hint="build it anew, or install it: orlop install",
-        )
+    _refuse_same(candidate, services, good)
     standing = ledger.generations.standing()
     number = ledger.generations.next_number()
     new = Generation(
@@ -72,8 +71,9 @@ def stage(
         if new.same_as(ledger.generations.read(other)):
             state = "runs already" if other == standing.good else "is staged already"
             raise NotModified(f"generation {other} is that, and {state}")
+    extras = candidate.extras
     if not same_image:
-        staging.check_fits(esp, candidate.image)
+        staging.check_fits(esp, candidate.image, extras.size_bytes if extras else 0)
 
     def add() -> None:
         ledger.generations.add(new, ledger.generations.texts(good.number))
@@ -82,13 +82,14 @@ def stage(
     def take_back() -> None:
         _stand_back(ledger, number, standing.staged)
 
-    image = Task(
-        "image",
-        lambda: staging.write_image(esp, source, candidate.image, candidate.beside, report),
-        lambda: sweep(ledger, esp),
-    )
+    def write() -> None:
+        if extras is not None:
+            extras_files.write(esp, source.with_name(extras.sha256), extras, lambda _: None)
+        staging.write_image(esp, source, candidate.image, candidate.beside, report)
+        extras_files.require(esp, candidate.image, extras_in_use)
+
     tasks = (
-        *(() if same_image else (image,)),
+        *(() if same_image else (Task("image", write, lambda: sweep(ledger, esp)),)),
         Task("generation", add, take_back),
         Task("replace", lambda: _forget_staged(ledger, esp, standing.staged)),
     )
@@ -97,6 +98,20 @@ def stage(
     if len(left := bad.without_older(known, candidate.release.sequence)) < len(known):
         ledger.set_bad(left)
     return new
+
+
+def _refuse_same(
+    candidate: Candidate, services: Mapping[str, ServiceVersion], good: Generation
+) -> None:
+    same_image = candidate.image == good.image
+    if same_image and services == good.services:
+        raise NotModified(f"generation {good.number} has that image, and runs already")
+    if not same_image and candidate.image.build == good.image.build:
+        raise InvalidArgument(
+            f"the image has the build of the one that runs ({good.image.build[:16]}): nobody could "
+            "tell its trial from the system that it would come back to",
+            hint="build it anew, or install it: orlop install",
+        )
 
 
 def _with_epochs(candidate: Candidate, good: Generation) -> dict[str, ServiceVersion]:

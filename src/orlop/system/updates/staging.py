@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from orlop.lib.unified_image import Description
     from orlop.system.updates.generations import Image
+    from orlop.wire.release import Blob
+
+    type File = Image | Blob
 
 IMAGES = "orlop/images"
 PART_BYTES = 1 << 20
@@ -30,9 +34,9 @@ MARGIN_BYTES = 1 << 20
 """What stays free: directories grow, and the boot loader's files are there before."""
 
 
-def path_of(esp: Path, image: Image) -> Path:
-    """Where *image* is on the ESP, if it is there."""
-    return esp / IMAGES / f"{image.id}.efi"
+def path_of(esp: Path, image: str) -> Path:
+    """Where the image with the identity *image* is on the ESP, if it is there."""
+    return esp / IMAGES / f"{image}.efi"
 
 
 def check_space(directory: Path, needed_bytes: int, what: str) -> None:
@@ -46,10 +50,12 @@ def check_space(directory: Path, needed_bytes: int, what: str) -> None:
         )
 
 
-def check_fits(esp: Path, image: Image) -> None:
-    """Raises ResourceExhausted: *image* is not there, and there is no room for it."""
-    if not path_of(esp, image).exists():
-        check_space(esp, image.size_bytes, "the EFI system partition")
+def check_fits(esp: Path, image: Image, others: int = 0) -> None:
+    """Raises ResourceExhausted: *image* is not there, and there is no room for it and *others*,
+    a number of bytes."""
+    needed = others + (0 if path_of(esp, image.id).exists() else image.size_bytes)
+    if needed:
+        check_space(esp, needed, "the EFI system partition")
 
 
 def write_image(
@@ -70,7 +76,7 @@ def write_image(
     """
     directory = esp / IMAGES
     directory.mkdir(parents=True, exist_ok=True)
-    target = path_of(esp, image)
+    target = path_of(esp, image.id)
     if target.exists():
         verify(target, image, report)
         if not all((directory / name).exists() for name in beside):
@@ -78,17 +84,30 @@ def write_image(
             _write_beside(directory, beside)
         return
     _write_beside(directory, beside)
-    temporary = directory / f"{atomic_file.TEMPORARY_PREFIX}{image.id}"
+    write_file(esp, source, target, image, report)
+
+
+def write_file(
+    esp: Path, source: Path, target: Path, file: File, report: Callable[[int], None]
+) -> None:
+    """Copy *source*, which is to be *file*, to *target*, which is not there; read it back.
+
+    Raises:
+        InvalidArgument, Internal, OSError: as `write_image`.
+    """
+    directory = esp / IMAGES  # what a crash leaves there is removed
+    temporary = directory / f"{atomic_file.TEMPORARY_PREFIX}{target.stem}"
     temporary.unlink(missing_ok=True)
     try:
-        _copy(source, temporary, image, report)
-        verify(temporary, image, lambda done: report(image.size_bytes + done))
+        _copy(source, temporary, file, report)
+        verify(temporary, file, lambda done: report(file.size_bytes + done))
         os.rename(temporary, target)
     except (InvalidArgument, Internal, OSError):
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    atomic_file.sync_directory(directory)
+    for folder in {directory, target.parent}:
+        atomic_file.sync_directory(folder)
 
 
 def _write_beside(directory: Path, beside: Mapping[str, bytes]) -> None:
@@ -96,7 +115,7 @@ def _write_beside(directory: Path, beside: Mapping[str, bytes]) -> None:
         atomic_file.write_bytes(directory / name, data)
 
 
-def _copy(source: Path, target: Path, image: Image, report: Callable[[int], None]) -> None:
+def _copy(source: Path, target: Path, image: File, report: Callable[[int], None]) -> None:
     digest, done = sha256(), 0
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with source.open("rb") as stream:
@@ -116,11 +135,11 @@ def _copy(source: Path, target: Path, image: Image, report: Callable[[int], None
         raise InvalidArgument("the image has changed since it was checked")
 
 
-def verify(path: Path, image: Image, report: Callable[[int], None] = lambda _: None) -> None:
-    """Read *path* from the disk, not from memory, and compare.
+def verify(path: Path, image: File, report: Callable[[int], None] = lambda _: None) -> None:
+    """Read *path* from the disk, not from memory, and compare it with *image*, or another file.
 
     Raises:
-        Internal: it is not *image*. OSError: it cannot be read.
+        Internal: it is not that. OSError: it cannot be read.
     """
     found = digest_of(path, report)
     if (found, path.stat().st_size) != (image.sha256, image.size_bytes):
@@ -146,6 +165,12 @@ def digest_of(path: Path, report: Callable[[int], None] = lambda _: None) -> str
 
 def build_of(path: Path) -> str:
     """What the image at *path* says of itself; empty if it says nothing."""
+    found = describe_file(path)
+    return "" if found is None else found.build
+
+
+def describe_file(path: Path) -> Description | None:
+    """What the image at *path* is; None if it does not say. Raises OSError: it cannot be read."""
     with path.open("rb") as image:
 
         def read(offset: int, size_bytes: int) -> bytes:
@@ -153,9 +178,9 @@ def build_of(path: Path) -> str:
             return image.read(size_bytes)
 
         try:
-            return describe(read).build
+            return describe(read)
         except InvalidArgument:
-            return ""
+            return None
 
 
 def present(esp: Path) -> set[str]:

@@ -53,7 +53,7 @@ def arm(
     if generation.image == ledger.generations.read(ledger.generations.standing().good).image:
         # Nobody could tell the trial from the system that it would come back to.
         raise NotModified(f"the image of generation {number} is the one that runs")
-    staging.verify(staging.path_of(esp, generation.image), generation.image)
+    staging.verify(staging.path_of(esp, generation.image.id), generation.image)
     data: dict[str, Json] = {
         **more,
         "generation": number,

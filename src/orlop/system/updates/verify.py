@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from orlop.lib import boot_record
 from orlop.lib.boot_files import names_of
 from orlop.lib.errors import OrlopError
-from orlop.system.updates import staging
+from orlop.system.updates import extras_files, staging
 from orlop.system.updates.generations import digest_of
 from orlop.system.updates.ledger import RECORDS
 
@@ -39,6 +39,10 @@ def verify(ledger: Ledger, esp: Path, now: Now) -> list[Json]:
             f"generation {generation.number}",
             "" if same else "its configuration is not what it was",
         )
+    for identity in sorted(extras_files.present(esp)):
+        path = extras_files.path_of(esp, identity)
+        same = staging.digest_of(path).startswith(identity)
+        note(f"extras {identity}", "" if same else f"{path.name} is damaged")
     record, _ = boot_record.read(esp / RECORDS)
     good = ledger.generations.read(ledger.generations.standing().good)
     same = record.default == good.image.id
@@ -51,7 +55,7 @@ def verify(ledger: Ledger, esp: Path, now: Now) -> list[Json]:
 
 def _image(esp: Path, generation: Generation) -> str:
     try:
-        staging.verify(staging.path_of(esp, generation.image), generation.image)
+        staging.verify(staging.path_of(esp, generation.image.id), generation.image)
         return _beside(esp / staging.IMAGES, generation.image)
     except OrlopError as error:
         return error.message

@@ -7,6 +7,7 @@ no call changes anything, whatever handlers there are. A write may have come hal
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from dataclasses import replace
 from hashlib import sha256
@@ -17,12 +18,21 @@ from orlop.lib.boot_record import BootRecord
 from orlop.system import service_overlay
 from orlop.system.config_store import ConfigStore, Texts
 from orlop.system.service_overlay import ServiceVersion
-from orlop.system.updates import decide, interrupted, service_changes, trials
+from orlop.system.updates import (
+    decide,
+    extras_files,
+    interrupted,
+    service_changes,
+    staging,
+    trials,
+)
 from orlop.system.updates.generations import Image, Release
 from orlop.system.updates.interrupted import Boot
 from orlop.system.updates.journal import Status
 from orlop.system.updates.ledger import Ledger, adopt, capture
 from orlop.system.updates.stage import Candidate, stage
+from orlop.wire.release import Blob
+from tests.unit.lib.test_unified_image import image as unified_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,9 +107,21 @@ def power(cut_at: int = 0) -> Iterator[list[str]]:
             setattr(os, name, function)
 
 
+def extras(name: str) -> bytes:
+    """The storage extras that image *name* takes."""
+    return f"extras of {name}".encode() * 99
+
+
+def extras_digest(name: str) -> str:
+    return sha256(extras(name)).hexdigest()
+
+
+@functools.cache
 def content(name: str) -> bytes:
     """The bytes of image *name*."""
-    return name.encode() * SIZE
+    words = f"ID=orlop\nBUILD_ID=build-{name}\nORLOP_EXTRAS={extras_digest(name)}\n"
+    parts = {".osrel": words.encode(), ".cmdline": b"quiet", ".initrd": b"i"}
+    return unified_image(((".linux", name.encode() * SIZE), *parts.items()))
 
 
 def image(name: str) -> Image:
@@ -123,6 +145,7 @@ class Tree:
         block = boot_record.format_block(first)
         for name, data in (("boot-0", block), ("boot-1", b""), ("tried", b"")):
             (self.esp / f"orlop/{name}.env").write_bytes(data.ljust(1024, b"#"))
+        extras_files.path_of(self.esp, extras_digest("a")).write_bytes(extras("a"))
         self.boots = 0
         self.boot_loader()
         config = ConfigStore(str(self.state))
@@ -158,31 +181,34 @@ class Tree:
                 data = path.read_bytes()
                 assert sha256(data).hexdigest().startswith(identity), "a damaged image"
                 assert number == 0, f"{choices[0]} is not there"
-                self.running = f"build-{data[:1].decode()}"
+                self.running = staging.build_of(path)
                 return
         raise AssertionError("nothing to boot")
 
     def candidate(self, name: str, sequence: int = 2) -> Candidate:
         release = Release(f"{sequence}.0", sequence, f"manifest-{name}")
         identity = image(name).id
-        return Candidate(release, image(name), {f"{identity}.sum": b"x"}, {})
+        beside = {f"{identity}.sum": b"x"}
+        carried = Blob(extras_digest(name), len(extras(name)))
+        return Candidate(release, image(name), beside, {}, extras=carried)
 
     def stage(self, name: str, sequence: int = 2) -> int:
+        return self.stage_candidate(name, self.candidate(name, sequence))
+
+    def stage_candidate(self, name: str, candidate: Candidate) -> int:
+        """On a machine that uses storage extras; *name* is the image of *candidate*."""
         source = self.incoming / name
         source.write_bytes(content(name))
-        found = stage(
-            self.ledger(), self.esp, self.candidate(name, sequence), source, lambda _: None
-        )
-        return found.number
+        source.with_name(extras_digest(name)).write_bytes(extras(name))
+        in_use = extras_digest(self.running.removeprefix("build-"))
+        ledger = self.ledger()
+        return stage(ledger, self.esp, candidate, source, lambda _: None, in_use).number
 
     def stage_services(self, sequence: int = 2, image_of: str = "a") -> int:
         """A release of services, with the image that runs or another one."""
-        source = self.incoming / image_of
-        source.write_bytes(content(image_of))
-        candidate = self.candidate(image_of, sequence)
         services = {n: ServiceVersion(f"sha256:{sequence}", sequence) for n in ("time", "ssh")}
-        candidate = replace(candidate, services=services)
-        return stage(self.ledger(), self.esp, candidate, source, lambda _: None).number
+        candidate = replace(self.candidate(image_of, sequence), services=services)
+        return self.stage_candidate(image_of, candidate)
 
     def replace_services(self, number: int, *, good: bool = True, verb: str = "apply") -> None:
         """What PID 1 writes down while it replaces services."""
@@ -261,4 +287,5 @@ class Tree:
             generation = ledger.generations.read(number)
             path = self.esp / f"orlop/images/{generation.image.id}.efi"
             assert sha256(path.read_bytes()).hexdigest() == generation.image.sha256
+            extras_files.require(self.esp, generation.image, "in use")
         ledger.generations.all()

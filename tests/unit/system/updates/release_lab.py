@@ -16,7 +16,7 @@ from orlop.lib.children import Children
 from orlop.system.updates.fetch import Fetched, Offer, Progress, Running, Settings, check, fetch
 from orlop.wire.channel import Channel, Step, format_channel
 from orlop.wire.channel import target_name as channel_target
-from orlop.wire.release import Delta, Image, Release, Service, format_release
+from orlop.wire.release import Blob, Delta, Image, Release, Service, format_release
 from orlop.wire.release import target_name as release_target
 from tests.unit.wire.tuf.lab import Lab
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orlop.wire.channel import Refused
+    from orlop.wire.compose_model import Json
 
 OLD = bytes(range(256)) * 2000
 NEW = OLD[:200_000] + b"something new" + OLD[200_000:]
@@ -56,6 +57,8 @@ class ReleaseLab(Lab):
         with_delta: bool = False,
         build: str = "ab" * 8,
         services: Mapping[str, Service] | None = None,
+        extras: bytes = b"",
+        health: Mapping[str, Json] | None = None,
     ) -> None:
         """Publish a release on the channel `stable`."""
         blob = self.repository.add_blob(self.image)
@@ -76,9 +79,17 @@ class ReleaseLab(Lab):
             image=image,
             deltas=deltas,
             services=services or {},
+            extras=self.blob(extras) if extras else None,
+            health=health or {},
         )
         self.repository.add(release_target(version), format_release(release))
         self.channel(version, sequence)
+
+    def blob(self, data: bytes) -> Blob:
+        """A blob with *data*."""
+        path = self.place / "blob"
+        path.write_bytes(data)
+        return self.repository.add_blob(path)
 
     def channel(self, version: str, sequence: int, *ramp: Step, **more: dict[str, str]) -> None:
         channel = Channel(

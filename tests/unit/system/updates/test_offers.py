@@ -14,10 +14,10 @@ import pytest
 from orlop.engine.registry.settings import Registries
 from orlop.lib.children import Children
 from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotModified
-from orlop.system import configuration, service_overlay, service_worker
+from orlop.system import configuration, extras, service_overlay, service_worker
 from orlop.system.configuration import Configuration
 from orlop.system.service_overlay import ServiceVersion
-from orlop.system.updates import automatic, bad, offers, stage, trials
+from orlop.system.updates import automatic, bad, extras_files, offers, stage, trials
 from orlop.system.updates.automatic import Automatic
 from orlop.system.updates.bad import Bad
 from orlop.system.updates.decide import ATTEMPTS, Armed
@@ -25,7 +25,8 @@ from orlop.system.updates.generations import Standing
 from orlop.system.updates.offers import Wish
 from orlop.wire.compose import parse_service
 from orlop.wire.release import Service
-from tests.unit.system.updates.machine_tree import Tree, content, image
+from tests.unit.system.updates import machine_tree
+from tests.unit.system.updates.machine_tree import Tree, content, extras_digest, image
 from tests.unit.system.updates.release_lab import ReleaseLab
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Updates:
     directory: Path
     is_trial: bool = False
     applied: int = 0
+    extras_there: set[str] = field(default_factory=set)
     fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def reading(self) -> Ledger:
@@ -59,7 +61,8 @@ class Updates:
         yield self.tree.ledger(), self.tree.esp
 
     async def stage(self, candidate: Any, source: Path, told: Callable[[int], None]) -> Generation:
-        return stage.stage(self.tree.ledger(), self.tree.esp, candidate, source, told)
+        ledger, in_use = self.tree.ledger(), extras.in_use()
+        return stage.stage(ledger, self.tree.esp, candidate, source, told, in_use)
 
     async def apply(self, *, now: bool, dry_run: bool) -> None:
         assert not now
@@ -193,6 +196,29 @@ def test_a_release_is_staged_by_its_delta(place: Place) -> None:
     assert {path.name for path in (place.tree.state / "os/incoming").iterdir()} == {"etc"}
     with pytest.raises(NotModified, match="is staged already"):
         place.stage()
+
+
+def test_storage_extras_go_along_where_they_are_used(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that finds its state with their help alone is given no image without them."""
+    place.lab.release(extras=machine_tree.extras("b"))
+    size = place.run(lambda boot: offers.check(boot, Wish()))["download_bytes"]
+    place.updates.extras_there = {extras_digest("a")[:16]}
+    found = place.run(lambda boot: offers.check(boot, Wish()))
+    assert found["download_bytes"] == int(str(size)) + len(machine_tree.extras("b"))
+    place.lab.release("3.0", 3)
+    monkeypatch.setattr(extras, "in_use", lambda: extras_digest("a"))
+    with pytest.raises(Forbidden, match=r"release 3\.0 has none: it might not find its state"):
+        place.stage()
+    place.lab.release("4.0", 4, extras=machine_tree.extras("c"))
+    with pytest.raises(Conflict, match="are not there: it might not find its state"):
+        place.stage()
+    assert place.tree.ledger().generations.numbers() == [1]
+    place.lab.release("5.0", 5, extras=machine_tree.extras("b"))
+    assert place.stage()["generation"] == 2
+    assert extras_files.present(place.tree.esp) == {extras_digest(n)[:16] for n in "ab"}
+    assert not (place.updates.directory / f"incoming/{extras_digest('b')}").exists()
 
 
 def test_nothing_to_do_and_not_yet(place: Place) -> None:

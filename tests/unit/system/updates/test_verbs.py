@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -221,11 +221,7 @@ def test_the_back_off_grows() -> None:
     assert bad.without_older(known, 6) == {}
 
 
-def test_a_trial_is_known_without_a_state(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    def describe(read: Callable[[int, int], bytes]) -> SimpleNamespace:
-        return SimpleNamespace(build=f"build-{read(0, 1).decode()}")
-
-    monkeypatch.setattr(staging, "describe", describe)
+def test_a_trial_is_known_without_a_state(tree: Tree) -> None:
     assert not interrupted.is_trial(tree.esp, tree.running)
     tree.arm(tree.stage("b"))
     assert not interrupted.is_trial(tree.esp, tree.running)
