@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orlop import __version__
-from orlop.image import boot_loader, sbom, sizes, uki
+from orlop.image import boot_loader, network_boot, sbom, sizes, uki
 from orlop.image.blobs import BlobSet, BlobStore, Digest
 from orlop.image.kernel_config import CONFIG_FILE
 from orlop.image.licences import licence_of
@@ -234,6 +234,7 @@ def _outputs(context: StepContext) -> dict[str, dict[str, object]]:
         "orlop-extras.erofs": context.result("extras") / "orlop-extras.erofs",
         "vmlinuz": context.result("kernel") / "vmlinuz",
         "initrd": context.result("initrd") / "initrd",
+        network_boot.FILE: context.result("network-boot") / network_boot.FILE,
         "kernel.config": context.result("kernel-config") / CONFIG_FILE,
     }
     found: dict[str, dict[str, object]] = {}

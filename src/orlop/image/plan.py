@@ -20,6 +20,7 @@ from orlop.image import (
     gate,
     kernel_steps,
     lockfile,
+    network_boot,
     root,
     secure_boot,
     source_build,
@@ -71,6 +72,7 @@ def plan(checkout: Path, locked: bool, trust: str = "", keys: Keys | None = None
         extras.IMAGE_FILE: ("extras", extras.IMAGE_FILE),
         "vmlinuz": ("kernel", "vmlinuz"),
         "initrd": ("initrd", "initrd"),
+        network_boot.FILE: ("network-boot", network_boot.FILE),
         "kernel.config": ("kernel-config", CONFIG_FILE),
         "manifest.json": ("manifest", "manifest.json"),
         "sbom.spdx.json": ("manifest", "sbom.spdx.json"),
@@ -172,6 +174,18 @@ def release_steps(checkout: Path) -> tuple[Step, ...]:
             ),
         ),
         Step(
+            "network-boot",
+            functools.partial(
+                network_boot.build_script, checkout=checkout, command_line=command_line
+            ),
+            Inputs(
+                files=(checkout / network_boot.SCRIPT,),
+                values=(command_line,),
+                needs=("root",),
+                tools=(),
+            ),
+        ),
+        Step(
             "gate",
             functools.partial(gate.build_gate, checkout=checkout),
             Inputs(
@@ -203,6 +217,7 @@ def release_steps(checkout: Path) -> tuple[Step, ...]:
                         "kernel-config",
                         "hardening",
                         "initrd",
+                        "network-boot",
                         "uki",
                         "loader",
                         "iso",

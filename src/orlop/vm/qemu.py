@@ -22,6 +22,7 @@ from orlop.vm.spec import (
     Installed,
     LinkNet,
     MachineSpec,
+    Network,
     Nic,
     Publish,
     UsbStick,
@@ -79,7 +80,7 @@ def command_line(spec: MachineSpec, accelerator: Accelerator) -> list[str]:
         *_usb(spec),
         *_medium(spec.medium),
         *(word for index, disk in enumerate(spec.disks) for word in _disk(index, disk)),
-        *(word for index, nic in enumerate(spec.nics) for word in _nic(index, nic)),
+        *(word for index, nic in enumerate(spec.nics) for word in _nic(index, nic, spec.medium)),
         *_slots(spec),
         *spec.extra,
     ]
@@ -168,7 +169,7 @@ def _medium(medium: BootMedium) -> list[str]:
             return ["-drive", drive, "-device", device]
         case DirectKernel(kernel, initrd, line):
             return ["-kernel", str(kernel), "-initrd", str(initrd), "-append", line]
-        case Installed(disk):
+        case Installed(disk) | Network(disk=disk):
             device = f"{disk_device('boot', _INSTALLED_INDEX, disk)},bootindex=0"
             return ["-drive", _drive("boot", disk), "-device", device]
 
@@ -202,13 +203,15 @@ def disk_device(drive: str, index: int, disk: Disk) -> str:
             return f"ide-hd,bus=ide.{index + 1},drive={drive}{serial}"
 
 
-def _nic(index: int, nic: Nic) -> list[str]:
+def _nic(index: int, nic: Nic, medium: BootMedium) -> list[str]:
     name = f"net{index}"
+    url = medium.url if index == 0 and isinstance(medium, Network) else ""
     match nic:
         case UserNet(publish, restrict, mac):
             options = f"user,id={name}" + (",restrict=on" if restrict else "")
+            options += f",bootfile={url}" if url else ""
             forwards = "".join(f",hostfwd={forward(entry)}" for entry in publish)
-            return [*("-netdev", options + forwards), *_card(name, mac)]
+            return [*("-netdev", options + forwards), *_card(name, mac, boots=bool(url))]
         case LinkNet(local, remote, mac):
             options = (
                 f"dgram,id={name},local.type=unix,local.path={_file(local)}"
@@ -218,9 +221,11 @@ def _nic(index: int, nic: Nic) -> list[str]:
             return [*("-netdev", options), *_card(name, f"{mac},speed=1000,duplex=full")]
 
 
-def _card(netdev: str, mac: str) -> list[str]:
-    # No option ROM: nothing boots from the network, and the firmware starts sooner without.
-    return ["-device", f"virtio-net-pci,netdev={netdev},mac={mac},romfile="]
+def _card(netdev: str, mac: str, *, boots: bool = False) -> list[str]:
+    # No option ROM where nothing boots from the network: the firmware starts sooner without. UEFI
+    # has a driver of its own, and uses that.
+    end = "bootindex=1" if boots else "romfile="
+    return ["-device", f"virtio-net-pci,netdev={netdev},mac={mac},{end}"]
 
 
 def forward(entry: Publish) -> str:

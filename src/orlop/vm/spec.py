@@ -89,7 +89,18 @@ class Installed:
     disk: Disk
 
 
-type BootMedium = CdRom | UsbStick | DirectKernel | Installed
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Boot over the first card, unless something that starts is on *disk*.
+
+    *url* is a script on BIOS, where iPXE is in the card's ROM, and an EFI program on UEFI.
+    """
+
+    url: str
+    disk: Disk
+
+
+type BootMedium = CdRom | UsbStick | DirectKernel | Installed | Network
 
 
 @dataclass(frozen=True, slots=True)

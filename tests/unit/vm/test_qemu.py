@@ -14,6 +14,7 @@ from orlop.vm.spec import (
     Installed,
     LinkNet,
     MachineSpec,
+    Network,
     Publish,
     UsbStick,
     UserNet,
@@ -101,6 +102,15 @@ def test_user_network() -> None:
     assert values(command_line(MachineSpec("a", ISO, nics=(nic,)), TCG), "-netdev") == [
         "user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:8080-:80"
     ]
+
+
+def test_the_card_goes_after_a_disk_with_a_system() -> None:
+    medium = Network("http://10.0.2.2:1/a.ipxe", Disk(Path("/d.img")))
+    argv = command_line(MachineSpec("a", medium), TCG)
+    assert values(argv, "-netdev") == ["user,id=net0,bootfile=http://10.0.2.2:1/a.ipxe"]
+    [card] = [value for value in values(argv, "-device") if value.startswith("virtio-net")]
+    assert card.endswith(",bootindex=1")
+    assert "virtio-blk-pci,drive=boot,bootindex=0" in values(argv, "-device")
 
 
 def test_no_network() -> None:

@@ -1,0 +1,100 @@
+"""Started from the network card, with the system and what is installed fetched over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orlop.vm.machine import Machine
+from orlop.vm.spec import Firmware, Network
+from tests.vm import guest
+from tests.vm.lab import Lab
+
+LIMIT_S = 900.0
+
+
+@dataclass(slots=True)
+class Web:
+    """Files of a directory by HTTP: where guests find them, and what has been asked for."""
+
+    root: Path
+    url: str
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def web(lab: Lab, tmp_path: Path) -> Iterator[Web]:
+    """A server with the files of the build that a machine starts from over the network."""
+    root = tmp_path / "www"
+    root.mkdir()
+    for name in ("vmlinuz", "initrd", "orlop.ipxe", "orlop.efi", "orlop.iso"):
+        (root / name).symlink_to(lab.out / name)
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_request(self, code: object = "-", size: object = "-") -> None:
+            asked.append(self.path)
+
+    handler = partial(Handler, directory=str(root))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Web(root, f"http://10.0.2.2:{server.server_address[1]}", asked)
+        server.shutdown()
+
+
+def check_installed(machine: Machine, firmware: Firmware) -> None:
+    found = guest.status(machine)
+    assert (found["firmware"], found["hostname"]) == (firmware.value, "ship")
+    storage = found["storage"]
+    assert isinstance(storage, dict)
+    assert (storage["kind"], storage["label"]) == ("disk", "ORLOP_STATE")
+    assert guest.warnings(machine) == []
+
+
+def document(web: Web) -> dict[str, object]:
+    """What makes a machine install itself on its only disk."""
+    iso = (web.root / "orlop.iso").read_bytes()
+    install = {
+        "disk": "only",
+        "image": f"{web.url}/orlop.iso",
+        "image_sha256": hashlib.sha256(iso).hexdigest(),
+    }
+    return {"hostname": "ship", "orlop": {"install": install}}
+
+
+def test_installs_itself_and_starts_from_the_disk(lab: Lab, web: Web) -> None:
+    """By iPXE, on BIOS, in 256 MB, without a person."""
+    (web.root / "ship.yml").write_text(f"#cloud-config\n{yaml.safe_dump(document(web))}")
+    (web.root / "ship.ipxe").write_text(
+        f"#!ipxe\nset parameters orlop.install orlop.config.url={web.url}/ship.yml\n"
+        "chain orlop.ipxe\n"
+    )
+    medium = Network(f"{web.url}/ship.ipxe", lab.disk("system", 600))
+    with lab.machine(medium, "net", memory_mib=256) as machine:
+        machine.start()
+        machine.wait_for_event("ready", timeout_s=LIMIT_S)
+        machine.wait_for_ready(timeout_s=LIMIT_S)
+        check_installed(machine, Firmware.BIOS)
+        # Once: the disk goes first when there is something on it.
+        assert web.asked.count("/vmlinuz") == web.asked.count("/orlop.iso") == 1
+
+
+@pytest.mark.long
+def test_uefi_starts_the_kernel_image_by_itself(lab: Lab, web: Web) -> None:
+    """HTTP boot of one file, which is what Secure Boot can check; told what to do by the host."""
+    medium = Network(f"{web.url}/orlop.efi", lab.disk("system", 600))
+    with lab.machine(medium, "http", firmware=Firmware.UEFI, config=document(web)) as machine:
+        machine.start()
+        machine.wait_for_event("ready", timeout_s=LIMIT_S)
+        assert "/orlop.efi" in web.asked
+        machine.wait_for_ready(timeout_s=LIMIT_S)
+        check_installed(machine, Firmware.UEFI)
+        assert web.asked.count("/orlop.iso") == 1
