@@ -151,3 +151,26 @@ def test_changes_at_run_time(machines: Pair) -> None:
         gone = "! ip link show wg0 && ! ip link show br0 && ! ip link show shim0"
         machine.wait_until_succeeds(gone, timeout_s=120)
     reaches(a, "10.1.0.2", "10.2.0.2")
+
+
+def test_bridges_filter_vlans_and_vlans_are_in_vlans(machines: Pair) -> None:
+    a, b = machines
+    for own, machine in enumerate(machines, 1):
+        merge(
+            machine,
+            bond0={"vlans": [100, "200:storage", "300:outer:802.1ad", "400:trunk"]},
+            outer={"dhcp": False, "vlans": [5]},
+            trunk={"bridge": "br1", "bridge_vlans": [10, "20-30"]},
+            br1={"addresses": [f"10.7.0.{own}/24"], "bridge_vlans": ["10:pvid:untagged"]},
+            **{"outer.5": {"addresses": [f"10.6.0.{own}/24"]}},
+        )
+    reaches(a, "10.6.0.2", "10.7.0.2")
+    merge(b, trunk={"bridge_vlans": ["11-30"]})
+    a.wait_until_succeeds("! ping -c 1 -W 1 10.7.0.2", timeout_s=120)
+    merge(b, trunk={"bridge_vlans": [10]})
+    reaches(a, "10.7.0.2")
+    for machine in machines:
+        machine.succeed("orlop config unset orlop.network.interfaces")
+    for machine in machines:
+        machine.wait_until_succeeds("! ip link show br1 && ! ip link show outer", timeout_s=120)
+    reaches(a, "10.1.0.2")

@@ -369,3 +369,37 @@ def test_macvlan_beside_its_parent(machines: tuple[Machine, Machine]) -> None:
     assert a.link("shim0")["address"] == "02:00:00:00:00:77"
     assert a.apply({}) == ""
     assert "shim0" not in a.names()
+
+
+@needs("vxlan")
+def test_vxlan_between_two(machines: tuple[Machine, Machine]) -> None:
+    def wanted(number: int, **more: object) -> dict[str, object]:
+        tunnel = {"id": 42, "remote": f"10.0.0.{3 - number}", **more}
+        return {
+            "interfaces": {
+                "eth0": {"addresses": [f"10.0.0.{number}/24"]},
+                "over": {"vxlan": tunnel, "addresses": [f"10.5.0.{number}/24"]},
+            }
+        }
+
+    a, b = machines
+    before = a.names()
+    assert a.apply(wanted(1)) == b.apply(wanted(2)) == ""
+    wait_until(lambda: a.can_reach("10.5.0.2"), "an answer through the tunnel")
+    assert a.link("over")["mtu"] == 1450
+    as_it_is = a.snapshot()
+    assert a.apply(wanted(1)) == ""
+    assert a.snapshot() == as_it_is
+    # To a group, out of an interface, by another port: what is there is made anew.
+    more = {"remote": "239.1.1.1", "interface": "eth0", "port": 8472, "ttl": 3}
+    assert a.apply(wanted(1, local="10.0.0.1", **more)) == ""
+    assert b.apply(wanted(2, **more)) == ""
+    wait_until(lambda: a.can_reach("10.5.0.2"), "an answer through the group")
+    said = a.run("ip", "-d", "link", "show", "dev", "over")
+    assert "vxlan id 42 group 239.1.1.1 local 10.0.0.1 dev eth0" in said
+    assert "dstport 8472 ttl 3" in said
+    as_it_is = a.snapshot()
+    assert a.apply(wanted(1, local="10.0.0.1", **more)) == ""
+    assert a.snapshot() == as_it_is
+    assert a.apply({}) == ""
+    assert a.names() == before

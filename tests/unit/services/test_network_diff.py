@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from orlop.services.network import operations as op
-from orlop.services.network.diff import conflicts, plan_addresses, plan_links
+from orlop.services.network.diff import conflicts, plan_addresses, plan_links, plan_vlans
 from orlop.services.network.model import PROTOCOL, Hardware, Wanted
 from orlop.services.network.operations import Operation
 from orlop.services.network.state import Before, State
@@ -89,7 +89,7 @@ def made(**more: Any) -> list[Link]:
     data = wanted(**BOND).links["bond0"].data
     primary = {11: (2).to_bytes(4, "little")}
     bond = link(4, "bond0", "bond", mtu=1400, data={**data, **primary, **more})
-    lan = link(5, "lan", "vlan", parent=4, data={1: b"\7\0"})
+    lan = link(5, "lan", "vlan", parent=4, data={1: b"\7\0", 5: b"\x81\0"})
     return [link(2, "eth0", master=4), link(3, "eth1", master=4), bond, lan]
 
 
@@ -248,3 +248,79 @@ def test_parts_of_a_machine_without_an_entry_ask_for_nothing() -> None:
     want = wanted(eth0={"vlans": ["5"]}, eth1={"bond": "b0"})
     asks = {name: one.automatic.any for name, one in want.links.items()}
     assert asks == {"eth0": True, "eth0.5": False, "eth1": False, "b0": False}
+
+
+def test_vlans_of_a_bridges_ports() -> None:
+    found = wanted(
+        eth0={"bridge": "br0", "bridge_vlans": ["10:pvid:untagged", "20-22"]},
+        eth1={"bridge": "br0"},
+        br0={"vlans": ["20"]},
+        ens7={"bridge_vlans": ["5"]},
+    )
+    assert found.problems == ("ens7: bridge_vlans: it is no port of a bridge",)
+    bridge = found.links["br0"]
+    assert bridge.create[7] == bridge.data[7] == b"\1"  # it filters, since a port's VLANs are said
+    own = {1: 6, 20: 0}
+    assert bridge.bridge_vlans == own
+    assert found.links["br0.20"].bridge_vlans is None
+    port = {10: 6, 20: 0, 21: 0, 22: 0}
+    ports = {"eth0": {1: 6, 20: 4}, "eth1": {1: 6}, "br0": {1: 6}, "ens7": {1: 6}}
+    assert plan_vlans(found, ports) == [
+        op.SetVlans("br0", {20: 0}, (), own=True),
+        op.SetVlans("eth0", port, (1,), own=False),
+    ]
+    assert plan_vlans(found, {"eth0": port, "eth1": {1: 6}, "br0": own}) == []
+
+
+def test_a_bridge_that_is_not_to_filter() -> None:
+    options = {"vlan_filtering": False}
+    found = wanted(eth0={"bridge": "br0", "bridge_vlans": ["5"]}, br0={"bridge_options": options})
+    assert found.problems == ("eth0: bridge_vlans: br0 is not to filter VLANs",)
+    assert found.links["eth0"].bridge_vlans is None
+
+
+def test_vlans_in_vlans() -> None:
+    found = wanted(eth0={"vlans": ["100:outer:802.1ad", "7::802.1ad"]}, outer={"vlans": ["5"]})
+    assert found.links["outer"].create == {1: b"\x64\0", 5: b"\x88\xa8"}
+    assert found.links["eth0.7"].create[5] == b"\x88\xa8"
+    assert found.links["outer.5"].create == {1: b"\5\0", 5: b"\x81\0"}
+
+
+def test_vxlan() -> None:
+    entry = {"id": 42, "remote": "192.0.2.9", "local": "192.0.2.7", "ttl": 9}
+    found = wanted(
+        x={"vxlan": entry},
+        y={"vxlan": {"id": 1, "remote": "ff02::1", "interface": "l"}},
+        l={"match": {"name": "eth0"}},
+    )
+    x, y = found.links["x"], found.links["y"]
+    assert x.create == {
+        1: b"\x2a\0\0\0",
+        2: b"\xc0\0\2\x09",
+        4: b"\xc0\0\2\x07",
+        5: b"\x09",
+        15: b"\x12\xb5",
+    }
+    assert (x.mtu, x.parent, y.mtu, y.parent) == (1450, "", 0, "eth0")
+    assert set(y.create) == {1, 5, 15, 16}
+    here = state(link(2, "eth0"), link(9, "x", "vxlan", mtu=1450, data=x.create))
+    assert shown(plan_links(found, here, {})[0])[:1] == ["MakeLink y vxlan eth0"]
+    other = wanted(x={"vxlan": {**entry, "remote": "192.0.2.8"}})
+    assert shown(plan_links(other, here, {})[0])[:1] == ["DeleteLink x"]
+
+
+def test_a_vxlan_that_cannot_be() -> None:
+    for entry, why in (
+        ({"id": 5}, "x: has no vxlan.remote"),
+        ({"remote": "192.0.2.1"}, "x: has no vxlan.id"),
+        (
+            {"id": 5, "remote": "224.0.0.9"},
+            "x: vxlan.remote is a group: vxlan.interface has to say where",
+        ),
+        (
+            {"id": 5, "remote": "192.0.2.1", "local": "::1"},
+            "x: vxlan.local is not of the same version as vxlan.remote",
+        ),
+    ):
+        found = wanted(x={"vxlan": entry})
+        assert found.problems == (why,)

@@ -16,7 +16,7 @@ from orlop.services.network import diff
 from orlop.services.network import operations as op
 from orlop.services.network.model import Hardware
 from orlop.services.network.state import Before, State
-from orlop.wire.netlink import address, link, route, rule, wireguard
+from orlop.wire.netlink import address, bridge_vlan, link, route, rule, wireguard
 from orlop.wire.netlink.link import LinkFlag
 
 if TYPE_CHECKING:
@@ -54,6 +54,15 @@ class Kernel:
     def links(self) -> dict[str, link.Link]:
         answers = self._socket.dump(link.get_all())
         return {found.name: found for found in map(link.decode, answers)}
+
+    def bridge_vlans(self) -> dict[str, dict[int, int]]:
+        """The VLANs of each port of a bridge, and of each bridge, by its name."""
+        names = {found.index: found.name for found in self.links().values()}
+        ports: dict[str, dict[int, int]] = {}
+        for index, vlans in map(bridge_vlan.decode, self._socket.dump(bridge_vlan.get_all())):
+            if index in names:
+                ports.setdefault(names[index], {}).update(vlans)
+        return ports
 
     def state(self) -> State:
         """All of it.
@@ -142,6 +151,8 @@ def bring_about(
         if not again:
             break
     problems += diff.conflicts(wanted, kernel.state())
+    if any(link.bridge_vlans is not None for link in wanted.links.values()):
+        problems += _perform(kernel, diff.plan_vlans(wanted, kernel.bridge_vlans()))[0]
     more: list[str] = []
     for _ in range(2):  # with an address others may have gone, and routes through them
         operations = diff.plan_addresses(wanted, kernel.state(), leases)

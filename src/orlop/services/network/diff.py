@@ -167,6 +167,20 @@ def _recorded(wanted: Wanted, there: Mapping[str, Link], record: Record) -> Reco
     return found
 
 
+def plan_vlans(wanted: Wanted, ports: Mapping[str, Mapping[int, int]]) -> list[Operation]:
+    """The operations on what VLANs *ports* of bridges have, and bridges themselves."""
+    found: list[Operation] = []
+    for name, want in wanted.links.items():
+        have = ports.get(name)
+        if want.bridge_vlans is None or have is None:
+            continue
+        add = {n: flags for n, flags in want.bridge_vlans.items() if have.get(n) != flags}
+        remove = tuple(number for number in have if number not in want.bridge_vlans)
+        if add or remove:
+            found.append(op.SetVlans(name, add, remove, own=want.kind == "bridge"))
+    return found
+
+
 def conflicts(wanted: Wanted, state: State) -> list[str]:
     """Links that somebody else has made, which are not what is wanted."""
     return [

@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from orlop.services.network import bridge_ports, vxlan
 from orlop.services.network.model import WantedLink
 from orlop.services.settings import integer_setting, list_setting, map_setting, text_setting
 from orlop.wire.netlink import link as wire_link
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 8
 _VLAN_ID, _MACVLAN_MODE, _BOND_MODE = 1, 1, 1
+_VLAN_PROTOCOL = 5
+_PROTOCOLS = {"": b"\x81\x00", "802.1ad": b"\x88\xa8"}
 _WITH_PRIMARY = (b"\1", b"\5", b"\6")
 """active-backup, balance-tlb, balance-alb."""
 
@@ -50,18 +53,21 @@ class Maker:
         for name in self.entries:
             self.found.setdefault(name, WantedLink(name))
         self._set_masters()
+        bridge_ports.set_vlans(self.entries, self.found, self.problems)
         return self.found
 
     def _speak_of(self) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {"bond": set(), "bridge": set(), "wireguard": set()}
+        made = ("bond", "bridge", "wireguard", "vxlan")
+        found: dict[str, set[str]] = {kind: set() for kind in made}
         for name, entry in self.entries.items():
             for kind in ("bond", "bridge"):
                 if isinstance(master := entry.get(kind), str):
                     found[kind].add(master)
                 if f"{kind}_options" in entry or entry.get(kind) is True:
                     found[kind].add(name)
-            if map_setting(entry, "wireguard"):
-                found["wireguard"].add(name)
+            for kind in ("wireguard", "vxlan"):
+                if map_setting(entry, kind):
+                    found[kind].add(name)
         return found
 
     def _take(self, link: WantedLink) -> bool:
@@ -79,6 +85,8 @@ class Maker:
         if kind == "wireguard":
             device = self._wireguard(name, map_setting(entry, "wireguard"))
             return None if device is None else WantedLink(name, kind, wireguard=device)
+        if kind == "vxlan":
+            return vxlan.link_of(name, map_setting(entry, kind), self.names, self.problems)
         given: Mapping[str, Json] = map_setting(entry, f"{kind}_options")  # type: ignore[assignment]
         table = link_options.BOND if kind == "bond" else link_options.BRIDGE
         try:
@@ -102,8 +110,8 @@ class Maker:
     def _children(self, parent: str) -> Iterator[WantedLink]:
         entry = self.entries.get(parent, {})
         for item in list_setting(entry, "vlans"):
-            number, _, name = item.partition(":")
-            data = {_VLAN_ID: struct.pack("=H", int(number))}
+            number, name, protocol = (*item.split(":"), "", "")[:3]
+            data = {_VLAN_ID: struct.pack("=H", int(number)), _VLAN_PROTOCOL: _PROTOCOLS[protocol]}
             name = name or f"{parent}.{number}"
             yield WantedLink(name, "vlan", parent, data, data, frozenset(data))
         for item in list_setting(entry, "macvlans"):

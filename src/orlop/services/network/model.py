@@ -64,6 +64,8 @@ class WantedLink:
     metric: int = 0
     optional: bool = False
     wireguard: Device | None = None
+    bridge_vlans: Mapping[int, int] | None = None
+    """All VLANs that it has as a port of a bridge, or as that bridge itself, and their flags."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orlop.services.network.model import PROTOCOL
-from orlop.wire.netlink import address, link, route, rule
+from orlop.wire.netlink import address, bridge_vlan, link, route, rule
 from orlop.wire.netlink.address import InterfaceAddress
 
 if TYPE_CHECKING:
@@ -97,6 +97,21 @@ class SetMaster:
     def requests(self, index: Index) -> list[Request]:
         master = link.set_master(self.name, index(self.master) if self.master else 0)
         return [link.set_down(self.name), master] if self.down else [master]
+
+
+@dataclass(frozen=True, slots=True)
+class SetVlans:
+    """Change the VLANs of a bridge's port; *own*: of the bridge itself."""
+
+    name: str
+    add: Mapping[int, int]
+    remove: tuple[int, ...]
+    own: bool
+
+    def requests(self, index: Index) -> list[Request]:
+        number = index(self.name)
+        found = [bridge_vlan.delete(number, self.remove, own=self.own)] if self.remove else []
+        return found + ([bridge_vlan.add(number, self.add, own=self.own)] if self.add else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +217,7 @@ type Operation = (
     | ChangeLink
     | SetPrimary
     | SetMaster
+    | SetVlans
     | SetMtu
     | SetMac
     | SetUp

@@ -116,7 +116,7 @@ def _common(link: WantedLink, entry: Mapping[str, object] | None) -> WantedLink:
     dhcp = entry.get("dhcp", default) is not False and not link.master
     return replace(
         link,
-        mtu=integer_setting(entry, "mtu", 0),
+        mtu=integer_setting(entry, "mtu", link.mtu),
         mac=bytes.fromhex(text_setting(entry, "mac").replace(":", "")),
         addresses=addresses,
         automatic=Automatic(

@@ -1,6 +1,7 @@
 """`network-config` as cloud-init's NoCloud has it: version 1, and version 2 (netplan).
 
-Taken over: addresses, routes and rules, DHCP, MTU, DNS, bonds, bridges, VLANs. The rest is named in
+Taken over: addresses, routes and rules, DHCP, MTU, DNS, bonds, bridges, VLANs, tunnels by WireGuard
+and VXLAN. The rest is named in
 a warning. Source: cloud-init's documents "Networking config Version 1" and "Version 2".
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
+from orlop.wire.cloud import tunnels
 from orlop.wire.cloud.nic_options import translate
 from orlop.wire.cloud.nics import Nic, Nics, cidr, is_default, route
 from orlop.wire.cloud.values import dig, items, mapping, number, text, texts
@@ -26,8 +28,8 @@ _V2_KNOWN = frozenset(
         *("interfaces", "parameters", "id", "link"),
     }
 )
-_V2_KINDS = {"ethernets": "", "bonds": "bond", "bridges": "bridge", "vlans": ""}
-_V2_UNKNOWN_KINDS = ("wifis", "tunnels", "vrfs", "modems", "dummies")
+_V2_KINDS = {"ethernets": "", "bonds": "bond", "bridges": "bridge", "vlans": "", "tunnels": ""}
+_V2_UNKNOWN_KINDS = ("wifis", "vrfs", "modems", "dummies")
 
 
 def parse_network_config(data: object) -> Nics:
@@ -132,6 +134,12 @@ def _version_2(root: object) -> Nics:
                 nic.options = translate(kind, mapping(entry, "parameters"), _warner(found, name))
             elif section == "vlans":
                 nic.parent, nic.vlan_id = text(entry, "link"), number(entry, "id")
+            elif section == "tunnels":
+                nic.tunnel = tunnels.translate(entry)
+                if not nic.tunnel:
+                    found.warnings.append(f"network-config: tunnels: {name} is not supported")
+                    continue
+                entry = {key: value for key, value in entry.items() if key not in tunnels.KNOWN}
             _common(nic, name, entry, found)
             found.nics.append(nic)
     return found

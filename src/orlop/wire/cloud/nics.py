@@ -39,6 +39,8 @@ class Nic:
     members: list[str] = field(default_factory=list)
     parent: str = ""
     vlan_id: int | None = None
+    tunnel: dict[str, Json] = field(default_factory=dict)
+    """`vxlan` or `wireguard`; what a VXLAN is on is an identity."""
     more: dict[str, Json] = field(default_factory=dict)
     """Keys of ours that it has besides."""
     routes: list[dict[str, Json]] = field(default_factory=list)
@@ -121,7 +123,7 @@ def to_network(found: Nics, names: Mapping[str, str]) -> tuple[dict[str, Json], 
             interfaces[label] = settings
     for nic in found.nics:
         label = labels.get(nic.identity or nic.name or nic.mac, "")
-        if label and (nic.members or nic.parent):
+        if label and (nic.members or nic.parent or nic.tunnel):
             _relate(nic, label, labels, interfaces, warnings)
     result: dict[str, Json] = {"interfaces": {**interfaces}} if interfaces else {}
     if servers := _unique(found.nameservers):
@@ -183,6 +185,10 @@ def _relate(
         vlans = entry.setdefault("vlans", [])
         assert isinstance(vlans, list)
         vlans.append(f"{nic.vlan_id}:{label}")
+    vxlan = nic.tunnel.get("vxlan")
+    if isinstance(vxlan, dict) and "interface" in vxlan:
+        on = str(vxlan["interface"])
+        interfaces[label]["vxlan"] = {**vxlan, "interface": labels.get(on, on)}
     if "primary" in nic.options:
         primary = str(nic.options["primary"])
         interfaces[label]["bond_options"] = {**nic.options, "primary": labels.get(primary, primary)}
@@ -200,7 +206,9 @@ def _settings(nic: Nic) -> dict[str, Json]:
     if nic.addresses:
         settings["addresses"] = [*_unique(nic.addresses)]
         settings["dhcp"] = bool(nic.dhcp)
-    elif nic.dhcp is False or (nic.dhcp is None and (nic.kind or nic.vlan_id is not None)):
+    elif nic.dhcp is False or (
+        nic.dhcp is None and (nic.kind or nic.tunnel or nic.vlan_id is not None)
+    ):
         settings["dhcp"] = False
     if nic.gateway:
         settings["gateway"] = nic.gateway
@@ -208,7 +216,7 @@ def _settings(nic: Nic) -> dict[str, Json]:
         settings["gateway6"] = nic.gateway6
     if nic.mtu is not None:
         settings["mtu"] = nic.mtu
-    return settings | nic.more
+    return settings | nic.tunnel | nic.more
 
 
 def _unique(items: Sequence[str]) -> list[str]:

@@ -20,6 +20,9 @@ _STRINGS: Mapping[str, Json] = {"type": ["array", "string"], "items": {"type": "
 _INTERFACE = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}"
 _MAC = r"[0-9a-f]{2}(:[0-9a-f]{2}){5}"
 MATCHES = ("name", "mac", "driver", "path")
+OUTER = "802.1ad"
+"""The tag of a provider's VLAN, in which others may be."""
+PORT_WORDS = ("pvid", "untagged")
 MACVLAN_MODES = ("bridge", "private", "vepa", "passthru")
 TABLES = {"main": 254, "default": 253, "local": 255}
 _MAX_U32 = (1 << 32) - 1
@@ -97,14 +100,51 @@ def _items(fields: Fields, key: str) -> list[str]:
 def _vlans(fields: Fields, key: str) -> Json:
     found: list[Json] = []
     for index, text in enumerate(_items(fields, key)):
-        number, colon, name = text.partition(":")
-        if re.fullmatch(r"[0-9]{1,4}", number) is None or not 1 <= int(number) <= 4094:
+        number, *words = text.split(":")
+        is_outer = words[-1:] == [OUTER]
+        if is_outer:
+            del words[-1]
+        if not _is_vlan(number) or len(words) > 1:
             fields.fail(
-                f"{key}[{index}]", f"must be ID or ID:NAME, ID from 1 to 4094, not {text!r}"
+                f"{key}[{index}]",
+                f"must be ID or ID:NAME, with :{OUTER} behind it or not, ID from 1 to 4094,"
+                f" not {text!r}",
             )
-        if colon and not is_interface_name(name):
+        name = "".join(words)
+        if words and not is_interface_name(name):
             fields.fail(f"{key}[{index}]", f"must have the name of an interface, not {name[:40]!r}")
-        found.append(f"{int(number)}{colon}{name}")
+        colon = ":" if words or is_outer else ""
+        found.append(f"{int(number)}{colon}{name}" + (f":{OUTER}" if is_outer else ""))
+    return found
+
+
+def _is_vlan(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,4}", text) is not None and 1 <= int(text) <= 4094
+
+
+def _bridge_vlans(fields: Fields, key: str) -> Json:
+    """`ID` or `ID-ID`, each with `:pvid`, `:untagged` or both; at most one `pvid`, no ID twice."""
+    found: list[Json] = []
+    seen: set[int] = set()
+    pvids = 0
+    for index, text in enumerate(_items(fields, key)):
+        numbers, *words = text.split(":")
+        first, dash, last = numbers.partition("-")
+        ends = [first, last] if dash else [first]
+        is_one = all(map(_is_vlan, ends)) and int(ends[0]) <= int(ends[-1])
+        if not is_one or len({*words}) != len(words) or not {*words} <= {*PORT_WORDS}:
+            fields.fail(
+                f"{key}[{index}]",
+                f"must be ID or ID-ID, with :pvid, :untagged or both behind it, not {text!r}",
+            )
+        group = range(int(ends[0]), int(ends[-1]) + 1)
+        pvids += len(group) if "pvid" in words else 0
+        if pvids > 1:
+            fields.fail(f"{key}[{index}]", "is a second pvid: what has no tag is of one VLAN")
+        if not seen.isdisjoint(group):
+            fields.fail(f"{key}[{index}]", "has a VLAN that is there already")
+        seen.update(group)
+        found.append(":".join(("-".join(str(int(end)) for end in ends), *sorted(words))))
     return found
 
 
@@ -243,9 +283,14 @@ MATCH = Kind(
 )
 MAC = Kind("hardware address", _STRING, _mac)
 VLANS = Kind(
-    "list of ID[:NAME]",
+    "list of ID[:NAME][:802.1ad]",
     {"type": ["array", "string", "integer"], "items": {"type": ["string", "integer"]}},
     _vlans,
+)
+BRIDGE_VLANS = Kind(
+    "list of ID[-ID][:pvid][:untagged]",
+    {"type": ["array", "string", "integer"], "items": {"type": ["string", "integer"]}},
+    _bridge_vlans,
 )
 MACVLANS = Kind("list of NAME[:MODE]", _STRINGS, _macvlans)
 _OPTION_SCHEMA: Mapping[str, Json] = {

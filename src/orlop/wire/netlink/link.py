@@ -59,6 +59,7 @@ _ADDR_GEN_NONE = 1
 _VLAN_ID = 1
 _MACVLAN_MODE = 1
 _IPVLAN_MODE, _IPVLAN_FLAGS = 1, 2
+_VXLAN_LINK = 3
 _PORT_ISOLATED = 33
 
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
@@ -98,10 +99,14 @@ def decode(answer: Message) -> Link:
     _family, hardware, index, flags, _change = _INFO.unpack_from(answer.payload)
     found = message.attribute_map(answer.payload[_INFO.size :])
     info = message.attribute_map(found.get(_Attribute.LINK_INFO, b""))
+    kind = message.read_text(info.get(_Info.KIND))
+    data = message.attribute_map(info.get(_Info.DATA, b""))
+    if kind == "vxlan":  # what it is on is an attribute of its kind
+        found[_Attribute.LINK] = data.get(_VXLAN_LINK, b"")
     return Link(
         index=index,
         name=message.read_text(found.get(_Attribute.NAME)),
-        kind=message.read_text(info.get(_Info.KIND)),
+        kind=kind,
         mac=found.get(_Attribute.ADDRESS, b""),
         mtu=message.read_u32(found.get(_Attribute.MTU)),
         flags=flags,
@@ -110,11 +115,12 @@ def decode(answer: Message) -> Link:
         hardware=hardware,
         alias=message.read_text(found.get(_Attribute.ALIAS)),
         permanent_mac=found.get(_Attribute.PERMANENT_ADDRESS, b""),
-        data=message.attribute_map(info.get(_Info.DATA, b"")),
+        data=data,
     )
 
 
-def _header(*, index: int = 0, flags: int = 0, change: int = 0, family: int = 0) -> bytes:
+def header(*, index: int = 0, flags: int = 0, change: int = 0, family: int = 0) -> bytes:
+    """What each message about interfaces begins with."""
     return _INFO.pack(family, 0, index, flags, change)
 
 
@@ -131,7 +137,7 @@ def _common(mac: bytes, mtu: int) -> bytes:
 
 def get_all() -> Request:
     """Ask for all interfaces."""
-    return Request(GET, Flag.DUMP, _header())
+    return Request(GET, Flag.DUMP, header())
 
 
 _CREATE = Flag.ACK | Flag.CREATE | Flag.EXCLUSIVE
@@ -151,12 +157,12 @@ def _kind(kind: str, *data: bytes) -> bytes:
 
 def get(name: str) -> Request:
     """Ask for the interface *name*."""
-    return Request(GET, Flag(0), _header() + _name(name))
+    return Request(GET, Flag(0), header() + _name(name))
 
 
 def new_bridge(name: str, *, mac: bytes = b"", mtu: int = 0) -> Request:
     """Make a bridge, down."""
-    payload = _header() + _name(name) + _common(mac, mtu) + _kind("bridge")
+    payload = header() + _name(name) + _common(mac, mtu) + _kind("bridge")
     return Request(NEW, _CREATE, payload)
 
 
@@ -174,16 +180,16 @@ def new_veth(
     The kernel does not take the setting for link-local addresses at this time: `configure` them
     before `set_up`.
     """
-    other = _header() + _name(peer) + _common(peer_mac, mtu)
+    other = header() + _name(peer) + _common(peer_mac, mtu)
     other += message.u32(_Attribute.NETNS_FD, peer_netns_fd)
-    payload = _header() + _name(name) + _common(b"", mtu)
+    payload = header() + _name(name) + _common(b"", mtu)
     payload += message.u32(_Attribute.MASTER, master)
     payload += _kind("veth", message.nested(_VETH_PEER, other))
     return Request(NEW, _CREATE, payload)
 
 
 def _new_child(name: str, parent: int, kind: bytes, netns_fd: int, mac: bytes, mtu: int) -> Request:
-    payload = _header() + _name(name) + message.u32(_Attribute.LINK, parent) + _common(mac, mtu)
+    payload = header() + _name(name) + message.u32(_Attribute.LINK, parent) + _common(mac, mtu)
     payload += message.u32(_Attribute.NETNS_FD, netns_fd)
     return Request(NEW, _CREATE, payload + kind)
 
@@ -219,28 +225,30 @@ def new_ipvlan(
 
 def new_vlan(name: str, parent: int, vlan_id: int) -> Request:
     """Make the VLAN *vlan_id* of interface *parent*, up."""
-    payload = _header(flags=LinkFlag.UP, change=LinkFlag.UP) + _name(name)
+    payload = header(flags=LinkFlag.UP, change=LinkFlag.UP) + _name(name)
     payload += message.u32(_Attribute.LINK, parent)
     return Request(NEW, _CREATE, payload + _kind("vlan", message.u16(_VLAN_ID, vlan_id)))
 
 
 def new_dummy(name: str) -> Request:
     """Make an interface that leads nowhere, up: the parent of networks without one."""
-    payload = _header(flags=LinkFlag.UP, change=LinkFlag.UP) + _name(name)
+    payload = header(flags=LinkFlag.UP, change=LinkFlag.UP) + _name(name)
     return Request(NEW, _CREATE, payload + _kind("dummy"))
 
 
 def new(name: str, kind: str, data: Mapping[int, bytes], *, parent: int = 0) -> Request:
     """Make an interface of *kind*, down, with attributes of that kind."""
-    payload = _header() + _name(name)
-    if parent:
+    payload, values = header() + _name(name), _data(data)
+    if parent and kind == "vxlan":
+        values = [*values, message.u32(_VXLAN_LINK, parent)]
+    elif parent:
         payload += message.u32(_Attribute.LINK, parent)
-    return Request(NEW, _CREATE, payload + _kind(kind, *_data(data)))
+    return Request(NEW, _CREATE, payload + _kind(kind, *values))
 
 
 def change(name: str, kind: str, data: Mapping[int, bytes]) -> Request:
     """Change attributes of its kind."""
-    return Request(NEW, Flag.ACK, _header() + _name(name) + _kind(kind, *_data(data)))
+    return Request(NEW, Flag.ACK, header() + _name(name) + _kind(kind, *_data(data)))
 
 
 def _data(data: Mapping[int, bytes]) -> Sequence[bytes]:
@@ -249,18 +257,18 @@ def _data(data: Mapping[int, bytes]) -> Sequence[bytes]:
 
 def set_alias(name: str, alias: str) -> Request:
     """The text that stands beside the interface *name*."""
-    return Request(NEW, Flag.ACK, _header() + _name(name) + message.text(_Attribute.ALIAS, alias))
+    return Request(NEW, Flag.ACK, header() + _name(name) + message.text(_Attribute.ALIAS, alias))
 
 
 def set_master(name: str, master: int) -> Request:
     """Make interface *name* a member of bond or bridge *master*; 0: of none."""
-    payload = _header() + _name(name) + message.u32(_Attribute.MASTER, master)
+    payload = header() + _name(name) + message.u32(_Attribute.MASTER, master)
     return Request(NEW, Flag.ACK, payload)
 
 
 def set_down(name: str) -> Request:
     """Switch interface *name* off."""
-    return Request(NEW, Flag.ACK, _header(change=LinkFlag.UP) + _name(name))
+    return Request(NEW, Flag.ACK, header(change=LinkFlag.UP) + _name(name))
 
 
 def bond_targets(addresses: Sequence[str]) -> bytes:
@@ -274,7 +282,7 @@ def configure(
 ) -> Request:
     """Change interface *name*: its address, its size, no IPv6 address of its own accord, on."""
     flag = LinkFlag.UP if up else LinkFlag(0)
-    payload = _header(flags=flag, change=flag) + _name(name) + _common(mac, mtu)
+    payload = header(flags=flag, change=flag) + _name(name) + _common(mac, mtu)
     if not link_local:
         payload += _without_link_local()
     return Request(NEW, Flag.ACK, payload)
@@ -284,15 +292,15 @@ def set_port(name: str, *, isolated: bool) -> Request:
     """Whether bridge port *name* may talk to other isolated ports of its bridge."""
     inner = message.u8(_PORT_ISOLATED, int(isolated))
     info = message.text(_Info.SLAVE_KIND, "bridge") + message.nested(_Info.SLAVE_DATA, inner)
-    payload = _header() + _name(name) + message.nested(_Attribute.LINK_INFO, info)
+    payload = header() + _name(name) + message.nested(_Attribute.LINK_INFO, info)
     return Request(NEW, Flag.ACK, payload)
 
 
 def rename(index: int, name: str) -> Request:
     """Call interface *index*, which must be down, *name*."""
-    return Request(NEW, Flag.ACK, _header(index=index) + _name(name))
+    return Request(NEW, Flag.ACK, header(index=index) + _name(name))
 
 
 def delete(name: str) -> Request:
     """Delete the interface *name*; of a pair, both."""
-    return Request(DELETE, Flag.ACK, _header() + _name(name))
+    return Request(DELETE, Flag.ACK, header() + _name(name))

@@ -189,12 +189,58 @@ tunnels: {wg0: {mode: wireguard}}
         "rules": [{"table": 7, "priority": 9, "from": "192.0.2.0/24"}],
     }
     assert warnings == (
-        "network-config: tunnels: wg0 is not supported",
         "network-config: id0: interfaces are not renamed, wan0 keeps its name",
         "network-config: id0.wakeonlan is not supported",
         "network-config: eth1: a routing-policy is not supported",
         "network-config: bond0: up-delay must be 0 to 2147483647",
+        "network-config: tunnels: wg0 is not supported",
         "network: the machine has no interface 00:00:00:00:00:09",
+    )
+    check_document(document("network-config", ("orlop", "network"), network))
+
+
+def test_version_2_with_tunnels() -> None:
+    key = "4Gf3r0Lq0Cc6mVfN3q1XQb0Ht1nJ6b3n1r0m8Lh6bEw="
+    network, warnings = netplan(f"""
+version: 2
+ethernets: {{id0: {{match: {{macaddress: "52:54:00:12:34:00"}}}}}}
+tunnels:
+  over: {{mode: vxlan, id: 42, link: id0, remote: 192.0.2.9, port: 4789, addresses: [10.0.0.1/24]}}
+  wg0:
+    mode: wireguard
+    keys: {{private: {key}}}
+    port: 51820
+    addresses: [10.9.0.1/32]
+    peers:
+      - keys: {{public: {key}, shared: {key}}}
+        endpoint: vpn.example:51820
+        allowed-ips: [10.9.0.0/24]
+        keepalive: 25
+  in-a-file: {{mode: wireguard, key: /etc/key}}
+  gre0: {{mode: gre, local: 192.0.2.7, remote: 192.0.2.9}}
+  nowhere: {{mode: vxlan, id: 5}}
+  to-no-address: {{mode: vxlan, id: 5, remote: x}}
+  to-no-port: {{mode: wireguard, key: {key}, peers: [{{keys: {{public: {key}}}, endpoint: "x:0"}}]}}
+""")
+    peer = {
+        "public_key": key,
+        "preshared_key": key,
+        "endpoint": "vpn.example:51820",
+        "keepalive": 25,
+        "allowed_ips": ["10.9.0.0/24"],
+    }
+    vxlan = {"id": 42, "port": 4789, "remote": "192.0.2.9", "interface": "eth0"}
+    assert network["interfaces"] == {
+        "over": {"vxlan": vxlan, "addresses": ["10.0.0.1/24"], "dhcp": False},
+        "wg0": {
+            "wireguard": {"private_key": key, "listen_port": 51820, "peers": [peer]},
+            "addresses": ["10.9.0.1/32"],
+            "dhcp": False,
+        },
+    }
+    assert warnings == tuple(
+        f"network-config: tunnels: {name} is not supported"
+        for name in ("in-a-file", "gre0", "nowhere", "to-no-address", "to-no-port")
     )
     check_document(document("network-config", ("orlop", "network"), network))
 

@@ -141,9 +141,16 @@ KEYS: tuple[Key, ...] = (
         "the kernel's",
     ),
     _interface(
+        "bridge_vlans",
+        kinds_network.BRIDGE_VLANS,
+        "VLANs that it has as a port of a bridge, which then filters; or as the bridge itself.",
+        '["10:pvid:untagged", 20, 30-40]',
+        "1:pvid:untagged, where the bridge filters",
+    ),
+    _interface(
         "vlans",
         kinds_network.VLANS,
-        "VLANs on it: interfaces NAME.ID, or as named here.",
+        "VLANs on it: interfaces NAME.ID, or as named here; tags are of 802.1Q if nothing is said.",
         '[100, "200:storage"]',
         "none",
         "vlans",
@@ -172,6 +179,40 @@ KEYS: tuple[Key, ...] = (
     ),
     _interface(
         "wireguard.mark", kinds.number(1, 0x7FFFFFFF), "Mark of the packets it sends.", "51"
+    ),
+    _interface(
+        "vxlan.id",
+        kinds.number(1, (1 << 24) - 1),
+        "Number of a VXLAN; NAME is one then.",
+        "42",
+    ),
+    _interface(
+        "vxlan.remote",
+        kinds_network.ANY_ADDRESS,
+        "Its other end, or a multicast group.",
+        "192.0.2.9",
+    ),
+    _interface(
+        "vxlan.local",
+        kinds_network.ANY_ADDRESS,
+        "Address its packets get.",
+        "192.0.2.7",
+        "by route",
+    ),
+    _interface(
+        "vxlan.interface",
+        kinds_network.LABEL,
+        "The interface its packets go out of.",
+        "eth0",
+        "by route",
+    ),
+    _interface("vxlan.port", kinds.number(1, 65535), "UDP port.", "8472", "4789"),
+    _interface(
+        "vxlan.ttl",
+        kinds.number(1, 255),
+        "Routers that its packets may pass.",
+        "16",
+        "the kernel's, 1 in a group",
     ),
     _key(
         f"{_PEER}.public_key",
