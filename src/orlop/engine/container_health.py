@@ -54,6 +54,9 @@ class HealthWatch:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+            if self._core.config.requested:
+                # dockerd's: who is not looked after counts as unhealthy.
+                self._core.record.health = Health.UNHEALTHY
 
     def _report(self, state: Health) -> None:
         core = self._core

@@ -49,6 +49,7 @@ def plan(engine: Engine, config: ContainerConfig, image: Image) -> ContainerConf
             raise InvalidArgument(str(error)) from error
 
     _refuse_proc(config)
+    _check_endpoints(engine, config)
     config = fix_links(config, find)
     if config.volumes_from or image.volumes:
         config = volume_mounts.plan_mounts(config, image, lambda ref: find(ref).config)
@@ -56,6 +57,21 @@ def plan(engine: Engine, config: ContainerConfig, image: Image) -> ContainerConf
     if uid_map is not None:
         config = dataclasses.replace(config, uid_map=uid_map)
     return joining.fix_names(config, find)
+
+
+def _check_endpoints(engine: Engine, config: ContainerConfig) -> None:
+    """Refuse addresses that a network which is there cannot give; it need not be there yet."""
+    networks = engine.host.networks
+    if networks is None:
+        return
+    from orlop.engine.network.joining import check_wanted
+
+    for wanted in config.networking.endpoints or ():
+        try:
+            network = networks.find(wanted.network)
+        except OrlopError:
+            continue
+        check_wanted(network, wanted)
 
 
 def _refuse_proc(config: ContainerConfig) -> None:

@@ -140,6 +140,16 @@ def _cpu_unknown() -> dict[str, Any]:
     return {"cpu_usage": usage, "throttling_data": throttling}
 
 
+_OF_CGROUP_V1: dict[str, None] = dict.fromkeys(
+    (
+        *("io_serviced_recursive", "io_queue_recursive", "io_service_time_recursive"),
+        *("io_wait_time_recursive", "io_merged_recursive", "io_time_recursive"),
+        "sectors_recursive",
+    )
+)
+"""What the kernel counts no more; clients look the names up all the same."""
+
+
 def _block_io(usage: cgroup.Usage) -> dict[str, Any]:
     entries = []
     for device, values in usage.io.items():
@@ -153,4 +163,4 @@ def _block_io(usage: cgroup.Usage) -> dict[str, Any]:
                     "value": values.get(key, 0),
                 }
             )
-    return {"io_service_bytes_recursive": entries or None}
+    return {"io_service_bytes_recursive": entries or None, **_OF_CGROUP_V1}

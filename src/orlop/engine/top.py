@@ -76,11 +76,15 @@ def _tty(process: Process) -> str:
     return f"ttyS{minor - 64}" if major == 4 and minor >= 64 else f"tty{minor}"
 
 
+def _user(process: Process) -> str:
+    return "root" if process.uid == 0 else str(process.uid)
+
+
 COLUMNS: dict[str, tuple[str, Callable[[Process], str]]] = {
     "pid": ("PID", lambda p: str(p.pid)),
     "ppid": ("PPID", lambda p: str(p.ppid)),
     "uid": ("UID", lambda p: str(p.uid)),
-    "user": ("USER", lambda p: "root" if p.uid == 0 else str(p.uid)),
+    "user": ("USER", _user),
     "c": ("C", lambda p: str(int(_cpu_percent(p)))),
     "pcpu": ("%CPU", lambda p: f"{_cpu_percent(p):.1f}"),
     "%cpu": ("%CPU", lambda p: f"{_cpu_percent(p):.1f}"),

@@ -5,8 +5,8 @@ length or in chunks, `Expect: 100-continue`, and leaving HTTP for a raw stream. 
 specification where leniency helps nobody but smugglers: no folded headers, no `Transfer-Encoding`
 other than `chunked`, none beside a `Content-Length`.
 
-Bounds: the head of a request, a chunk's size line and the trailers have at most `MAX_HEAD_BYTES`;
-bodies are handed out piece by piece, so their bound is with whoever collects them.
+Bounds: the head of a request has at most `MAX_HEAD_BYTES`, a chunk's size line and the trailers
+`MAX_LINE_BYTES`; bodies are handed out piece by piece, and their bound is with whoever collects.
 
 Source: RFC 9112.
 """
@@ -21,7 +21,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_HEAD_BYTES = 32 << 10
+MAX_HEAD_BYTES = 256 << 10
+"""`docker save` names its images in the target, `docker build` has all credentials in a field."""
+
+MAX_LINE_BYTES = 32 << 10
 
 type Headers = Sequence[tuple[str, str]]
 
@@ -252,7 +255,7 @@ class ServerConnection:
     def _read_line(self) -> Event | None:
         """A line between the data of chunks."""
         end = _LINE_END.search(self._buffer)
-        if (end.start() if end else len(self._buffer)) > MAX_HEAD_BYTES:
+        if (end.start() if end else len(self._buffer)) > MAX_LINE_BYTES:
             raise BadRequest("a line of the body's framing is too long")
         if end is None:
             return self._incomplete()
@@ -273,7 +276,7 @@ class ServerConnection:
             self._reading = _Reading.CHUNK_SIZE
         elif line:
             self._searched += len(line)
-            if self._searched > MAX_HEAD_BYTES:
+            if self._searched > MAX_LINE_BYTES:
                 raise BadRequest("the trailers are too large", 431)
         else:
             self._searched = 0

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,11 +132,68 @@ def test_a_probe_that_takes_too_long_says_what_it_had_to_say(engine: EngineProce
     engine.wait_until(lambda: "Health check exceeded timeout (50ms): so far\n" in log())
 
 
+def test_who_is_not_looked_after_is_unhealthy(engine: EngineProcess) -> None:
+    check = {"Test": ["CMD", "true"], "Interval": 50_000_000}
+    engine.run("patient", ["sleep", "1000"], Healthcheck=check)
+
+    def health() -> str:
+        return str(engine.inspect("patient")["State"]["Health"]["Status"])
+
+    engine.wait_until(lambda: health() == "healthy")
+    engine.request("POST", "/containers/patient/kill")
+    engine.wait("patient")
+    assert health() == "unhealthy"
+    engine.request("POST", "/containers/patient/start")
+    engine.wait_until(lambda: health() == "healthy")
+
+
+def test_words_for_a_machine_without_apparmor(engine: EngineProcess) -> None:
+    option = {"SecurityOpt": ["apparmor=unconfined"]}
+    assert output(engine, "free", "echo here", HostConfig=option) == "here\n"
+
+
+def test_what_is_shown_is_what_was_said(engine: EngineProcess) -> None:
+    engine.create("plain", ["sh", "-c", "echo a b"])
+    _, listed = engine.request("GET", "/containers/json?all=1")
+    assert [each["Command"] for each in listed] == ["sh -c 'echo a b'"]
+    assert "StopSignal" not in engine.inspect("plain")["Config"]
+    engine.create("told", ["true"], StopSignal="SIGQUIT", Volumes={"/data": {}})
+    config = engine.inspect("told")["Config"]
+    assert (config["StopSignal"], config["Volumes"]) == ("SIGQUIT", {"/data": {}})
+
+
+def test_long_requests_and_those_for_a_proxy(engine: EngineProcess) -> None:
+    names = "&names=".join(f"registry.example.com/a/long/name/{n}:tag" for n in range(1900))
+    assert engine.request("GET", f"/_ping?names={names}")[:2] == (200, b"OK")
+    status, answer = engine.request("GET", "/_ping?" + "names=x&" * 3000)
+    assert (status, "query" in answer["message"]) == (400, True)
+    assert engine.request("GET", "http://docker/v1.45/_ping?x=http://y/")[:2] == (200, b"OK")
+
+
+def test_a_crowd_that_comes_at_once_is_let_in(engine: EngineProcess) -> None:
+    with contextlib.ExitStack() as crowd:
+        os.kill(engine.pid, signal.SIGSTOP)
+        try:
+            clients = []
+            for _ in range(600):
+                client = crowd.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(os.fspath(engine.socket_path))  # BlockingIOError: no room
+                client.send(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
+                clients.append(client)
+        finally:
+            os.kill(engine.pid, signal.SIGCONT)
+        for client in clients:
+            client.settimeout(60)
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+
+
 def test_what_create_refuses_in_dockerds_words(engine: EngineProcess) -> None:
     refused: list[tuple[dict[str, object], str]] = [
         ({"Volumes": {"/proc/sys": {}}}, "is inside /proc"),
         ({"HostConfig": {"ExtraHosts": ["a:b"]}}, 'invalid IP address in add-host: "b"'),
         ({"HostConfig": {"RestartPolicy": {"Name": "x"}}}, "use one of 'no', 'always'"),
+        ({"HostConfig": {"UTSMode": "host"}, "Hostname": "x"}, "hostname and the UTS mode"),
     ]
     for fields, message in refused:
         body = {"Image": "busybox", "Cmd": ["true"], **fields}

@@ -170,6 +170,10 @@ def test_bad_time() -> None:
         parse_time("yesterday")
 
 
+def test_a_filter_without_values_is_none() -> None:
+    assert parse_filters('{"status":[],"id":{},"name":["x"]}') == {"name": frozenset({"x"})}
+
+
 def test_filters_in_both_forms() -> None:
     known = {"status", "label"}
     assert parse_filters('{"status":["running","paused"]}', known) == {

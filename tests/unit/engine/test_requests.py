@@ -110,6 +110,10 @@ def test_a_plain_run_of_the_command_line() -> None:
         ({"IpcMode": "public"}, "invalid IPC mode: public"),
         ({"PidMode": "container:"}, "invalid PID mode: container:"),
         ({"UTSMode": "container:x"}, "invalid UTS mode: container:x"),
+        (
+            {"LogConfig": {"Type": "local", "Config": {"max-buffer-size": "1m"}}},
+            "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+        ),
         ({"CgroupnsMode": "mine"}, "invalid cgroup namespace mode: mine"),
         ({"OomScoreAdj": 2000}, "Invalid value 2000, range for oom score adj is [-1000, 1000]"),
         ({"SecurityOpt": ["magic"]}, 'invalid --security-opt 2: "magic"'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qs, unquote
 
@@ -22,10 +23,12 @@ BODY_TIMEOUT_S = 300.0
 
 """For JSON bodies; the largest one a client sends, a create request, has a few kilobytes."""
 
-MAX_QUERY_FIELDS = 200
+MAX_QUERY_FIELDS = 2000
 
 RAW_STREAM = "application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
+
+_ABSOLUTE = re.compile(r"^https?://[^/?#]*", re.IGNORECASE)
 
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 """Everything else is true: what dockerd's clients rely on."""
@@ -43,7 +46,8 @@ class Exchange:
     """Made by the server for each request. A handler answers exactly once."""
 
     def __init__(self, connection: Connection, head: RequestHead) -> None:
-        path, _, query = head.target.partition("?")
+        # What is asked of a proxy names the scheme and the host, too.
+        path, _, query = _ABSOLUTE.sub("", head.target, count=1).partition("?")
         self.method = head.method
         self.path = unquote(path)
         self.headers = head.headers

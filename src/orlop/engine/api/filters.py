@@ -36,7 +36,8 @@ def parse_filters(text: str, known: Collection[str] | None = None) -> Filters:
             chosen = [value for value, wanted in values.items() if wanted]
         if not isinstance(chosen, list) or not all(isinstance(value, str) for value in chosen):
             raise InvalidArgument(f"invalid filter '{key[:40]}': a list of strings expected")
-        filters[key] = frozenset(chosen)
+        if chosen:  # without a value it is no filter
+            filters[key] = frozenset(chosen)
     return filters
 
 

@@ -58,6 +58,12 @@ def command_of(config: ContainerConfig, image: Image | None) -> tuple[str, ...]:
     return image.entrypoint + (config.command or image.command)
 
 
+def _command_text(command: tuple[str, ...]) -> str:
+    """As dockerd shows it: arguments with a space are quoted, the program is not."""
+    quoted = (f"'{argument}'" if " " in argument else argument for argument in command[1:])
+    return " ".join((*command[:1], *quoted))
+
+
 def summary(container: Container) -> dict[str, Any]:
     """An element of `GET /containers/json`."""
     known, config = container.record, container.config
@@ -67,7 +73,7 @@ def summary(container: Container) -> dict[str, Any]:
         "Names": [f"/{config.name}"],
         "Image": config.image,
         "ImageID": known.image_id,
-        "Command": " ".join(command_of(config, image)),
+        "Command": _command_text(command_of(config, image)),
         "Created": known.created_ns // _NS,
         "Ports": network_render.port_list(container),
         "Labels": dict(config.labels),
@@ -236,13 +242,14 @@ def _config(config: ContainerConfig, image: Image | None, container_id: str) -> 
         ],
         "Cmd": list(command) or None,
         "Image": config.image,
-        "Volumes": asked.get("Volumes"),
+        "Volumes": _volumes(asked, image),
         "WorkingDir": config.working_dir or (image.working_dir if image else ""),
         "Entrypoint": list(entrypoint) if entrypoint else None,
         "OnBuild": asked.get("OnBuild"),
         "Labels": dict(config.labels),
-        "StopSignal": config.stop_signal or (image.stop_signal if image else "") or "SIGTERM",
     }
+    if signal := config.stop_signal or (image.stop_signal if image else ""):
+        result["StopSignal"] = signal
     if not config.requested or "StopTimeout" in asked:
         result["StopTimeout"] = int(config.stop_grace_period_s)
     exposed = config.networking.exposed
@@ -257,6 +264,12 @@ def _config(config: ContainerConfig, image: Image | None, container_id: str) -> 
     elif check is not None:
         result["Healthcheck"] = health_check(check)
     return result
+
+
+def _volumes(asked: dict[str, Any], image: Image | None) -> dict[str, Any] | None:
+    """Those of the request and of the image."""
+    result: dict[str, Any] = {path: {} for path in image.volumes} if image else {}
+    return (result | (asked.get("Volumes") or {})) or None
 
 
 def _given_check(image: Image | None, asked: dict[str, Any]) -> dict[str, Any]:

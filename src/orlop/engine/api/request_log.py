@@ -57,6 +57,10 @@ def parse_log(log: Object) -> LogRequest:
                 raise InvalidArgument(f"unknown log opt '{key[:40]}' for {name} log driver")
     if known.get("mode", "") not in ("", "blocking", "non-blocking"):
         raise InvalidArgument(f"logger: logging mode not supported: {known['mode'][:40]}")
+    if "max-buffer-size" in known and known.get("mode") != "non-blocking":
+        raise InvalidArgument(
+            "logger: max-buffer-size option is only supported with 'mode=non-blocking'"
+        )
     return LogRequest(driver, options, _parse_limits(known, prefix))
 
 

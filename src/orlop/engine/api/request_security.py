@@ -82,8 +82,12 @@ def _parse_seccomp(value: str) -> dict[str, object]:
 
 
 def _check_apparmor(profile: str) -> str:
-    if profile in ("", "unconfined") or os.path.isdir(APPARMOR):
+    if os.path.isdir(APPARMOR):
         return profile
+    # Without AppArmor nothing is confined, which is all that this asks for; the runtime, told to
+    # choose a profile, would fail.
+    if profile in ("", "unconfined"):
+        return ""
     raise InvalidArgument(f"apparmor profile {profile[:80]!r}: this kernel has no AppArmor")
 
 

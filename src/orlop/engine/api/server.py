@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.api.connection import Connection
 from orlop.engine.api.errors import status_of
-from orlop.engine.api.exchange import Exchange
+from orlop.engine.api.exchange import Exchange, encode_json
 from orlop.engine.api.hangup import HangupWatch
 from orlop.lib.accepting import Acceptor
 from orlop.lib.errors import OrlopError
+from orlop.wire.docker.body import JSON_TYPE
 from orlop.wire.http import BadRequest
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 1024
 """Of clients; one more makes the one go that has been without a request for longest."""
 
-BACKLOG = 256
+BACKLOG = 4096
+"""The kernel's own limit. Clients do not wait: with one more they are told EAGAIN."""
+
 SHORTAGES = {
     errno.EMFILE: "the engine has no file descriptors left",
     errno.ENFILE: "the machine has no file descriptors left",
@@ -167,8 +170,10 @@ async def _fail(
         connection.abort()
         return
     if exchange is None:
-        # A target that cannot even be split: not a client of ours.
-        connection.abort()
+        # The target cannot be taken apart.
+        body = encode_json({"message": message}) + b"\n"
+        length = ("Content-Length", str(len(body)))
+        await connection.respond(status, [("Content-Type", JSON_TYPE), length], body)
         return
     if status == 304:
         await exchange.respond_empty(304)

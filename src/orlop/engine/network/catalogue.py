@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
+from ipaddress import ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 from orlop.engine.network import ipam
@@ -225,6 +225,9 @@ def _check_options(driver: Driver, options: dict[str, str]) -> None:
 def _plan_pools(request: NetworkRequest, around: Surroundings) -> tuple[PoolConfig, ...]:
     if len(request.pools) > MAX_POOLS:
         raise InvalidArgument(f"more than {MAX_POOLS} subnets")
+    for pool in request.pools:
+        _refuse_host_bits("subnet", pool.subnet)
+        _refuse_host_bits("ip-range", pool.ip_range)
     pools = [_with_gateway(pool) for pool in request.pools]
     subnets = [ipam.parse_subnet(pool.subnet) for pool in pools]
     taken = [subnet for subnet, _ in _subnets_of(around.networks)]
@@ -243,6 +246,16 @@ def _plan_pools(request: NetworkRequest, around: Surroundings) -> tuple[PoolConf
         chosen = ipam.choose_subnet(ipam.candidates6(around.ula), used)
         pools.append(_with_gateway(PoolConfig(subnet=str(chosen)), chosen=True))
     return tuple(pools)
+
+
+def _refuse_host_bits(kind: str, text: str) -> None:
+    if not text:
+        return
+    subnet = ipam.parse_subnet(text)
+    if ip_interface(text).ip != subnet.network_address:
+        raise InvalidArgument(
+            f"invalid network config:\ninvalid {kind} {text}: it should be {subnet}"
+        )
 
 
 def _choose4(around: Surroundings) -> PoolConfig:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orlop.engine.endpoints import EndpointConfig, PortBinding
-from orlop.engine.network.ipam import Pool
+from orlop.engine.network.ipam import Pool, parse_address, parse_subnet
 from orlop.engine.network.model import IFACE_PREFIX, INTERFACE_NAME, Driver, Endpoint
 from orlop.lib.errors import InvalidArgument, OrlopError
 
@@ -163,6 +163,29 @@ def check_allowed(network: Network, wanted: EndpointConfig) -> None:
             raise InvalidArgument(
                 "network-scoped alias is supported only for containers in user defined networks"
             )
+
+
+def check_wanted(network: Network, wanted: EndpointConfig) -> None:
+    """Refuse at its creation what a container could not have in *network* at its start.
+
+    Raises:
+        InvalidArgument: in dockerd's words, all reasons together.
+    """
+    reasons = []
+    try:
+        check_allowed(network, wanted)
+    except InvalidArgument as error:
+        reasons.append(str(error))
+    subnets = [parse_subnet(pool.subnet) for pool in network.pools]
+    for text in filter(None, (wanted.ipv4, wanted.ipv6)):
+        address = parse_address(text)
+        if not any(address.version == each.version and address in each for each in subnets):
+            reasons.append(f"no configured subnet or ip-range contain the IP address {text}")
+    if reasons:
+        lines = "\n".join(f"* {reason}" for reason in reasons)
+        raise InvalidArgument(
+            f"invalid config for network {network.name}: invalid endpoint settings:\n{lines}"
+        )
 
 
 def choose_mac(ipv4: str) -> str:

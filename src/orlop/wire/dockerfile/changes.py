@@ -24,6 +24,7 @@ ALLOWED = frozenset(
         "healthcheck",
         "label",
         "onbuild",
+        "stopsignal",
         "user",
         "volume",
         "workdir",

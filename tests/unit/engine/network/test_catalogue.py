@@ -52,7 +52,7 @@ def test_ipv6() -> None:
 
 
 def test_named_subnets() -> None:
-    pools = (PoolConfig(subnet="10.1.2.3/16", ip_range="10.1.5.0/24"),)
+    pools = (PoolConfig(subnet="10.1.0.0/16", ip_range="10.1.5.0/24"),)
     network = plan(NetworkRequest(name="web", pools=pools))
 
     assert network.pools[0].subnet == "10.1.0.0/16"
@@ -60,6 +60,12 @@ def test_named_subnets() -> None:
     assert not network.pools[0].gateway_given
     with pytest.raises(Forbidden, match="Pool overlaps"):
         plan(NetworkRequest(name="two", pools=(PoolConfig(subnet="10.1.128.0/17"),)), network)
+    for pool, words in (
+        (PoolConfig(subnet="10.2.3.4/16"), "invalid subnet 10.2.3.4/16: it should be 10.2.0.0/16"),
+        (PoolConfig(subnet="10.2.0.0/16", ip_range="10.2.3.4/24"), "invalid ip-range 10.2.3.4/24"),
+    ):
+        with pytest.raises(InvalidArgument, match=words):
+            plan(NetworkRequest(name="two", pools=(pool,)), network)
 
 
 @pytest.mark.parametrize(

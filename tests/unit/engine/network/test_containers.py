@@ -92,6 +92,24 @@ def test_endpoints() -> None:
         )
 
 
+def test_addresses_that_a_network_does_not_have() -> None:
+    network = Network(
+        id="n",
+        name="n",
+        driver=Driver.BRIDGE,
+        created_ns=0,
+        pools=(PoolConfig(subnet="10.0.0.0/24", gateway="10.0.0.1"),),
+    )
+    joining.check_wanted(network, EndpointConfig(network="n", ipv4="10.0.0.9"))
+    with pytest.raises(InvalidArgument) as caught:
+        joining.check_wanted(network, EndpointConfig(network="n", ipv4="10.0.1.9", ipv6="fd00::1"))
+    assert str(caught.value) == (
+        "invalid config for network n: invalid endpoint settings:\n"
+        "* no configured subnet or ip-range contain the IP address 10.0.1.9\n"
+        "* no configured subnet or ip-range contain the IP address fd00::1"
+    )
+
+
 def test_ports_that_are_published() -> None:
     bound = PortBinding("tcp", 90, "", "1")
     wanted = config(ports=(bound,), exposed=("90/tcp", "80/udp"), publish_all=True)

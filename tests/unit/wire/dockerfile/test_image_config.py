@@ -190,6 +190,7 @@ def test_changes_of_commit() -> None:
     assert config.command == ("/bin/sh", "-c", "x")
     assert config.entrypoint == ("e",)
     assert apply_changes(config, []) == config
+    assert apply_changes(config, ["STOPSIGNAL INT"]).stop_signal == "INT"
 
 
 @pytest.mark.parametrize("change", ["RUN x", "FROM x", "COPY a b", "ODD", "ARG a"])
