@@ -152,12 +152,17 @@ class Engine:
                 container.begin_anew()
 
     async def serve(
-        self, socket_path: Path, extra_routes: Sequence[Route] = (), *, mode: int = 0o600
+        self,
+        socket_path: Path,
+        extra_routes: Sequence[Route] = (),
+        *,
+        mode: int = 0o600,
+        listening_fd: int = -1,
     ) -> None:
         """Answer the Docker API, and *extra_routes*, on *socket_path*, in the background.
 
-        A socket handed over by `prepare_reexec` for the same path is used as it is: no connection
-        is refused in between.
+        A socket handed over by `prepare_reexec` for the same path is used as it is, and so is
+        *listening_fd*, which listens there: no connection is refused in between.
 
         Raises:
             OSError: the socket cannot be made.
@@ -168,7 +173,7 @@ class Engine:
         server = ApiServer(
             socket_path, make_router(self, extra_routes), self.tasks, self.settings.version
         )
-        inherited = self._inherited_sockets.pop(os.fspath(socket_path), -1)
+        inherited = self._inherited_sockets.pop(os.fspath(socket_path), listening_fd)
         await server.start(mode=mode, inherited_fd=inherited)
         self._servers.append(server)
 

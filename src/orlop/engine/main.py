@@ -18,6 +18,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -113,12 +114,14 @@ async def serve(options: Options) -> None:
     power_fails = asyncio.Event()
     # Before the start: the signal's default would end this process and leave the containers alone.
     loop.add_signal_handler(signal.SIGPWR, begin_end, engine, power_fails)
+    # Who comes while containers are found again and images are brought waits, and is not refused.
+    listening = open_early(options)
     await engine.start()
     engine.tasks.start(end_all(engine, power_fails), "end of all containers")
     listener = endpoint = None
     try:
         await bring_images(engine, options, ending)
-        await open_socket(engine, options)
+        await open_socket(engine, options, listening.detach())
         log.info("serving on %s", options.socket)
         listener = await open_tcp(engine, options)
         endpoint = open_endpoint(engine, options)
@@ -144,18 +147,26 @@ async def bring_images(engine: Engine, options: Options, ending: asyncio.Event) 
         await Preload(engine, options.preload, options.preload_label).begin(ending)
 
 
-async def open_socket(engine: Engine, options: Options) -> None:
-    """Listen on the Unix socket.
+def open_early(options: Options) -> socket.socket:
+    """Listen on the Unix socket; nobody answers yet.
 
     Raises:
         OrlopError: it cannot be made, or the group does not exist.
     """
+    from orlop.engine.api.server import listen
+
     try:
-        await engine.serve(options.socket, mode=0o660 if options.group else 0o600)
+        listening = listen(options.socket, 0o660 if options.group else 0o600)
         if options.group:
             os.chown(options.socket, 0, group_id(options.group))
     except OSError as error:
         raise OrlopError(f"cannot listen on {options.socket}: {error.strerror}") from error
+    return listening
+
+
+async def open_socket(engine: Engine, options: Options, listening_fd: int) -> None:
+    """Answer on the Unix socket that *listening_fd* is."""
+    await engine.serve(options.socket, listening_fd=listening_fd)
 
 
 async def open_tcp(engine: Engine, options: Options) -> TlsListener | None:
@@ -194,7 +205,7 @@ async def keep_socket(engine: Engine, options: Options) -> None:
         return
     log.warning("the socket %s has vanished, making it again", options.socket)
     try:
-        await open_socket(engine, options)
+        await open_socket(engine, options, open_early(options).detach())
     except OrlopError as error:
         log.warning("%s, trying again", error)
 

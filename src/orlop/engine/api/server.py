@@ -78,7 +78,7 @@ class ApiServer:
             OSError: the socket cannot be made.
         """
         listening = _inherit(inherited_fd) if inherited_fd >= 0 else None
-        self._socket = listening or _listen(self.path, mode)
+        self._socket = listening or listen(self.path, mode)
         # And not asyncio's server: without descriptors that one tries, and logs, hundreds of times.
         self._acceptor = Acceptor(self._socket, self._take)
         self._acceptor.start()
@@ -181,7 +181,12 @@ async def _fail(
         await exchange.respond_json(status, {"message": message})
 
 
-def _listen(path: Path, mode: int) -> socket.socket:
+def listen(path: Path, mode: int) -> socket.socket:
+    """A socket at *path*, in place of one that was left there; who connects waits for `ApiServer`.
+
+    Raises:
+        OSError: it cannot be made.
+    """
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode):
             path.unlink()
