@@ -13,7 +13,8 @@ from orlop.image.blobs import BlobSet
 from orlop.image.tree import Tree, write_tar
 
 UUID = "6f726c6f-7000-4000-8000-000000000000"
-COMPRESSION = ("-zlzma,level=6", "-C131072", "-Efragments")
+LEVEL = 6
+COMPRESSION = (f"-zlzma,level={LEVEL}", "-C131072", "-Efragments")
 """Ends of files are compressed together: most of ours are small, which is 7 % of the image."""
 FAST_COMPRESSION = ("-zzstd,level=3", "-C65536", "-Eztailpacking")
 """For trying things out: a fifth of the time, a quarter more bytes."""

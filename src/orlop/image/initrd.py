@@ -12,8 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from orlop.lib.errors import InvalidArgument
+
+ROOT = "os.erofs"
+"""The system image, by its name in the archive."""
+
 _MAGIC = b"070701"
 _TRAILER = "TRAILER!!!"
+_HEADER_BYTES = 110
 _ALIGNMENT = 4
 _ARCHIVE_ALIGNMENT = 512
 _MAXIMUM_SIZE_BYTES = 0xFFFF_FFFF  # eight hexadecimal digits
@@ -36,7 +42,7 @@ def initrd_members(init: Path, image: Path) -> list[Member]:
         Member("dev", stat.S_IFDIR | 0o755),
         Member("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)),
         Member("init", stat.S_IFREG | 0o755, init),
-        Member("os.erofs", stat.S_IFREG | 0o400, image),
+        Member(ROOT, stat.S_IFREG | 0o400, image),
         Member("root", stat.S_IFDIR | 0o755),
     ]
 
@@ -59,6 +65,32 @@ def write_cpio(members: Iterable[Member], output: BinaryIO) -> None:
             written += output.write(_padding(written, _ALIGNMENT))
     written += output.write(_header(Member(_TRAILER, 0), 0, 0))
     output.write(_padding(written, _ARCHIVE_ALIGNMENT))
+
+
+def find_member(archive: bytes, wanted: str) -> tuple[int, int]:
+    """Where the content of *wanted* lies in *archive*: offset and size.
+
+    Raises:
+        InvalidArgument: it is not there, or this is no archive as it is written here.
+    """
+    at = 0
+    while archive[at : at + len(_MAGIC)] == _MAGIC:
+        size_bytes, name_bytes = (_field(archive, at, index) for index in (6, 11))
+        name = archive[at + _HEADER_BYTES : at + _HEADER_BYTES + name_bytes - 1]
+        start = at + _HEADER_BYTES + name_bytes
+        start += -start % _ALIGNMENT
+        if name == wanted.encode():
+            return start, size_bytes
+        at = start + size_bytes + -size_bytes % _ALIGNMENT
+    raise InvalidArgument(f"there is no {wanted} in the initrd")
+
+
+def _field(archive: bytes, at: int, index: int) -> int:
+    start = at + len(_MAGIC) + 8 * index
+    try:
+        return int(archive[start : start + 8], 16)
+    except ValueError:
+        raise InvalidArgument("the initrd is damaged") from None
 
 
 def _header(member: Member, number: int, size_bytes: int) -> bytes:

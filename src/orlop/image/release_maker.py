@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from orlop.image.delta_maker import make_delta
 from orlop.image.release_repository import Repository
 from orlop.lib import unified_image
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound
-from orlop.lib.process import run
 from orlop.lib.unified_image import Description
 from orlop.wire.channel import Channel, parse_channel
 from orlop.wire.channel import target_name as channel_target
@@ -32,7 +32,6 @@ from orlop.wire.release import (
 )
 from orlop.wire.release import target_name as release_target
 
-DELTA_COMMAND = ("zstd", "-q", "-f", "--ultra", "-22", "--long=27", "--single-thread")
 DELTA_PAYS = 0.7
 """A delta of more than this share of the image is left out: not worth a second way to fail."""
 
@@ -215,7 +214,7 @@ def _deltas(
         with TemporaryDirectory() as scratch:
             target = Path(scratch) / "delta"
             new = repository.path_of(blob_name(image.sha256))
-            run([*DELTA_COMMAND, f"--patch-from={path}", new, "-o", target])
+            make_delta(path, new, target)
             if target.stat().st_size <= image.size_bytes * DELTA_PAYS:
                 blob = repository.add_blob(target)
                 found[before.sha256] = Delta(blob.sha256, blob.size_bytes, before.sha256)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orlop.image.initrd import Member, initrd_members, write_cpio
+from orlop.image.initrd import Member, find_member, initrd_members, write_cpio
+from orlop.lib.errors import InvalidArgument
 
 
 def written(members: list[Member]) -> bytes:
@@ -61,3 +62,15 @@ def test_cpio_reads_it(tmp_path: Path) -> None:
     )
 
     assert listed.stdout.decode().split() == ["dir", "dir/file"]
+
+
+def test_a_member_is_found(tmp_path: Path) -> None:
+    init, image = tmp_path / "init", tmp_path / "image"
+    init.write_bytes(b"#12")
+    image.write_bytes(b"erofs")
+    data = written(initrd_members(init, image))
+    start, size = find_member(data, "os.erofs")
+    assert data[start : start + size] == b"erofs"
+    for bad in (b"", b"070701 no number", data[:-200], b"070701" + b"0" * 104):
+        with pytest.raises(InvalidArgument):
+            find_member(bad, "nothing")

@@ -1,9 +1,10 @@
 """An image out of the one that is there and what has changed: `zstd --patch-from`. Worker only.
 
-The old image is the beginning of the window that the new one refers to. Both files are mapped, so
-that applying takes hardly any memory but page cache. Nothing is believed of the difference: the
-result is as long as it must be, and whoever called checks its digest.
-Source: zstd 1.5 zstd.h, ZSTD_DCtx_refPrefix.
+The old image is the beginning of the window that the new one refers to. If the delta has a recipe
+(`wire.recompression`), both are taken with what is in compressed clusters of the root, and the new
+one's are compressed again. All files are mapped, so that applying takes hardly any memory but page
+cache. Nothing is believed of the delta: the result is as long as it must be, and whoever called
+checks its digest. Source: zstd 1.5 zstd.h, ZSTD_DCtx_refPrefix.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ import mmap
 import os
 from typing import TYPE_CHECKING
 
+from orlop.lib import micro_lzma
 from orlop.lib.errors import InvalidArgument, Unavailable
+from orlop.wire import recompression
 from orlop.wire.release import MAX_IMAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from orlop.wire.recompression import Recipe
 
 _Pointer, _Size = ctypes.c_void_p, ctypes.c_size_t
 _UNKNOWN = (1 << 64) - 2
@@ -55,43 +61,115 @@ def open_base(path: str) -> int:
     """The image at *path*, open for `apply`; -1 if there is none: the whole one is fetched then."""
     try:
         load()
+        micro_lzma.load()
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, Unavailable):
         return -1
 
 
 def apply(base: int, difference: str, target: str, size: int) -> None:
-    """Make the file *target* of *size* bytes out of *base* and *difference*.
+    """Make the file *target* of *size* bytes out of *base* and *difference*, in the present
+    directory.
 
     Raises:
         InvalidArgument: the difference is damaged, or one to another image. OSError: no room.
     """
-    library = load()
     flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with (
         open(difference, "rb") as patch,
         os.fdopen(os.open(target, flags, 0o600), "r+b") as output,
     ):
-        # All of it at once: no room later would be a signal instead of an error.
-        os.posix_fallocate(output.fileno(), 0, size)
-        with (
-            _mapped(base, mmap.ACCESS_COPY) as (old, old_size),
-            _mapped(patch.fileno(), mmap.ACCESS_COPY) as (changes, changes_size),
-            _mapped(output.fileno(), mmap.ACCESS_WRITE) as (new, new_size),
-        ):
-            announced = library.ZSTD_getFrameContentSize(changes, changes_size)
-            if announced != size:
-                shown = announced if announced < _UNKNOWN else "an unknown number of"
-                raise InvalidArgument(f"the delta makes {shown} bytes, {size} are expected")
-            context = library.ZSTD_createDCtx()
-            try:
-                _check(library, library.ZSTD_DCtx_refPrefix(context, old, old_size))
-                made = library.ZSTD_decompressDCtx(context, new, new_size, changes, changes_size)
-                _check(library, made)
-            finally:
-                library.ZSTD_freeDCtx(context)
+        found = recompression.parse_recipe(os.pread(patch.fileno(), recompression.MAX_BYTES, 0))
+        if found is None:
+            _patch(base, patch.fileno(), 0, output.fileno(), size)
+            return
+        recipe, start = found
+        with _nameless() as old, _nameless() as new:
+            _expand(base, recipe, old.fileno())
+            expanded = recompression.expanded_bytes(size, recipe.new)
+            _patch(old.fileno(), patch.fileno(), start, new.fileno(), expanded)
+            _collect(new.fileno(), recipe, output.fileno(), size)
+
+
+def _patch(base: int, patch: int, start: int, output: int, size: int) -> None:
+    """Make *size* bytes of *base* and what *patch* has from *start* on."""
+    library = load()
+    # All of it at once: no room later would be a signal instead of an error.
+    os.posix_fallocate(output, 0, size)
+    with (
+        _mapped(base, mmap.ACCESS_COPY) as (old, old_size),
+        _mapped(patch, mmap.ACCESS_COPY) as (patch_at, patch_size),
+        _mapped(output, mmap.ACCESS_WRITE) as (new, new_size),
+    ):
+        changes, changes_size = patch_at + start, patch_size - start
+        announced = library.ZSTD_getFrameContentSize(changes, changes_size)
+        if announced != size:
+            shown = announced if announced < _UNKNOWN else "an unknown number of"
+            raise InvalidArgument(f"the delta makes {shown} bytes, {size} are expected")
+        context = library.ZSTD_createDCtx()
+        try:
+            _check(library, library.ZSTD_DCtx_refPrefix(context, old, old_size))
+            made = library.ZSTD_decompressDCtx(context, new, new_size, changes, changes_size)
+            _check(library, made)
+        finally:
+            library.ZSTD_freeDCtx(context)
     if made != size:
         raise InvalidArgument(f"the delta makes {made} bytes, {size} are expected")
+
+
+def _nameless() -> BinaryIO:
+    """A file in the present directory that is gone when it is closed, whatever happens."""
+    return os.fdopen(os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600), "r+b")
+
+
+def _expand(base: int, recipe: Recipe, output: int) -> None:
+    """Make *output* what *base* is without the old clusters of *recipe*, and what these hold."""
+    size = os.fstat(base).st_size
+    with _writable(output, recompression.expanded_bytes(size, recipe.old)) as memory:
+        at = 0
+        for offset, length in recompression.gaps(size, recipe.old):
+            if os.preadv(base, [memory[at : at + length]], offset) != length:
+                raise InvalidArgument("the image that is there has become shorter")
+            at += length
+        for cluster in recipe.old:
+            data = os.pread(base, cluster.size_bytes, cluster.offset_bytes)
+            memory[at : at + cluster.plain_bytes] = micro_lzma.decompress(
+                data, cluster.plain_bytes, recipe.dictionary_bytes
+            )
+            at += cluster.plain_bytes
+
+
+def _collect(expanded: int, recipe: Recipe, output: int, size: int) -> None:
+    """Make *output* the image of *size* bytes out of *expanded*: the other way round."""
+    with (
+        mmap.mmap(expanded, 0, access=mmap.ACCESS_READ) as source,
+        _writable(output, size) as memory,
+    ):
+        at = 0
+        with memoryview(source) as data:
+            for offset, length in recompression.gaps(size, recipe.new):
+                memory[offset : offset + length] = data[at : at + length]
+                at += length
+        for cluster in recipe.new:
+            made, taken = micro_lzma.compress(
+                source[at : at + cluster.plain_bytes + cluster.ahead_bytes],
+                cluster.size_bytes,
+                recipe.level,
+                recipe.dictionary_bytes,
+            )
+            if taken != cluster.plain_bytes:
+                raise InvalidArgument("a cluster comes out with something else in it")
+            memory[cluster.offset_bytes : cluster.offset_bytes + cluster.size_bytes] = made
+            at += cluster.plain_bytes
+
+
+@contextlib.contextmanager
+def _writable(descriptor: int, size: int) -> Iterator[memoryview]:
+    """The *size* bytes of a file as memory. All of it has room at once: to find none later would be
+    a signal instead of an error."""
+    os.posix_fallocate(descriptor, 0, size)
+    with mmap.mmap(descriptor, size) as memory, memoryview(memory) as view:
+        yield view
 
 
 def _check(library: ctypes.CDLL, result: int) -> None:

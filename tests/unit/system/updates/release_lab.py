@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import http.server
-import subprocess
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from orlop.image import release_repository
+from orlop.image.delta_maker import make_delta
 from orlop.lib.children import Children
 from orlop.system.updates.fetch import Fetched, Offer, Progress, Running, Settings, check, fetch
 from orlop.wire.channel import Channel, Step, format_channel
@@ -66,10 +66,7 @@ class ReleaseLab(Lab):
         deltas: tuple[Delta, ...] = ()
         if with_delta:
             patch = self.place / "delta"
-            subprocess.run(
-                ["zstd", "-q", "-f", f"--patch-from={self.old}", self.image, "-o", patch],
-                check=True,
-            )
+            make_delta(self.old, self.image, patch)
             found = self.repository.add_blob(patch)
             source = self.repository.add_blob(self.old).sha256
             deltas = (Delta(found.sha256, found.size_bytes, source),)

@@ -15,6 +15,7 @@ from orlop.lib.errors import Forbidden, InvalidArgument, NotFound, Unavailable
 from orlop.system.updates import fetch as fetching
 from orlop.system.updates.fetch import Offer, Running
 from orlop.wire.channel import Refused, Step, Why
+from tests.unit.image.packed_images import image
 from tests.unit.system.updates.release_lab import NEW, OLD, ReleaseLab, served
 
 DIGEST = hashlib.sha256(NEW).hexdigest()
@@ -114,6 +115,21 @@ def test_a_delta_that_does_not_fit_is_no_obstacle(lab: ReleaseLab) -> None:
     fetched, _ = lab.fetch(offer)
     assert fetched.files[DIGEST].read_bytes() == NEW
     assert fetched.received_bytes > len(NEW)
+
+
+def test_a_delta_that_looks_into_the_root(lab: ReleaseLab) -> None:
+    old, new = image(), image(b"a few words more ")
+    lab.old.write_bytes(old)
+    lab.image.write_bytes(new)
+    lab.release("3.0", 3, with_delta=True)
+    digest = hashlib.sha256(old).hexdigest()
+    running = replace(lab.settings.running, image=str(lab.old), image_sha256=digest)
+    offer = lab.check(replace(lab.settings, running=running))
+    fetched, _ = lab.fetch(offer)
+    wanted = hashlib.sha256(new).hexdigest()
+    assert fetched.files[wanted].read_bytes() == new
+    assert fetched.received_bytes < 3000
+    assert {path.name for path in (lab.state / "incoming").iterdir()} == {"etc", wanted}
 
 
 def test_names_are_resolved_as_the_network_is_now(lab: ReleaseLab) -> None:

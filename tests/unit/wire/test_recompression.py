@@ -1,0 +1,74 @@
+"""The recipe of a delta, whole, cut and with too much asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from orlop.lib.errors import InvalidArgument
+from orlop.wire.recompression import (
+    MAX_CLUSTER_BYTES,
+    MAX_DICTIONARY_BYTES,
+    MAX_PLAIN_BYTES,
+    Cluster,
+    Recipe,
+    expanded_bytes,
+    format_recipe,
+    gaps,
+    parse_recipe,
+)
+
+OLD = (Cluster(4096, 4096, 10_000), Cluster(8192, 4096, 20_000))
+NEW = (Cluster(100, 4096, 10_000, 4096), Cluster(9000, 50, 60))
+RECIPE = Recipe(6, 1 << 19, OLD, NEW)
+FRAME = format_recipe(RECIPE)
+
+
+def test_what_is_written_is_read() -> None:
+    assert parse_recipe(FRAME) == (RECIPE, len(FRAME))
+    assert parse_recipe(FRAME + b"what follows") == (RECIPE, len(FRAME))
+    assert FRAME[:4] == bytes.fromhex("502a4d18")
+
+
+def test_a_delta_without_one() -> None:
+    assert parse_recipe(bytes.fromhex("28b52ffd") + bytes(40)) is None
+    assert parse_recipe(b"") is None
+
+
+def test_one_that_is_cut() -> None:
+    for end in range(8, len(FRAME)):
+        with pytest.raises(InvalidArgument):
+            parse_recipe(FRAME[:end])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        replace(RECIPE, level=10),
+        replace(RECIPE, dictionary_bytes=MAX_DICTIONARY_BYTES + 1),
+        replace(RECIPE, old=OLD[::-1]),
+        replace(RECIPE, old=(OLD[0], OLD[0])),
+        replace(RECIPE, new=(Cluster(0, 0, 1),)),
+        replace(RECIPE, new=(Cluster(0, MAX_CLUSTER_BYTES + 1, 1),)),
+        replace(RECIPE, new=(Cluster(0, 1, MAX_PLAIN_BYTES + 1),)),
+        replace(RECIPE, new=(Cluster(0, 1, 1, MAX_CLUSTER_BYTES + 1),)),
+        replace(RECIPE, old=tuple(Cluster(n * 9, 9, MAX_PLAIN_BYTES) for n in range(5))),
+    ],
+)
+def test_what_asks_for_too_much(wrong: Recipe) -> None:
+    with pytest.raises(InvalidArgument):
+        parse_recipe(format_recipe(wrong))
+
+
+def test_of_another_version() -> None:
+    with pytest.raises(InvalidArgument, match="another version"):
+        parse_recipe(FRAME.replace(b"orlop\0\0\1", b"orlop\0\0\2"))
+
+
+def test_what_is_left() -> None:
+    assert gaps(20_000, OLD) == [(0, 4096), (8192, 0), (12_288, 7712)]
+    assert gaps(5, ()) == [(0, 5)]
+    assert expanded_bytes(20_000, OLD) == 20_000 + 30_000 - 8192
+    with pytest.raises(InvalidArgument, match="larger images"):
+        gaps(12_287, OLD)
