@@ -14,6 +14,10 @@ that each program pays only for itself. Every program is a module with `main(arg
 
 import sys
 
+TYPE_CHECKING = False  # importing typing for it would cost PID 1 a millisecond
+if TYPE_CHECKING:
+    from typing import Any
+
 PROGRAMS = {
     "init": "orlop.system.main",
     "engine": "orlop.engine.main",
@@ -47,6 +51,39 @@ WORKERS = {
 }
 
 USAGE_STATUS = 2
+_IS_COROUTINE_FUNCTION = 0x80
+"""inspect.CO_COROUTINE."""
+
+
+class Later(type(sys)):  # type: ignore[misc]  # ModuleType, without importing types
+    """A module that is loaded when something of it is asked for.
+
+    asyncio and dataclasses import `inspect`, and with it `ast`, `dis` and `tokenize`, for what our
+    programs never do or only when they fail: a tenth of the start of PID 1, and a megabyte.
+    """
+
+    def __getattr__(self, name: str) -> "Any":
+        if name.startswith("__"):
+            raise AttributeError(name)  # the machinery of imports asks; the real one has them
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        self.__dict__.update(__import__(self.__name__).__dict__)
+        try:
+            return self.__dict__[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def _later_inspect() -> "Later":
+    """`inspect` later; with the one function that an event loop asks for in all our programs."""
+    module = Later("inspect")
+
+    def iscoroutinefunction(function: object) -> bool:
+        code = getattr(getattr(function, "__func__", function), "__code__", None)
+        return code is not None and bool(code.co_flags & _IS_COROUTINE_FUNCTION)
+
+    module.iscoroutinefunction = iscoroutinefunction
+    return module
 
 
 def module_of(argv: list[str]) -> tuple[str, list[str]] | None:
@@ -72,6 +109,7 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return USAGE_STATUS
+    sys.modules.setdefault("inspect", _later_inspect())
     # __import__ and not importlib.import_module: importlib's Python half costs PID 1 memory.
     name, arguments = found
     status: int = __import__(name, fromlist=["main"]).main(arguments)

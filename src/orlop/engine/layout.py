@@ -11,7 +11,6 @@ DATA/trash/          what is being deleted
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,13 +20,12 @@ if TYPE_CHECKING:
     from orlop.engine.settings import EngineSettings
 
 
-@dataclass(frozen=True)
 class Layout:
-    """Where things of container *id* are. Without slots: each path is made once, a start asks for
-    some of them ten times."""
+    """Where things of container *id* are. Each path is made once, a start asks for some of them
+    ten times."""
 
-    settings: EngineSettings
-    id: str
+    def __init__(self, settings: EngineSettings, id: str) -> None:  # noqa: A002 - as in the API
+        self.settings, self.id = settings, id
 
     @cached_property
     def run(self) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from orlop.image import prepare
 from orlop.image.blobs import BlobSet, BlobStore, Digest
 from orlop.image.packages import Package
 from orlop.image.pyclosure import Source
@@ -142,5 +143,6 @@ def program_path(module: Module) -> str:
 
 
 def python_roots(modules: Iterable[str]) -> tuple[str, ...]:
-    """What an image's closure starts from: its modules, and the dispatcher that starts them."""
-    return ("orlop.__main__", *modules)
+    """What an image's closure starts from: its modules, the dispatcher that starts them, and what
+    compiled modules import besides what their sources do."""
+    return ("orlop.__main__", prepare.MODULE, *modules)
