@@ -1,8 +1,10 @@
-"""`bootcmd` and `runcmd`: services that are made of the console's image and the commands.
+"""`bootcmd`, `runcmd` and `rc-local`: services made of the console's image and commands.
 
 So they run with what a person at the console has, their output is in `orlop logs runcmd`, and
 `orlop service why runcmd` says how they ended. As in cloud-init all commands are one script: what
 one sets the next one has, and the failure of one does not keep the next from running.
+
+`rc-local` runs the files that RancherOS ran at each boot, where there is one of them.
 
 When `runcmd` has run is noted after it has ended: a power cut while it runs has it run again.
 """
@@ -10,6 +12,7 @@ When `runcmd` has run is noted after it has ended: a power cut while it runs has
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +24,14 @@ from orlop.wire.compose_model import Dependency, DependencyCondition, RestartPol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orlop.system.configuration import Configuration
     from orlop.wire.compose_model import Json, ServiceDefinition
 
-BOOTCMD, RUNCMD = "bootcmd", "runcmd"
-NAMES = (BOOTCMD, RUNCMD)
+BOOTCMD, RUNCMD, RC_LOCAL = "bootcmd", "runcmd", "rc-local"
+NAMES = (BOOTCMD, RUNCMD, RC_LOCAL)
+RC_FILES = ("/opt/rancher/bin/start.sh", "/etc/rc.local")
+RC_KEPT = "/var/lib/orlop/persist/opt/rancher/bin/start.sh"
+"""/opt is kept, if nothing else is said: a person may have put it there."""
 SCRIPT = "/run/commands.sh"
 RAN = "/var/lib/orlop/config/ran.json"
 ENGINE_WAIT_S = 60
@@ -48,6 +55,37 @@ while [ -d /run/orlop/docker ] && [ ! -S /run/orlop/docker/docker.sock ] &&
 	seconds=$((seconds + 1))
 done
 """
+
+
+_RC_SCRIPT = f"""\
+{_CHECK}for file in {" ".join(RC_FILES)}; do
+	[ -x "$file" ] || continue
+	"$file"
+	check "$file" $?
+done
+exit "$failed"
+"""
+
+
+def wanted(of: Configuration) -> tuple[str, ...]:
+    """The services of `NAMES` that a machine with the configuration *of* has."""
+    files = of.get("write_files")
+    paths = {
+        entry.get("path")
+        for entry in (files if isinstance(files, list) else [])
+        if isinstance(entry, dict) and entry.get("container", "console") == "console"
+    }
+    rc = bool(paths & {*RC_FILES}) or os.access(RC_KEPT, os.X_OK)
+    return tuple(name for name in (BOOTCMD, RUNCMD) if of.is_configured(name)) + (
+        (RC_LOCAL,) if rc else ()
+    )
+
+
+def scripts(of: Configuration) -> dict[str, str]:
+    """What each of them runs."""
+    return {
+        name: _RC_SCRIPT if name == RC_LOCAL else script(name, of.get(name)) for name in wanted(of)
+    }
 
 
 def script(name: str, commands: Json) -> str:
@@ -75,7 +113,7 @@ def files(scripts: Mapping[str, str]) -> list[File]:
 def define(name: str, console: ServiceDefinition) -> ServiceDefinition:
     """The service that runs the script *name*."""
     dependencies: tuple[Dependency, ...] = ()
-    if name == RUNCMD:
+    if name != BOOTCMD:
         dependencies = (Dependency("engine", DependencyCondition.STARTED, required=False),)
     return replace(
         console,

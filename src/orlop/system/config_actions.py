@@ -238,7 +238,7 @@ class ConfigActions:
         if boot.machine.phase is not Phase.STARTING:
             self._follow_install()
             self._follow_last_words(new, before)
-        if all(name in there or not new.is_configured(name) for name in commands.NAMES):
+        if {*there} >= {*commands.wanted(new)}:
             had_run = commands.has_run("instance", self.instance(before))
             if commands.RUNCMD in there and had_run:
                 await asyncio.to_thread(commands.note_run, self.instance(new))
@@ -260,5 +260,4 @@ def planned_files(of: Configuration) -> tuple[list[config_files.File], list[str]
         files += config_files.authorities(trusted, (*config_files.BELIEVERS, *asks))
     files += config_files.host_keys(of.get("orlop.ssh.host_keys"))
     files += proxy_files.files(of)
-    scripts = {name: commands.script(name, of.get(name)) for name in commands.NAMES}
-    return files + commands.files(scripts), problems
+    return files + commands.files(commands.scripts(of)), problems

@@ -1,8 +1,8 @@
 """`write_files`: files on the state partition, and files that a service finds in its root.
 
-What is below /var or /root is written where it says, for whoever has that directory. Everything
-else of the machine is read-only: such a file is kept in /run/orlop/files/SERVICE and mounted into
-the containers of the services it is for. All functions block.
+What is below /var, /root or /home is written where it says, for whoever has that directory.
+Everything else of the machine is read-only: such a file is kept in /run/orlop/files/SERVICE and
+mounted into the containers of the services it is for. All functions block.
 """
 
 from __future__ import annotations
@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from orlop.wire.compose_model import Json
 
 DIRECTORY = "/run/orlop/files"
-CONSOLES = ("console", "ssh", "bootcmd", "runcmd")
+CONSOLES = ("console", "ssh", "bootcmd", "runcmd", "rc-local")
 """The services that a person or a command works in: where a file goes that names no other."""
 
-ROOT_HOME = "/var/lib/orlop/root"
+HOMES = {"/root/": "/var/lib/orlop/root/", "/home/": "/var/lib/orlop/home/"}
+"""What the consoles have there, and where that is on the machine."""
+
+CERTIFICATES = "/etc/docker/certs.d/"
+"""Of registries: for clients at a console, and for the engine, as where a console was its host."""
 RESERVED = "/var/lib/orlop/"
 """What PID 1 keeps there is changed through it only."""
 
@@ -71,18 +75,23 @@ def _plan_one(entry: dict[str, Json]) -> list[File]:
     uid, _, gid = str(entry["owner"]).partition(":")
     mode = int(str(entry["permissions"]), 8)
     service = str(entry.get("container") or "")
-    if not service and (path.startswith(("/root/", "/var/"))):
-        if path.startswith("/root/"):
-            path = ROOT_HOME + path.removeprefix("/root")
-        elif path.startswith(RESERVED):
+    if not service and path.startswith((*HOMES, "/var/")):
+        if path.startswith(RESERVED):
             raise InvalidArgument(f"{path} is the machine's own")
+        for home, place in HOMES.items():
+            if path.startswith(home):
+                path = place + path.removeprefix(home)
+                break
         return [File("", path, data, mode, int(uid), int(gid))]
     if len(quote(path, safe="")) > MAX_NAME:
         raise InvalidArgument(f"{path} is too long")
-    return [
-        File(name, path, data, mode, int(uid), int(gid))
-        for name in ((service,) if service else CONSOLES)
-    ]
+    return [File(name, path, data, mode, int(uid), int(gid)) for name in _readers(service, path)]
+
+
+def _readers(service: str, path: str) -> tuple[str, ...]:
+    if service:
+        return (service,)
+    return (*CONSOLES, "engine") if path.startswith(CERTIFICATES) else CONSOLES
 
 
 def host_keys(keys: Json) -> list[File]:
@@ -187,9 +196,12 @@ def write_below(path: str, file: File) -> None:
         for parent in parents:
             try:
                 os.mkdir(parent, 0o755, dir_fd=directory)
+                is_new = path.startswith(HOMES["/home/"])
             except FileExistsError:
-                pass
+                is_new = False
             inner = os.open(parent, flags, dir_fd=directory)
+            if is_new:  # in a person's home it is that person's, as the file is
+                os.fchown(inner, file.uid, file.gid)
             os.close(directory)
             directory = inner
         if not _is_so(directory, name, file):

@@ -71,10 +71,11 @@ def collect(
 def _add_commands(found: Definitions, configuration: Configuration) -> None:
     """The services that run the configuration's commands, in the console's image."""
     console = found.services.get("console")
-    for name in commands.NAMES:
-        if console is not None and configuration.is_configured(name):
+    for name in commands.wanted(configuration):
+        if console is not None:
             found.services[name] = commands.define(name, console)
-            found.sources[name] = str(configuration.origins.get(name, ""))
+            origin = "write_files" if name == commands.RC_LOCAL else name
+            found.sources[name] = str(configuration.origins.get(origin, ""))
             if name == commands.BOOTCMD and "engine" in found.services:
                 found.services["engine"] = commands.wait_for_bootcmd(found.services["engine"])
 

@@ -1,16 +1,21 @@
-"""The engine's proxies as variables of the consoles, so that what a person starts there goes the
-same way. Pure."""
+"""Variables of the consoles. Pure.
+
+The engine's proxies, so that what a person starts there goes the same way, and directories that
+`PATH` or `path` of `orlop.environment` adds, as RancherOS has it.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from orlop.system.config_files import CONSOLES, File
+from orlop.system.configuration import as_map
 
 if TYPE_CHECKING:
     from orlop.system.configuration import Configuration
 
 PROFILE = "/etc/profile.d/proxy.sh"
+PATHS = "/etc/profile.d/path.sh"
 HERE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -31,9 +36,23 @@ def variables(of: Configuration) -> dict[str, str]:
 
 def files(of: Configuration) -> list[File]:
     """What sets them in login shells, and in the configuration's commands."""
-    lines = [f"export {name}={_quote(value)}\n" for name, value in variables(of).items()]
-    data = "".join(lines).encode()
-    return [File(name, PROFILE, data, 0o644, 0, 0) for name in CONSOLES] if lines else []
+    texts = {
+        PROFILE: [f"export {name}={_quote(value)}\n" for name, value in variables(of).items()],
+        PATHS: [f'export PATH="$PATH":{_quote(place)}\n' for place in paths(of)],
+    }
+    return [
+        File(name, path, "".join(lines).encode(), 0o644, 0, 0)
+        for path, lines in texts.items()
+        if lines
+        for name in CONSOLES
+    ]
+
+
+def paths(of: Configuration) -> list[str]:
+    """The directories to look for programs in, after the system's own."""
+    environment = as_map(of.get("orlop.environment"))
+    texts = [str(environment.get(name) or "") for name in ("PATH", "path")]
+    return [place for text in texts for each in text.split(",") if (place := each.strip())]
 
 
 def _quote(text: str) -> str:

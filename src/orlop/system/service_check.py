@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orlop.wire.compose_model import ServiceDefinition
 
 
-RESERVED = frozenset({"bootcmd", "runcmd", "shell", "shell.trial"})
+RESERVED = frozenset({"bootcmd", "runcmd", "rc-local", "shell", "shell.trial"})
 """Services that the system has when the configuration, or a person's console, wants them."""
 
 

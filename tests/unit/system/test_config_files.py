@@ -20,7 +20,9 @@ def test_where_files_go() -> None:
         [
             entry("/root/a"),
             entry("/var/app/b"),
+            entry("/home/rancher/.docker/config.json"),
             entry("/etc/motd"),
+            entry("/etc/docker/certs.d/registry.example/ca.crt"),
             entry("/etc/c", container="syslog", content="/wA=", encoding="base64"),
             entry("/var/lib/orlop/conf.d/x.yml"),
             entry("/" + "a/" * 200 + "b"),
@@ -29,10 +31,12 @@ def test_where_files_go() -> None:
     assert [(file.service, file.path) for file in files] == [
         ("", "/var/lib/orlop/root/a"),
         ("", "/var/app/b"),
-        ("console", "/etc/motd"),
-        ("ssh", "/etc/motd"),
-        ("bootcmd", "/etc/motd"),
-        ("runcmd", "/etc/motd"),
+        ("", "/var/lib/orlop/home/rancher/.docker/config.json"),
+        *((name, "/etc/motd") for name in config_files.CONSOLES),
+        *(
+            (name, "/etc/docker/certs.d/registry.example/ca.crt")
+            for name in (*config_files.CONSOLES, "engine")
+        ),
         ("syslog", "/etc/c"),
     ]
     assert files[-1] == File("syslog", "/etc/c", b"\xff\x00", 0o640, 1, 2)

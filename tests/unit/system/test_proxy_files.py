@@ -25,3 +25,14 @@ def test_what_a_shell_makes_of_it() -> None:
     script = files[0].data.decode() + 'echo "$HTTP_PROXY $https_proxy $NO_PROXY"'
     done = subprocess.run(["sh", "-c", script], env={}, capture_output=True, text=True, check=True)
     assert done.stdout == f"http://p:80 {https} .example,localhost,127.0.0.1,::1\n"
+
+
+def test_directories_of_programs() -> None:
+    configuration = Configuration({"orlop": {"environment": {"path": "/opt/bin, /opt/it's,"}}})
+    files = proxy_files.files(configuration)
+    assert [file.path for file in files] == [proxy_files.PATHS] * len(CONSOLES)
+    script = files[0].data.decode() + 'echo "$PATH"'
+    done = subprocess.run(
+        ["/bin/sh", "-c", script], env={"PATH": "/bin"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "/bin:/opt/bin:/opt/it's\n"

@@ -16,11 +16,13 @@ from orlop.lib.errors import InvalidArgument
 from orlop.wire.compose_values import Fields, nearest
 from orlop.wire.config.as_is import is_so
 from orlop.wire.config.partly import copy_lines, registry_account, trim
+from orlop.wire.config.rancher_forms import FORMS, Moved, rename_containers
 from orlop.wire.config.table import KEYS, NAME, NAMES, find, fits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orlop.wire.config.rancher_forms import Parts
     from orlop.wire.config.table import Key, Path
     from orlop.wire.located_yaml import LocatedYaml
 
@@ -39,6 +41,8 @@ class Notice:
 _PARAMETER = "is a kernel parameter here: "
 _SERVICES = "system services are described in files of /var/lib/orlop/services"
 _ENGINE = "the engines are part of the image, and run with the image's settings"
+_LAYERS = "layers are mounted as they are, with overlayfs"
+_RELEASES = "releases come from orlop.update.source; those of RancherOS are none of this system"
 _NO_SHELL = "what has to run is a service or a container"
 _NO_DSA = "SSH knows no keys of type dsa any more"
 _NO_PACKAGES = "there is no package manager; software comes in containers"
@@ -47,17 +51,15 @@ _MODULES = "cloud-init is not part of this system"
 LEFT_OUT: Mapping[str, str] = {
     "rancher.autologin": "the console asks for a password only when somebody has one",
     "rancher.bootstrap": _SERVICES,
-    "rancher.bootstrap_docker": _ENGINE,
+    "rancher.bootstrap_docker.NAME": _ENGINE,
     "rancher.cloud_init_services": _SERVICES,
     "rancher.defaults": "defaults are the image's",
     "rancher.disable": "who has no password needs none disabled",
     "rancher.docker.bridge": "the default bridge is orlop0",
     "rancher.docker.config_file": "settings of daemon.json are keys of orlop.engine",
     "rancher.docker.containerd": _ENGINE,
-    "rancher.docker.environment": "proxies are orlop.engine.http_proxy and https_proxy",
     "rancher.docker.exec": _ENGINE,
     "rancher.docker.exec_root": _ENGINE,
-    "rancher.docker.extra_args": "settings of dockerd are keys of orlop.engine",
     "rancher.docker.graph": "images and containers are on the state partition",
     "rancher.docker.group": "the socket belongs to root, and to the group docker",
     "rancher.docker.host": "the API is at /run/docker.sock, and over SSH",
@@ -66,20 +68,15 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.docker.restart": "containers' restart policies hold",
     "rancher.docker.selinux_enabled": "there is no SELinux",
     "rancher.docker.storage_context": "images and containers are on the state partition",
-    "rancher.docker.storage_driver": "layers are mounted as they are, with overlayfs",
+    "rancher.docker.storage_driver": _LAYERS,
     "rancher.docker.userland_proxy": "ports are published by the kernel",
-    "rancher.docker.tls_args": "clients always need a certificate",
     "rancher.force_console_rebuild": "the console is made anew at each boot",
     "rancher.http_load_retries": "nothing is loaded over HTTP at boot",
     "rancher.hypervisor_service": "guest agents are services of the catalogue",
     "rancher.log": f"{_PARAMETER}orlop.debug",
     "rancher.network.interfaces.NAME.dhcp_args": "dhcpcd has its arguments from the image",
-    "rancher.network.interfaces.NAME.post_up": f"{_NO_SHELL}; see orlop.network.routes",
-    "rancher.network.interfaces.NAME.pre_up": f"{_NO_SHELL}; see bootcmd",
     "rancher.network.interfaces.NAME.wifi_network": "wireless networks are not supported",
     "rancher.network.modem_networks": "mobile networks are not supported",
-    "rancher.network.post_cmds": f"{_NO_SHELL}; see runcmd",
-    "rancher.network.pre_cmds": f"{_NO_SHELL}; see bootcmd",
     "rancher.network.wifi_networks": "wireless networks are not supported",
     "rancher.no_sharedroot": "mounts of the system are not shared with containers",
     "rancher.preload_wait": "the engine answers when what is preloaded is there",
@@ -90,8 +87,12 @@ LEFT_OUT: Mapping[str, str] = {
     "rancher.ssh.keys.dsa": _NO_DSA,
     "rancher.ssh.keys.dsa-pub": _NO_DSA,
     "rancher.state": f"{_PARAMETER}orlop.state, and the label ORLOP_STATE",
-    "rancher.system_docker": _ENGINE,
-    "rancher.upgrade": "a new release is a new boot file, for the time being",
+    "rancher.bootstrap_docker.storage_driver": _LAYERS,
+    "rancher.system_docker.storage_driver": _LAYERS,
+    "rancher.system_docker.NAME": _ENGINE,
+    "rancher.upgrade.image": _RELEASES,
+    "rancher.upgrade.rollback": "it is `orlop os rollback`, and happens by itself",
+    "rancher.upgrade.url": _RELEASES,
     "allow_public_ssh_keys": "see ssh_authorized_keys",
     "ansible": _NO_SHELL,
     "apk_repos": _NO_PACKAGES,
@@ -201,6 +202,7 @@ def translate(document: LocatedYaml) -> tuple[LocatedYaml, tuple[Notice, ...]]:
         document = translation.result(foreign)
     if ROOT in foreign and isinstance(document.data, dict) and "runcmd" in document.data:
         translation.run_at_each_boot(document)
+    document = rename_containers(document, translation.rename)
     return trim(document, translation.leave_out), tuple(translation.notices)
 
 
@@ -220,6 +222,10 @@ class _Translation:
             return
         if path[:-1] == _REGISTRY_AUTHS:
             self._take_registry(path, value)
+            return
+        form = next((make for pattern, make in FORMS.items() if fits(pattern, path)), None)
+        if form is not None:
+            self._take_parts(path, form(path, value))
             return
         alias = next((pattern for pattern in _ALIASES if fits(pattern, path)), None)
         if alias is not None:
@@ -245,6 +251,15 @@ class _Translation:
             return
         for key, value in account.items():
             self._move(path, ("orlop", "engine", "registries", host, key), value)
+
+    def _take_parts(self, path: Path, parts: Parts) -> None:
+        for part in parts:
+            if isinstance(part, Moved):
+                self._move(path, part.target, part.value)
+            elif part.ignored:
+                self.leave_out(path, part.text)
+            else:
+                self.rename(path, part.text)
 
     def _move(self, path: Path, target: Path, value: object) -> None:
         """Under our name, if it is right: a document for another system is not to fail here."""
@@ -273,6 +288,10 @@ class _Translation:
     def leave_out(self, path: Path, why: str) -> None:
         """What is at *path* counts for nothing."""
         self._tell(path, f"{why}, ignoring", ignored=True)
+
+    def rename(self, path: Path, what: str) -> None:
+        """What is at *path* is called otherwise."""
+        self._tell(path, what, ignored=False)
 
     def _tell(self, path: Path, what: str, *, ignored: bool) -> None:
         place = self._document.locate(path)
@@ -312,7 +331,10 @@ class _Translation:
             inner[target[-1]] = value
         elif _is_list_alias(path) and isinstance(present, str | list):
             items = value if isinstance(value, list) else [value]
-            inner[target[-1]] = [*(present if isinstance(present, list) else [present]), *items]
+            both = [*(present if isinstance(present, list) else [present]), *items]
+            inner[target[-1]] = [item for n, item in enumerate(both) if item not in both[:n]]
+        elif present == value:
+            pass
         else:
             place = self._document.locate(path)
             raise InvalidArgument(
@@ -328,12 +350,14 @@ def _is_branch(path: Path) -> bool:
 def _siblings(path: Path) -> list[Path]:
     """The paths known here that go on where *path* does, at least as long as it is."""
     place = path[:-1]
-    known = [*_ALIASES, *_LEFT_OUT, *_SWITCHES, (*_REGISTRY_AUTHS, NAME)]
+    known = [*_ALIASES, *_LEFT_OUT, *FORMS, *_SWITCHES, (*_REGISTRY_AUTHS, NAME)]
     return [k for k in known if len(k) >= len(path) and fits(k[: len(place)], place)]
 
 
 def _is_list_alias(path: Path) -> bool:
     """Whether several keys of RancherOS make one list of ours, as `address` and `addresses` do."""
+    if any(fits(pattern, path) for pattern in FORMS):
+        return True
     key = next((key for pattern, key in _ALIASES.items() if fits(pattern, path)), None)
     if key is None or not key.kind.is_list:
         return False

@@ -155,7 +155,7 @@ rancher:
         gateway: 192.168.101.32
         bond_opts: {downdelay: "200", lacp_rate: "1", miimon: "100", mode: "4",
                     updelay: "200", xmit_hash_policy: layer3+4}
-        post_up: [ip route add 10.0.0.0/8 via 192.168.101.32]
+        post_up: [ip route add 10.0.0.0/8 via 192.168.101.32, "echo $iface"]
       eth*: {bond: bond0, ipv4ll: true}
       br0: {bridge: true, dhcp: true}
       eth1: {match: "mac=0c:c4:d7:b2:14:d2", vlans: "100,200:foobar"}
@@ -166,6 +166,7 @@ rancher:
         "orlop": {
             "network": {
                 "wait_online": 30,
+                "routes": [{"to": "10.0.0.0/8", "via": "192.168.101.32"}],
                 "interfaces": {
                     "bond0": {
                         "addresses": ["192.168.101.33/31"],
@@ -193,4 +194,4 @@ rancher:
     ignored = [notice.text for notice in checked.notices if notice.ignored]
     assert len(ignored) == 1
     assert "post_up" in ignored[0]
-    assert "orlop.network.routes" in ignored[0]
+    assert "'echo $iface' is not run" in ignored[0]

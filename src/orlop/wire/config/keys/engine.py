@@ -5,6 +5,14 @@ from __future__ import annotations
 from orlop.wire.config import kinds, kinds_engine
 from orlop.wire.config.row import Applies, Key
 
+
+def _each(name: str) -> tuple[str, ...]:
+    """What RancherOS said to each of its three engines; here they share it."""
+    return tuple(
+        f"rancher.{engine}.{name}" for engine in ("docker", "system_docker", "bootstrap_docker")
+    )
+
+
 _REGISTRY = "orlop.engine.registries.NAME"
 
 KEYS: tuple[Key, ...] = (
@@ -15,7 +23,7 @@ KEYS: tuple[Key, ...] = (
         "[https://mirror.example]",
         default="none",
         applies=Applies.SERVICE,
-        aliases=("rancher.docker.registry_mirror",),
+        aliases=_each("registry_mirror"),
     ),
     Key(
         "orlop.engine.insecure_registries",
@@ -24,7 +32,7 @@ KEYS: tuple[Key, ...] = (
         '["registry.example:5000", 10.0.0.0/8]',
         default="this machine's own addresses",
         applies=Applies.SERVICE,
-        aliases=("rancher.docker.insecure_registry",),
+        aliases=_each("insecure_registry"),
     ),
     Key(
         "orlop.engine.search_registry",

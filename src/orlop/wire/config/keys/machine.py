@@ -122,8 +122,8 @@ KEYS: tuple[Key, ...] = (
     Key(
         "write_files[].path",
         kinds.FILE_PATH,
-        "A file that is written at each boot: below /var and /root on the machine, anywhere else "
-        "in the consoles, or in the service that `container` names.",
+        "A file that is written at each boot: below /var, /root and /home on the machine, "
+        "anywhere else in the consoles, or in the service that `container` names.",
         "/etc/motd",
         applies=Applies.SERVICE,
     ),
