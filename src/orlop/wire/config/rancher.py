@@ -181,6 +181,9 @@ _LEFT_OUT = {tuple(key.split(".")): why for key, why in LEFT_OUT.items()}
 _ALIASES: dict[Path, Key] = {tuple(alias.split(".")): key for key in KEYS for alias in key.aliases}
 
 
+KNOWN: frozenset[Path] = frozenset((*_ALIASES, *FORMS, *_SWITCHES, _REGISTRY_AUTHS))
+"""What others have that means something here."""
+
 FOREIGN = frozenset(path[0] for path in (*_LEFT_OUT, *_ALIASES))
 """Top-level keys that are not ours."""
 

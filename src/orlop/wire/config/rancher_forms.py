@@ -59,22 +59,6 @@ _OPTIONS: Mapping[str, tuple[str, str]] = {
 """Options of dockerd: the key of `orlop.engine`, and how it is built."""
 
 _SHORT = {"D": "debug", "H": "host", "l": "log-level", "s": "storage-driver"}
-_FLAGS = frozenset(
-    [
-        "debug",
-        "experimental",
-        "icc",
-        "ip-forward",
-        "ip-masq",
-        "iptables",
-        "ipv6",
-        "live-restore",
-        "selinux-enabled",
-        "tls",
-        "tlsverify",
-        "userland-proxy",
-    ]
-)
 _SO: Mapping[str, tuple[str, ...]] = {
     "icc": ("true",),
     "ip-forward": ("true",),
@@ -87,6 +71,7 @@ _SO: Mapping[str, tuple[str, ...]] = {
     "tlsverify": ("true",),
     "userland-proxy": ("false",),
 }
+_FLAGS = frozenset(("debug", "experimental", "ipv6", *_SO)) - {"storage-driver"}
 _CERTIFICATES = {"tlscacert": "ca_cert", "tlscert": "server_cert", "tlskey": "server_key"}
 _OWN_TLS = "/etc/docker/tls/"
 """Where RancherOS kept what `ros tls generate` made, and started dockerd."""
