@@ -184,6 +184,8 @@ def _add_parts(found: Documents, into: list[Source], parts: Sequence[Part]) -> N
         match part.kind:
             case Kind.CONFIG:
                 into.append(Source("config", part.name, part.content))
+            case Kind.COMPOSE:
+                into.append(Source("services", part.name, part.content))
             case Kind.SCRIPT:
                 found.scripts += 1
                 into.append(_script(part, f"{SCRIPTS}/part-{found.scripts:03}"))

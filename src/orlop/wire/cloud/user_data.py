@@ -1,9 +1,9 @@
-"""User data taken apart: what in it is configuration, a script, a list of URLs, or nothing for us.
+"""User data taken apart: what in it is configuration, services, a script, URLs, or nothing for us.
 
 It may be compressed (gzip), one text that its first line tells the kind of, or a MIME message with
 several. Sizes, numbers and depth are bounded; input is hostile, so this runs in workers only.
 
-Source: cloud-init's document "User data formats".
+Source: cloud-init's document "User data formats"; RancherOS for `#compose`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Kind(StrEnum):
     CONFIG = "config"
     SCRIPT = "script"
     INCLUDE = "include"
+    COMPOSE = "compose"
 
 
 class Frequency(StrEnum):
@@ -63,7 +64,7 @@ _FIRST_LINES = (
     (b"#cloud-boothook", "boot hooks are not supported, use bootcmd"),
     (b"#part-handler", "part handlers are not supported"),
     (b"#upstart-job", "upstart jobs are not supported"),
-    (b"#compose", "services are not taken from #compose, put them below `orlop:`"),
+    (b"#compose", Kind.COMPOSE),
 )
 
 _TYPES = {

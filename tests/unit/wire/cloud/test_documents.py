@@ -205,6 +205,21 @@ def test_a_script_is_a_file_and_a_command(first: str, words: list[str]) -> None:
     assert found["config"]["runcmd"] == [[*words, entry["path"]]]
 
 
+def test_a_compose_file_of_rancheros_is_services() -> None:
+    text = b"#compose\nweb:\n  image: base\n  restart: always\n  environment: [CREW]\n"
+    own = b"rancher: {environment: {CREW: twelve}}"
+    found = evaluated(
+        ("config", "/conf.d/a.yml", own), cloud(replace(ANSWER, user_data=text, warnings=()))
+    )
+    assert found["problems"] == []
+    assert found["services"]["web"]["file"] == "user-data"
+    assert found["services"]["web"]["definition"]["environment"] == {"CREW": "twelve"}
+    wrong = text.replace(b"restart", b"restrat")
+    found = evaluated(cloud(replace(ANSWER, user_data=wrong, warnings=())))
+    assert found["services"] == {}
+    assert found["problems"][0].startswith("user-data:4: service web: restrat: unknown key")
+
+
 def test_scripts_come_after_the_commands_of_the_configuration() -> None:
     outer = MIMEMultipart()
     outer.attach(MIMEText("#!/bin/sh\n", "x-shellscript-per-boot"))

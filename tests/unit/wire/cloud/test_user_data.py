@@ -99,7 +99,6 @@ def test_a_bad_part_leaves_the_others() -> None:
         ("## template: jinja", "templates"),
         ("#part-handler", "part handlers"),
         ("#upstart-job", "upstart"),
-        ("#compose", "orlop"),
     ],
 )
 def test_what_is_not_supported_says_so(first: str, word: str) -> None:
