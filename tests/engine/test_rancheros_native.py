@@ -12,7 +12,8 @@ from orlop.wire.config.rancher import LEFT_OUT
 from tests.engine.installed_machine import InstalledMachine
 from tests.engine.services.namespaces import wait_until
 from tests.engine.test_pid1_native import STAY
-from tests.rancheros_documents import DOCUMENTS, Document, Seen, generated
+from tests.rancheros.documents import DOCUMENTS, generated
+from tests.rancheros.seen import Document, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""RancherOS's keys on a machine: the documents of tests/rancheros_documents.py at boot."""
+"""RancherOS's keys on a machine: the documents of tests/rancheros at boot."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ import pytest
 
 from orlop.vm.machine import LostVM, Machine
 from orlop.vm.spec import UserNet
-from tests.rancheros_documents import DOCUMENTS, Document, generated
+from tests.rancheros.documents import DOCUMENTS, generated
+from tests.rancheros.seen import Document
 from tests.vm import guest
 from tests.vm.lab import Lab
 

@@ -1,4 +1,4 @@
-"""tests/rancheros_documents.py has each key of RancherOS that means something here."""
+"""tests/rancheros has each key of RancherOS that means something here."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ import yaml
 from orlop.wire.config.document import check_document
 from orlop.wire.config.rancher import KNOWN
 from orlop.wire.located_yaml import parse_yaml
-from tests.rancheros_documents import DOCUMENTS, Document, generated
+from tests.rancheros.documents import DOCUMENTS, generated
+from tests.rancheros.seen import Document
 
 OWN = ("hostname", "ssh_authorized_keys", "write_files", "mounts", "runcmd", "bootcmd")
 """The keys outside of the `rancher` tree that RancherOS knew."""
