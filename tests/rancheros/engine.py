@@ -86,9 +86,17 @@ rancher:
     http_proxy: http://proxy.example:3128
     https_proxy: http://proxy.example:3129
     no_proxy: localhost,192.0.2.1
+  services:
+    mess:
+      image: console
+      command: ["/bin/sh", "-c", "echo by $$HTTPS_PROXY not $$no_proxy"]
+      environment:
+      - HTTPS_PROXY
+      - no_proxy
 """,
         lambda seen: (
-            seen.told("engine", "https_proxy") == "http://proxy.example:3129"
+            "by http://proxy.example:3129 not localhost,192.0.2.1" in seen.said("mess")
+            and seen.told("engine", "https_proxy") == "http://proxy.example:3129"
             and seen.told("engine", "no_proxy") == ["localhost", "192.0.2.1"]
             and "http_proxy='http://proxy.example:3128'"
             in seen.inside("console", "/etc/profile.d/proxy.sh").read_text()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.rancheros.seen import HASH, KEY, Document, in_force, told
 
 MACHINE: tuple[Document, ...] = (
@@ -215,6 +217,27 @@ rancher:
         "orlop logs mess | grep -q 'got twelve brig 7 than' && "
         "sh -lc 'echo $PATH' | grep -q ':/opt/bin:/home/rancher/bin$'",
         together=True,
+    ),
+    Document(
+        ("rancher.services.NAME",),
+        """\
+rancher:
+  services:
+    purser:
+      image: console
+      command: ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"]
+      restart: always
+      volumes:
+      - /var/run/docker.sock:/var/run/docker.sock
+      - /var/run/system-docker.sock:/var/run/system-docker.sock
+""",
+        lambda seen: (
+            seen.inside("purser", "/var/run/docker.sock").readlink()
+            == Path("/run/orlop/docker/docker.sock")
+            and seen.inside("purser", "/run/orlop/docker").is_dir()
+            and seen.inside("purser", "/var/run/system-docker.sock").is_socket()
+        ),
+        "orlop exec purser test -S /var/run/docker.sock",
     ),
     Document(
         ("rancher.services_include.NAME",),

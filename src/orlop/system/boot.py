@@ -294,7 +294,7 @@ class Boot:
         await self._attempt("bring the data of services", self.images.overlay.bring_data(self))
         syslog = found.services.get("syslog")
         try:
-            service_files.make_syslog_links((0, 0) if syslog is None else definitions.owner(syslog))
+            service_files.make_links((0, 0) if syslog is None else definitions.owner(syslog))
         except OSError as error:
             self.machine.warn(f"cannot make the links to the system log: {error}")
         await self._attempt("set up the firewall", self.firewall.start())

@@ -11,6 +11,7 @@ import os
 
 # Not hashlib: that loads OpenSSL's library, six megabytes that PID 1 has no other use for.
 from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orlop.system import config_files, persistence
@@ -31,6 +32,27 @@ SYSLOG_DIRECTORY = f"{RUN}/syslog"
 SYSLOG_LINK = f"{RUN}/dev-log"
 """A symbolic link to the socket: copied to /dev/log of a container, it keeps its meaning when the
 syslog service makes the socket anew."""
+
+
+USER_SOCKET_LINK = f"{RUN}/user-docker.sock"
+"""A symbolic link to the socket of the user's engine, as `SYSLOG_LINK` is one."""
+
+_USER_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
+_SYSTEM_SOCKETS = ("/var/run/system-docker.sock", "/run/system-docker.sock")
+"""What files for Docker and RancherOS call the sockets; the machine itself has others."""
+
+
+def with_sockets(definition: ServiceDefinition) -> ServiceDefinition:
+    """*definition* with the sockets of this machine in the place of Docker's and RancherOS's."""
+    mounts = tuple(_socket(mount) for mount in definition.mounts)
+    user_api = any(mount.source == USER_SOCKET_LINK for mount in mounts)
+    return replace(definition, mounts=mounts, user_api=definition.user_api or user_api)
+
+
+def _socket(mount: Mount) -> Mount:
+    if mount.source in _USER_SOCKETS:
+        return Mount(MountKind.BIND, mount.target, USER_SOCKET_LINK, copy_symlink=True)
+    return replace(mount, source=API_SOCKET) if mount.source in _SYSTEM_SOCKETS else mount
 
 
 def extra_mounts(definition: ServiceDefinition) -> tuple[Mount, ...]:
@@ -150,12 +172,17 @@ def _replace(path: str, text: str) -> None:
     os.rename(temporary, path)
 
 
-def make_syslog_links(owner: tuple[int, int], device_directory: str = "/dev") -> None:
-    """The directory of the syslog socket, and the links that lead to it. May run twice."""
+def make_links(owner: tuple[int, int], device_directory: str = "/dev") -> None:
+    """The directory of the syslog socket, which is *owner*'s, and the links that lead to it and to
+    the user's engine. May run twice."""
     os.makedirs(SYSLOG_DIRECTORY, mode=0o755, exist_ok=True)
     os.chown(SYSLOG_DIRECTORY, *owner)
-    for link in (SYSLOG_LINK, f"{device_directory}/log"):
+    for link, name in (
+        (SYSLOG_LINK, f"{SYSLOG_DIRECTORY}/log"),
+        (f"{device_directory}/log", f"{SYSLOG_DIRECTORY}/log"),
+        (USER_SOCKET_LINK, f"{USER_API_DIRECTORY}/docker.sock"),
+    ):
         try:
-            os.symlink(f"{SYSLOG_DIRECTORY}/log", link)
+            os.symlink(name, link)
         except FileExistsError:
             pass

@@ -20,7 +20,7 @@ from orlop.lib.errors import NotFound, NotModified, OrlopError
 from orlop.system.definitions import IMAGES
 from orlop.system.ordering import order
 from orlop.system.service_end import end_in_order
-from orlop.system.service_files import extra_mounts
+from orlop.system.service_files import extra_mounts, with_sockets
 from orlop.system.service_state import Service, ServiceState, ServiceStatus, describe, in_utc
 from orlop.system.service_waits import until_met
 from orlop.wire.compose_model import ConfigDelivery
@@ -415,7 +415,8 @@ class Services:
         self._change(service, ServiceState.STARTING)
         try:
             self._prepare(definition)
-            config = from_service(definition, extra_mounts=extra_mounts(definition))
+            wanted = with_sockets(definition)
+            config = from_service(wanted, extra_mounts=extra_mounts(wanted))
             if self._provide is not None:
                 config = self._provide.adapt(config)
             await self._engine.create(config, replace=True)

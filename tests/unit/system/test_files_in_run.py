@@ -32,6 +32,22 @@ def test_mounts_for_the_keys_of_the_system() -> None:
     }
 
 
+def test_the_sockets_of_docker_and_rancheros() -> None:
+    names = ("docker", "system-docker")
+    volumes = [f"/var/run/{name}.sock:/var/run/{name}.sock" for name in names]
+    found = service_files.with_sockets(parse_service("web", {"volumes": [*volumes, "/a:/b"]}))
+    link, socket, other = found.mounts
+    assert (link.source, link.copy_symlink) == (service_files.USER_SOCKET_LINK, True)
+    assert (socket.source, socket.target) == (
+        "/run/orlop/system.sock",
+        "/var/run/system-docker.sock",
+    )
+    assert (other.source, other.target) == ("/a", "/b")
+    assert found.user_api
+    plain = parse_service("web", {"volumes": ["/a:/b"]})
+    assert service_files.with_sockets(plain) == plain
+
+
 def test_a_mount_of_the_definition_wins() -> None:
     volumes = ["/run/orlop/syslog:/run/orlop/syslog"]
     assert set(targets({"volumes": volumes})) == {"/dev/log"}

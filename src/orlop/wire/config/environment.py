@@ -2,7 +2,9 @@
 
 As RancherOS has it: `NAME` in `environment:` of service S gets the value of `S/NAME`, or else of
 `NAME`; `PREFIX_*` stands for all whose names begin so. A variable that nobody knows is left out, as
-Compose does it. Pure. Source: RancherOS 1.5.8 pkg/docker/env.go.
+Compose does it. The engine's proxies are such variables too. Pure.
+
+Source: RancherOS 1.5.8 pkg/docker/env.go.
 """
 
 from __future__ import annotations
@@ -53,6 +55,17 @@ def fill(document: LocatedYaml, environment: Mapping[str, Json]) -> LocatedYaml:
     services = below if isinstance(below, dict) else data
     filled = {name: fill_service(str(name), entry, environment) for name, entry in services.items()}
     return replace(document, data={**data, "services": filled} if services is below else filled)
+
+
+def proxies(engine: Mapping[str, Json]) -> dict[str, Json]:
+    """The variables of the proxies in *engine*, `orlop.engine`, in lower and upper case."""
+    found: dict[str, Json] = {}
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        value = engine.get(name)
+        if value:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            found |= {name: text, name.upper(): text}
+    return found
 
 
 def plain(environment: Mapping[str, Json]) -> dict[str, str]:

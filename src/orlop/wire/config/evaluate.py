@@ -14,7 +14,7 @@ from orlop.lib.errors import OrlopError
 from orlop.wire.compose_file import parse_file
 from orlop.wire.compose_model import to_json
 from orlop.wire.config.document import APPEND, check_document, merge, settle
-from orlop.wire.config.environment import fill, plain
+from orlop.wire.config.environment import fill, plain, proxies
 from orlop.wire.config.kinds_services import FLAT, read_definition
 from orlop.wire.config.table import AT_BOOT, SECRETS
 from orlop.wire.located_yaml import LocatedYaml, parse_yaml
@@ -101,10 +101,12 @@ class Evaluation:
         return False
 
     def _environment(self) -> dict[str, Json]:
-        """`orlop.environment` of the documents up to now."""
+        """`orlop.environment` of the documents up to now, and their proxies."""
         orlop = settle(self.config).get("orlop")
-        found = orlop.get("environment") if isinstance(orlop, dict) else None
-        return found if isinstance(found, dict) else {}
+        own = orlop if isinstance(orlop, dict) else {}
+        found, engine = own.get("environment"), own.get("engine")
+        variables = proxies(engine) if isinstance(engine, dict) else {}
+        return {**variables, **(found if isinstance(found, dict) else {})}
 
     def _add_services(self, source: Source) -> None:
         """The definitions in one file, all or none; JSON is YAML, so one reader serves both."""
