@@ -122,8 +122,7 @@ rancher:
             and seen.told("engine", "mtu") == 1400
             and seen.told("engine", "debug") is True
         ),
-        f"{_BRIDGE} 172.31.9.1 && {_docker('.Debug', 'true')} && "
-        "test $(cat /sys/class/net/docker0/mtu) = 1400",
+        f"{_BRIDGE} 172.31.9.1 && {_docker('.Debug', 'true')} && {_BRIDGE} '\"1400\"'",
         together=True,
     ),
     Document(

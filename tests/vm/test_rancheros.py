@@ -6,36 +6,37 @@ from pathlib import Path
 
 import pytest
 
-from orlop.vm.machine import LostVM, Machine
-from orlop.vm.spec import UserNet
+from orlop.lib.process import run
+from orlop.vm.machine import Machine
+from orlop.vm.spec import Disk, UserNet
 from tests.rancheros.documents import DOCUMENTS, generated
 from tests.rancheros.seen import Document
-from tests.vm import guest
-from tests.vm.lab import Lab
+from tests.vm.lab import STATE_LABEL, Lab
 
-CONF = "/var/lib/orlop/conf.d"
+pytestmark = pytest.mark.long
 
-
-@pytest.fixture(scope="module")
-def ship(lab: Lab) -> Iterator[Machine]:
-    nics = (UserNet(), UserNet(mac="52:54:00:00:09:01"))
-    disks = (lab.state_disk(128),)
-    with lab.machine(lab.kernel(), "ship", disks=disks, nics=nics) as machine:
-        machine.boot()
-        guest.wait_for_services(machine)
-        yield machine
+CARDS = (UserNet(), UserNet(mac="52:54:00:00:09:01"))
 
 
-def boot(machine: Machine, *texts: str) -> None:
-    """Start *machine* with *texts* as its configuration."""
-    machine.succeed(f"rm -f {CONF}/*.yml; rm -f /root/*")
+def disk_with(lab: Lab, directory: Path, texts: list[str]) -> Disk:
+    """The disk of a machine's state, with *texts* as its configuration."""
+    conf = directory / "state/lib/orlop/conf.d"
+    conf.mkdir(parents=True)
     for number, text in enumerate(texts, start=10):
-        answer = machine.run(["sh", "-c", f"cat > {CONF}/{number}.yml"], stdin=text.encode())
-        assert answer.status == 0, answer
-    machine.succeed("sync")
-    with contextlib.suppress(LostVM):
-        machine.run(["orlop", "reboot"])
-    machine.wait_for_ready()
+        (conf / f"{number}.yml").write_text(text)
+    disk = lab.disk("state", 128)
+    root = directory / "state"
+    run(["mkfs.ext4", "-q", "-F", "-L", STATE_LABEL, "-d", root, disk.path], timeout_s=60)
+    return disk
+
+
+@contextlib.contextmanager
+def booted(lab: Lab, directory: Path, *texts: str) -> Iterator[Machine]:
+    """A machine that has started with *texts* as its configuration."""
+    disks = (disk_with(lab, directory, [*texts]),)
+    with lab.machine(lab.kernel(), "ship", disks=disks, nics=CARDS) as machine:
+        machine.boot()
+        yield machine
 
 
 def look(machine: Machine, document: Document) -> None:
@@ -44,15 +45,16 @@ def look(machine: Machine, document: Document) -> None:
         machine.wait_until_succeeds(document.vm, timeout_s=180)
 
 
-def test_documents_of_every_area_at_once(ship: Machine) -> None:
+def test_documents_of_every_area_at_once(lab: Lab, tmp_path: Path) -> None:
     chosen = [document for document in DOCUMENTS if document.together]
-    boot(ship, *(document.text for document in chosen))
-    for document in chosen:
-        look(ship, document)
+    with booted(lab, tmp_path, *(document.text for document in chosen)) as machine:
+        for document in chosen:
+            look(machine, document)
 
 
-@pytest.mark.long
-def test_each_document_by_itself(ship: Machine, tmp_path: Path) -> None:
-    for document in (*DOCUMENTS, *generated(tmp_path)):
-        boot(ship, document.text)
-        look(ship, document)
+@pytest.mark.parametrize("index", range(len(DOCUMENTS) + 2))
+def test_each_document_by_itself(index: int, lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    document = (*DOCUMENTS, *generated(tmp_path / "made"))[index]
+    with booted(lab, tmp_path, document.text) as machine:
+        look(machine, document)
