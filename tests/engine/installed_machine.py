@@ -110,10 +110,12 @@ class InstalledMachine(NativeMachine):
 class ServiceLab(ReleaseLab):
     """Releases with the image that is installed, and services."""
 
-    def services(self, sequence: int, **services: Service) -> None:
+    def services(
+        self, sequence: int, health: dict[str, Any] | None = None, **services: Service
+    ) -> None:
         """Publish a release that has *services* beside the installed image."""
         self.image.write_bytes(IMAGE)
-        self.release(f"{sequence}.0", sequence, build=BUILD, services=services)
+        self.release(f"{sequence}.0", sequence, build=BUILD, services=services, health=health)
 
     def service(self, archive: bytes, digest: str, definition: str = "", **more: Any) -> Service:
         """One whose image is in *archive*."""

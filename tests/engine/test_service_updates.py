@@ -151,6 +151,28 @@ def test_a_bad_one_is_undone_with_all_others(disk: Path, lab: ServiceLab) -> Non
         assert machine.request("GET", "/containers/base.before/json")[0] == 404
 
 
+def test_a_release_has_checks_of_its_own(disk: Path, lab: ServiceLab) -> None:
+    """What works as far as the machine knows is taken back if its release says it does not."""
+    check = {"name": "data", "exec": ["/bin/sh", "-c", "exit 4"], "in": "base"}
+    lab.services(2, {"required": [check]}, base=lab.service(*archive(), NEW))
+    with InstalledMachine(SERVICES, disk, QUICK) as machine:
+        machine.wait_for(runs("base"))
+        before = service(machine)["image_id"]
+        assert "result" in machine.stage(lab)
+        answer = machine.do("apply")
+        assert "release: data: ended with status 4" in answer["error"]["message"], answer
+        machine.wait_for(runs("base"))
+        assert service(machine)["image_id"] == before
+        lab.services(
+            3,
+            {"required": [check | {"exec": ["/bin/grep", "-q", "new", "/data/log"]}]},
+            base=lab.service(*archive(), NEW),
+        )
+        assert "result" in machine.stage(lab)
+        assert "result" in machine.do("apply")
+        assert machine.ask("status")["good"] == 3
+
+
 @pytest.mark.parametrize("how", ["reexecution", "power cut"])
 def test_an_interrupted_one_ends_whole(how: str, disk: Path, lab: ServiceLab) -> None:
     lab.services(2, base=lab.service(*archive(), NEW, epoch=1))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument
+from orlop.wire.config.kinds_health import parse_checks
 from orlop.wire.json_fields import SHA256, Fields, canonical, format_moment, parse_object
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Release:
     """A release. A higher *sequence* is newer. A machine may come from *minimum_sequence* on, until
     *not_after* (seconds since 1970; 0 is for ever). *dead_end* is why nothing follows it; empty if
     something does. *extras* are those of the image's build, where machines use them. *health* are
-    checks beside the machine's own, in the form of `orlop.health`."""
+    checks beside the machine's own: `required` and `wanted` of `orlop.health`, in normal form."""
 
     version: str
     sequence: int
@@ -124,7 +125,6 @@ def parse_release(data: bytes, version: str) -> Release:
     fields.number("format", FORMAT, FORMAT)
     if fields.text("version", VERSION) != version:
         raise fields.error("version", f"is not {version}")
-    health = fields.section("health") if "health" in fields else None
     return Release(
         version=version,
         sequence=fields.number("sequence", 1),
@@ -137,7 +137,7 @@ def parse_release(data: bytes, version: str) -> Release:
         deltas=tuple(map(_delta, fields.entries("deltas"))),
         minimum_sequence=fields.number("minimum_sequence", default=0),
         not_after=fields.moment("not_after") if "not_after" in fields else 0,
-        health={} if health is None else fields.raw("health"),  # type: ignore[arg-type]
+        health=parse_checks(fields.raw("health") or {}, fields.where),
         dead_end=fields.text("dead_end", _PRINTABLE, default=""),
     )
 

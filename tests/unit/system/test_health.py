@@ -14,10 +14,11 @@ from orlop.engine.events import EventHub
 from orlop.system.configuration import Configuration
 from orlop.system.health import builtin, keeper
 from orlop.system.health.builtin import Baseline
-from orlop.system.health.plan import Found, Report, Status, Verdict, judge
+from orlop.system.health.plan import Check, Found, Report, Status, Verdict, judge
 from orlop.system.services import ServiceState, ServiceStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from orlop.system.boot import Boot
@@ -174,7 +175,9 @@ class Scripted(keeper.Health):
         super().__init__(cast("Boot", boot))
         self._script = script
 
-    async def evaluate(self, before: Baseline | None = None, *, write: bool = True) -> Report:
+    async def evaluate(
+        self, before: Baseline | None = None, more: Sequence[Check] = (), *, write: bool = True
+    ) -> Report:
         status = self._script.pop(0) if len(self._script) > 1 else self._script[0]
         return judge((found(status),), 1.0)
 

@@ -32,7 +32,7 @@ RELEASE = Release(
     deltas=(Delta(C, 120_000, B),),
     minimum_sequence=4,
     not_after=1_900_000_000,
-    health={"required": ["engine"], "settle_s": 120},
+    health={"required": [{"state": "web"}, {"exec": ["ok", "-q"], "in": "web", "timeout": "3s"}]},
     dead_end="rewrite of the disk layout",
 )
 
@@ -47,6 +47,21 @@ def test_round_trip() -> None:
     data = format_release(RELEASE)
     assert parse_release(data, "1.2.3") == RELEASE
     assert format_release(parse_release(data, "1.2.3")) == data
+
+
+@pytest.mark.parametrize(
+    ("health", "problem"),
+    [
+        ([0], "health: must be a map"),
+        ({"required": [{"state": "web", "tcp": "h:1"}]}, "exactly one of state, exec, http, tcp"),
+        ({"required": [{"exec": "reboot", "in": "web"}]}, "must be a list"),
+        ({"demanded": []}, "demanded"),
+    ],
+)
+def test_checks_that_are_none(health: object, problem: str) -> None:
+    data = document() | {"health": health}
+    with pytest.raises(InvalidArgument, match=problem):
+        parse_release(json.dumps(data).encode(), "1.2.3")
 
 
 def test_what_a_newer_release_says_is_left_alone() -> None:
@@ -77,7 +92,7 @@ def test_what_a_newer_release_says_is_left_alone() -> None:
         (("deltas",), [{"from": A, "sha256": "x", "size_bytes": 1}], "deltas[0]: sha256"),
         (("not_after",), "2026-13-01T00:00:00Z", "not_after is no time"),
         (("not_after",), "tomorrow", "not_after is malformed"),
-        (("health",), "none", "health must be an object"),
+        (("health",), "none", "health: must be a map"),
     ],
 )
 def test_malformed(path: tuple[str, ...], value: object, problem: str) -> None:

@@ -83,13 +83,15 @@ class Health:
         settle_s: float | None = None,
         deadline_s: float | None = None,
         before: Baseline | None = None,
+        more: Sequence[Check] = (),
     ) -> Report:
         """Whether the machine is good after an update: green or red, in bounded time.
 
         Green as soon as everything required has worked for *settle_s* without a break; red when
         something required has failed for as long without a break, or that has not come about
         within *deadline_s*. Both are the configuration's unless given. *before* is what the machine
-        had before the update (`builtin.read_baseline`), and must have again.
+        had before the update (`builtin.read_baseline`), and must have again; *more* are checks of
+        the update's own.
         """
         wanted = settings(self._boot.config.current)
         settle_s = wanted.settle_s if settle_s is None else settle_s
@@ -97,7 +99,7 @@ class Health:
         clock = asyncio.get_running_loop().time
         start_s = good_s = bad_s = clock()
         while True:
-            report = await self._evaluate_in_time(before, start_s + deadline_s - clock())
+            report = await self._evaluate_in_time(before, more, start_s + deadline_s - clock())
             self._note(report)
             now_s = clock()
             is_good = not any(f.required and f.status is not Status.OK for f in report.checks)
@@ -113,17 +115,22 @@ class Health:
                 return Report(Verdict.RED, "deadline", text, report.checks, report.at_s)
             await asyncio.sleep(max(0.0, min(TRIAL_PAUSE_S, start_s + deadline_s - now_s)))
 
-    async def _evaluate_in_time(self, before: Baseline | None, left_s: float) -> Report:
+    async def _evaluate_in_time(
+        self, before: Baseline | None, more: Sequence[Check], left_s: float
+    ) -> Report:
         """As `evaluate`; a check that takes beyond the deadline has failed."""
         try:
             async with asyncio.timeout(max(1.0, left_s)):
-                return await self.evaluate(before)
+                return await self.evaluate(before, more)
         except TimeoutError:
             late = builtin.found("checks", Status.FAILED, "timeout", "no answer in time")
             return judge((late,), time.time())
 
-    async def evaluate(self, before: Baseline | None = None, *, write: bool = True) -> Report:
-        """All checks once. *before* as for `watch`; *write*: try whether disks can be written."""
+    async def evaluate(
+        self, before: Baseline | None = None, more: Sequence[Check] = (), *, write: bool = True
+    ) -> Report:
+        """All checks once. *before* and *more* as for `watch`; *write*: try whether disks can be
+        written."""
         wanted = settings(self._boot.config.current)
         now = builtin.read_baseline()
         self._seen = self._seen.or_now(now)
@@ -131,7 +138,7 @@ class Health:
             ping = group.create_task(builtin.ping("engine", service_files.API_SOCKET))
             user = group.create_task(self._ping_user())
             disk = group.create_task(builtin.disk(self._directory, write=write))
-            declared = group.create_task(self.run(wanted.checks, wanted.settle_s))
+            declared = group.create_task(self.run((*wanted.checks, *more), wanted.settle_s))
         found = [ping.result(), *user.result(), *self._services(wanted), disk.result()]
         found += builtin.compare(before or self._seen, now, required=before is not None)
         return judge((*found, *declared.result()), time.time())

@@ -6,7 +6,7 @@ one word for programs, *text* a sentence for people.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -136,17 +136,27 @@ def settings(configuration: Configuration) -> Settings:
     """What the configuration says; its worker has checked it."""
     part = configuration.get("orlop.health")
     data: Mapping[str, Json] = part if isinstance(part, dict) else {}
+    return Settings(
+        _seconds(data.get("settle"), SETTLE_S),
+        _seconds(data.get("deadline"), DEADLINE_S),
+        _seconds(data.get("interval"), INTERVAL_S),
+        declared(data),
+    )
+
+
+def of_release(data: Mapping[str, Json]) -> tuple[Check, ...]:
+    """The checks that a release has beside the machine's own, in the same form."""
+    return tuple(replace(check, name=f"release: {check.name}") for check in declared(data))
+
+
+def declared(data: Mapping[str, Json]) -> tuple[Check, ...]:
+    """The checks in `orlop.health`, which have been checked themselves."""
     checks: list[Check] = []
     for place in ("required", "wanted"):
         items = data.get(place)
         rows = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
         checks += [_check(item, required=place == "required") for item in rows]
-    return Settings(
-        _seconds(data.get("settle"), SETTLE_S),
-        _seconds(data.get("deadline"), DEADLINE_S),
-        _seconds(data.get("interval"), INTERVAL_S),
-        tuple(checks),
-    )
+    return tuple(checks)
 
 
 def _check(item: Mapping[str, Json], *, required: bool) -> Check:

@@ -34,11 +34,13 @@ ID_DIGITS = 16
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """*digest* is that of its manifest; empty for an image by itself, which nobody has signed."""
+    """*digest* is that of its manifest; empty for an image by itself, which nobody has signed.
+    *health* are checks of its own, as `wire.release` has them."""
 
     version: str = ""
     sequence: int = 0
     digest: str = ""
+    health: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,7 +224,9 @@ def make_candidate(release: Release, digest: str) -> Candidate:
         release.image.initrd,
         release.image.command_line,
     )
-    return Candidate(Staged(release.version, release.sequence, digest), image, beside, {})
+    return Candidate(
+        Staged(release.version, release.sequence, digest, release.health), image, beside, {}
+    )
 
 
 async def _bring(

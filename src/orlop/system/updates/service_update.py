@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib.errors import Conflict, NotFound, OrlopError, Unavailable
 from orlop.system.health.builtin import read_baseline
-from orlop.system.health.plan import Verdict
+from orlop.system.health.plan import Verdict, of_release
 from orlop.system.ordering import order
 from orlop.system.service_data import ServiceData
 from orlop.system.service_state import ServiceState
@@ -198,7 +198,9 @@ class ServiceUpdate:
 
     async def _judge(self, baseline: Baseline) -> None:
         """Raises Conflict: the machine is not good with them."""
-        watching = asyncio.ensure_future(self._boot.health.now.watch(before=baseline))
+        checks = of_release(self._target.release.health)
+        health = self._boot.health.now
+        watching = asyncio.ensure_future(health.watch(before=baseline, more=checks))
         ending = asyncio.ensure_future(self._boot.power.request_made.wait())
         try:
             await asyncio.wait((watching, ending), return_when=asyncio.FIRST_COMPLETED)

@@ -18,7 +18,7 @@ from orlop.lib.errors import Conflict, OrlopError
 from orlop.system import watchdog
 from orlop.system.boot_channel import uptime_s
 from orlop.system.health.builtin import Baseline
-from orlop.system.health.plan import Verdict, settings
+from orlop.system.health.plan import Verdict, of_release, settings
 from orlop.system.power import PowerAction
 from orlop.system.updates import collect, trials
 from orlop.system.updates.decide import Cause
@@ -87,12 +87,15 @@ class TrialBoot:
         wanted = settings(self._boot.config.current)
         self._set_deadline()  # the configuration was not there yet, which has it
         left_s = max(1.0, wanted.deadline_s - uptime_s())
-        data = (await self._updates.reading()).journal.changes[self._armed.change].data
-        baseline = data.get("baseline")
+        ledger = await self._updates.reading()
+        baseline = ledger.journal.changes[self._armed.change].data.get("baseline")
         before = None
         if isinstance(baseline, dict):  # of the old system, which may know others
             before = Baseline(*(baseline.get(k) is True for k in ("route4", "route6", "clock")))
-        return await self._boot.health.now.watch(min(wanted.settle_s, left_s), left_s, before)
+        work = partial(ledger.generations.read, self._armed.generation)
+        tried = await run_bounded(work, WRITE_S)
+        more = of_release(tried.release.health)
+        return await self._boot.health.now.watch(min(wanted.settle_s, left_s), left_s, before, more)
 
     async def _guard(self) -> None:
         """Let a watchdog stop what does not come to a decision."""

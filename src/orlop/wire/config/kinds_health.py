@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from orlop.wire.compose_values import Fields
 from orlop.wire.config.kinds import Kind, choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orlop.wire.compose_model import Json
-    from orlop.wire.compose_values import Fields
     from orlop.wire.config.kinds import Check
 
+PLACES = ("required", "wanted")
 KINDS = ("state", "exec", "http", "tcp")
 _CONTAINER = r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}"
 _HOST = r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})"
@@ -90,6 +91,20 @@ def _status(fields: Fields, key: str) -> Json:
 
 def _checks(fields: Fields, key: str) -> Json:
     return [_item(entry) for entry in fields.entries(key, "checks", MAX_CHECKS)]
+
+
+def parse_checks(data: object, what: str) -> dict[str, Json]:
+    """*data*, which is the `health` of *what*: `required` and `wanted`, in normal form.
+
+    Raises:
+        InvalidArgument: it is something else.
+    """
+    fields = Fields(what, data, ("health",))
+    places = {key: CHECKS.check(fields, key) for key in PLACES if fields.is_set(key)}
+    for key in PLACES:
+        fields.take(key)
+    fields.finish()
+    return places
 
 
 def _item(fields: Fields) -> dict[str, Json]:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from orlop.wire.compose_model import Json
+
 CALLS = ("rename", "unlink", "mkdir", "rmdir", "symlink", "truncate", "ftruncate", "fsync")
 WRITES = ("write", "pwrite")
 CREATING = os.O_CREAT | os.O_TRUNC
@@ -186,7 +188,8 @@ class Tree:
         raise AssertionError("nothing to boot")
 
     def candidate(self, name: str, sequence: int = 2) -> Candidate:
-        release = Release(f"{sequence}.0", sequence, f"manifest-{name}")
+        health: dict[str, Json] = {"required": [{"state": f"new-{name}"}]}
+        release = Release(f"{sequence}.0", sequence, f"manifest-{name}", health)
         identity = image(name).id
         beside = {f"{identity}.sum": b"x"}
         carried = Blob(extras_digest(name), len(extras(name)))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orlop.system.boot import Boot
+    from orlop.system.health.plan import Check
     from orlop.system.updates.control import Updates
     from orlop.system.updates.ledger import Ledger
 
@@ -53,6 +54,7 @@ class Trial:
     def __init__(self, tree: Tree, watch: Callable[..., Any], data: dict[str, object]) -> None:
         self.tree, self.is_trial, self.busy = tree, True, 0
         self.before: Baseline | None = None
+        self.more: tuple[Check, ...] = ()
         self.power = Power()
         self.said: list[str] = []
         number = tree.stage("b")
@@ -63,8 +65,10 @@ class Trial:
         assert armed is not None
         self.armed = armed
 
-        async def watched(_settle: float, _left: float, before: Baseline | None) -> Report:
-            self.before = before
+        async def watched(
+            _settle: float, _left: float, before: Baseline | None, more: tuple[Check, ...]
+        ) -> Report:
+            self.before, self.more = before, more
             return cast("Report", await watch(self))
 
         async def nothing() -> None:
@@ -138,6 +142,12 @@ def test_a_good_one_is_promoted_as_soon_as_another_verb_has_ended(tree: Tree) ->
 def test_what_an_old_system_knew_of_is_enough(tree: Tree) -> None:
     trial = tried(tree, green, baseline={"route4": True, "clock": True, "tides": True})
     assert trial.before == Baseline(route4=True, clock=True)
+
+
+def test_what_the_release_wants_checked_is_checked(tree: Tree) -> None:
+    [check] = tried(tree, green).more
+    assert (check.name, check.required) == ("release: new-b", True)
+    assert (check.kind, check.target) == ("state", "new-b")
 
 
 def test_a_fault_in_the_trial_itself_ends_it(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
