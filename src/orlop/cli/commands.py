@@ -293,7 +293,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
 LEADING_WORDS = frozenset({"exec", "sudo"})
 """Commands whose options end at the first word: what follows has options of its own."""
 
-PROGRAMS = frozenset({"console", "recovery", "toolbox"})
+PROGRAMS = frozenset({"console", "os", "recovery", "toolbox"})
 """Commands that run the program which follows `--`."""
 
 

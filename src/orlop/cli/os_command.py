@@ -27,7 +27,7 @@ OPTIONS = (
     Option("now", help="for apply: do not wait for a window or a lock"),
     Option("no-reboot", help="for apply, rollback: the next boot does it"),
     Option("keep-configuration", help="for rollback: only the system"),
-    Option("reason", value="TEXT", help="for hold: why"),
+    Option("reason", value="TEXT", help="for hold, inhibit: why"),
     Option("until", value="TIME", help="for hold: 2h, or 2026-12-24T18:00:00Z"),
 )
 WORDS = (0, 3)
@@ -44,6 +44,7 @@ VERBS = {
     "unpin": "GENERATION: it may be removed",
     "hold": "apply nothing",
     "unhold": "apply again",
+    "inhibit": "-- PROGRAM...: apply nothing while it runs",
     "why": "the one reason why nothing is applied now",
     "history": "what has been done, and what came of it",
     "verify": "compare everything on the disks with its digests",

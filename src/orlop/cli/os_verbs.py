@@ -82,6 +82,12 @@ def hold(client: Client, arguments: Arguments) -> int:
     return _act(client, "hold", body, arguments)
 
 
+def _inhibit(client: Client, arguments: Arguments) -> int:
+    from orlop.cli.os_inhibit import inhibit
+
+    return inhibit(client, arguments)
+
+
 def _until(text: str) -> float:
     if not text:
         return 0.0
@@ -119,6 +125,7 @@ ALONE: dict[str, Act] = {
     "apply": apply,
     "rollback": lambda client, arguments: roll_back(client, 0, arguments),
     "hold": hold,
+    "inhibit": _inhibit,
     "cancel": _plain("cancel"),
     "unhold": _plain("unhold"),
     "gc": _plain("gc"),

@@ -1,6 +1,8 @@
 """`orlop os`: what it asks, what it shows, and its exit statuses."""
 
 import json
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -175,3 +177,29 @@ def test_no_turn_yet(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["os", "check"]) == 75
     assert main(["os", "check", "ftp://x"]) == 1
     assert "no source of releases" in capsys.readouterr().err
+
+
+def test_inhibit_holds_its_connection_while_the_program_runs(
+    engine: FakeEngine, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """And asks again when it is cut, as by an engine that is replaced."""
+    held: list[bytes] = []
+    ended = threading.Event()
+
+    def hold(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"result": {}}\n')
+        if not held:
+            held.append(b"cut")
+            return
+        (tmp_path / "again").touch()
+        held.append(connection.recv(1))
+        ended.set()
+
+    engine.script("POST /orlop/os/inhibit", hold)
+    wait = f"until [ -e {tmp_path}/again ]; do sleep 0.05; done; echo ran; exit 3"
+    assert main(["os", "inhibit", "--reason", "moving", "--", "sh", "-c", wait]) == 3
+    assert capfd.readouterr().out == "ran\n"
+    assert ended.wait(60)
+    assert held == [b"cut", b""]
+    assert json.loads(engine.requests[0][1]) == {"reason": "moving"}
+    assert main(["os", "inhibit"]) == 2

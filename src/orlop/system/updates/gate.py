@@ -15,7 +15,7 @@ import asyncio
 import logging
 import shlex
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ from orlop.system.updates import fleetlock, held_lock, windows
 from orlop.system.updates.held_lock import Held
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from datetime import tzinfo
 
     from orlop.system.boot import Boot
@@ -65,6 +65,8 @@ class Gate:
         self._directory = Path(directory)
         self._renewing: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
+        self._inhibitors: list[str] = []
+        """Reasons of people who are at something; there as long as they are connected."""
         self._line = asyncio.Lock()
         """One request at a time: a renewal that comes after the return would take a slot again."""
 
@@ -80,6 +82,9 @@ class Gate:
         if not windows.is_open(found, now_s, zone):
             opens_s = windows.next_open(found, now_s, zone)
             return f"no update window is open; the next one opens at {in_utc(opens_s)}"
+        if self._inhibitors:
+            text = self._inhibitors[0]
+            return "somebody inhibits it" + (f": {text}" if text else "")
         try:
             inhibitors = await self._labelled(INHIBIT)
         except Forbidden as error:
@@ -88,6 +93,15 @@ class Gate:
             reason = labels.get(INHIBIT)
             return f"container {name} inhibits it" + (f": {reason}" if reason else "")
         return ""
+
+    @contextmanager
+    def inhibition(self, reason: str) -> Iterator[None]:
+        """Nothing goes through it during the block."""
+        self._inhibitors.append(reason)
+        try:
+            yield
+        finally:
+            self._inhibitors.remove(reason)
 
     @asynccontextmanager
     async def entered(

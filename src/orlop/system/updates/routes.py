@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MAX_REASON = 200
 WAITING = 64
 """Reports of progress that a slow client may have before it; more are left out."""
 
@@ -50,6 +51,9 @@ async def answer(boot: Boot, exchange: Exchange) -> None:
     boot.power.refuse_while_stopping()
     if verb == "stage":
         await _stage(boot, exchange)
+        return
+    if verb == "inhibit":
+        await _inhibit(boot, exchange)
         return
     if verb == "check":
         wish = offers.parse_wish(await exchange.json())
@@ -86,6 +90,17 @@ async def _show(updates: Updates, gate: Gate, what: str, exchange: Exchange) -> 
         case _:
             raise NotFound(f"there is no verb {what}")
     await exchange.respond_json(200, found)
+
+
+async def _inhibit(boot: Boot, exchange: Exchange) -> None:
+    """Until the client goes away, no update goes through the gate."""
+    reason = str((await exchange.json()).get("reason") or "")
+    if len(reason) > MAX_REASON or not reason.isprintable():
+        raise InvalidArgument(f"reason: up to {MAX_REASON} printable characters expected")
+    await exchange.begin_stream(JSON_TYPE)
+    with boot.health.gate.inhibition(reason):
+        await exchange.write_json({"result": {}})
+        await asyncio.Event().wait()
 
 
 async def _stage(boot: Boot, exchange: Exchange) -> None:

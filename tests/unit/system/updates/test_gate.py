@@ -151,6 +151,11 @@ def test_the_lock_is_not_asked_for_while_something_else_is_in_the_way(
         with pytest.raises(Forbidden, match="container user/backup inhibits it: nightly"):
             await enter(machine)
         machine.inhibited = ""
+        with (
+            machine.inhibition("moving"),
+            pytest.raises(Forbidden, match="somebody inhibits it: moving"),
+        ):
+            await enter(machine)
         with pytest.raises(Forbidden, match="held by me"):
             await enter(machine, held=lambda: "held by me")
 
