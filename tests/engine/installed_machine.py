@@ -55,12 +55,13 @@ class InstalledMachine(NativeMachine):
         super().__init__(services, disk=disk)
         self._config = config
 
-    def do(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Have `orlop os` do *verb*; the last line of the answer."""
+    def do(self, verb: str, body: dict[str, Any] | bytes | None = None) -> dict[str, Any]:
+        """Have `orlop os` do *verb* with *body*, a file or what is sent as JSON; the last line of
+        the answer."""
         connection = _UnixConnection(str(self.path("/run/orlop/system.sock")))
         connection.timeout = 120
         try:
-            data = json.dumps(body or {})
+            data = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
             connection.request(
                 "POST", f"/orlop/os/{verb}", data, {"Content-Type": "application/json"}
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engine.consoles_machine import consoles_machine, docker, orlop
+from tests.engine.consoles_machine import ORLOP, consoles_machine, docker, orlop
 from tests.engine.fleet_server import FleetServer
 from tests.engine.services.namespaces import NetworkNamespace
 from tests.engine.test_config_native import config
@@ -54,6 +54,10 @@ def test_reboot_with_a_lock(machine: NativeMachine, tmp_path: Path) -> None:
     assert docker(machine, "run", *options, "--name=dump", image, "sleep", "1000").returncode == 0
     assert "container user/dump inhibits it: nightly dump" in refused(machine)
     assert docker(machine, "rm", "--force", "dump").returncode == 0
+
+    words = ("os", "inhibit", "--reason=moving volumes", "--", *ORLOP, "reboot", "--lock")
+    done = orlop(machine, *words)
+    assert (done.returncode, b"somebody inhibits it: moving volumes" in done.stderr) == (75, True)
 
     inside = NetworkNamespace(machine.pid)
     inside.run("ip", "link", "set", "lo", "up")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 import threading
 import time
 from http.client import HTTPException
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orlop.cli import host_release
 from tests.engine.installed_machine import InstalledMachine, ServiceLab
 from tests.engine.oci_layout import oci_archive
 from tests.engine.store.archives import busybox_layer
@@ -171,6 +174,23 @@ def test_a_release_has_checks_of_its_own(disk: Path, lab: ServiceLab) -> None:
         assert "result" in machine.stage(lab)
         assert "result" in machine.do("apply")
         assert machine.ask("status")["good"] == 3
+
+
+def test_a_release_as_one_file(disk: Path, lab: ServiceLab, tmp_path: Path) -> None:
+    """For a machine without a network, and with no repository in sight."""
+    lab.services(2, base=lab.service(*archive(), NEW))
+    path = tmp_path / "release.tar"
+    host_release.write_archive(lab.repository, path, "2.0")
+    shutil.rmtree(disk / "lab/repo")
+    with InstalledMachine(SERVICES, disk, QUICK) as machine:
+        machine.wait_for(runs("base"))
+        before = service(machine)["image_id"]
+        machine.do("trust", {"root": lab.root.decode()})
+        answer = machine.do("stage?archive=1", path.read_bytes())
+        assert answer["result"]["generation"] == 2
+        assert "result" in machine.do("apply")
+        assert service(machine)["image_id"] != before
+        assert os.listdir(machine.path("/var/lib/orlop/os/incoming")) == ["etc"]  # the worker's
 
 
 @pytest.mark.parametrize("how", ["reexecution", "power cut"])

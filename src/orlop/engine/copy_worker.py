@@ -17,6 +17,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+from orlop.lib import file_clone
 from orlop.lib.file_worker import confine, enter_userns, is_userns, open_regular
 from orlop.lib.linux import LIBC, open_in_root
 
@@ -147,6 +148,9 @@ def copy_file(source_fd: int, target_fd: int, name: str) -> None:
 
 
 def _copy_content(reading: int, writing: int) -> None:
+    with contextlib.suppress(OSError):
+        file_clone.clone(reading, writing)
+        return
     size, position = os.fstat(reading).st_size, 0
     while position < size:
         try:

@@ -6,7 +6,8 @@
 A service with a later epoch finds its volumes as they are, and makes of them what it needs; one
 with an earlier epoch gets those back that were copied aside, and what is there takes their place. A
 power cut in between is nothing: copies count when they are whole, and what has been exchanged is
-told by its inode. All that is done only while the service has no container that runs.
+told by its inode. All that is done only while the service has no container that runs. Where the
+file system can, copies share their blocks with what they are copies of.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orlop.engine.worker_process import worker_argv
-from orlop.lib import atomic_file
+from orlop.lib import atomic_file, file_clone
 from orlop.lib.errors import Conflict, Internal, NotFound, OrlopError, ResourceExhausted
 from orlop.lib.linux import LIBC, check
 from orlop.system.service_overlay import EPOCHS
@@ -29,13 +30,17 @@ from orlop.system.updates.later import DIRECTORY
 from orlop.wire.compose_model import MountKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from orlop.system.boot import Boot
     from orlop.wire.compose_model import Json
 
 COPIES = "data"
 KEPT_S = 31 * 86400.0
+KEPT_UNNEEDED = 2
+"""Of a service: copies in formats to which no generation would go back."""
+SCARCE = 0.1
+"""With less than that share of the file system free none of these is kept."""
 COPY_TIMEOUT_S = 3600.0
 MARGIN_BYTES = 64 << 20
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -106,13 +111,17 @@ class ServiceData:
                 )
         await asyncio.to_thread(self._refuse_without_room, size)
 
-    async def forget_old(self) -> None:
-        """Copies are kept for a month."""
+    async def forget_old(self, needed: Collection[tuple[str, int]]) -> None:
+        """Copies are kept for a month; of those that are not *needed*, as service and format, a few
+        for each service, and none when there is little room."""
 
         def work() -> list[Path]:
             with contextlib.suppress(FileNotFoundError):
-                copies = [*(self._directory / COPIES).iterdir()]
-                return [c for c in copies if time.time() - c.stat().st_mtime > KEPT_S]
+                found = {c: c.stat().st_mtime for c in (self._directory / COPIES).iterdir()}
+                status = os.statvfs(self._directory)
+                is_scarce = status.f_bavail < SCARCE * status.f_blocks
+                kept = 0 if is_scarce else KEPT_UNNEEDED
+                return unwanted(found, needed, kept, time.time() - KEPT_S)
             return []
 
         for copy in await asyncio.to_thread(work):
@@ -154,6 +163,8 @@ class ServiceData:
     def _refuse_without_room(self, size_bytes: int) -> None:
         status = os.statvfs(self._directory)
         free = status.f_bavail * status.f_frsize
+        if size_bytes and file_clone.is_possible(self._directory):
+            size_bytes = 0  # what is written later takes room, as anything does
         if size_bytes and free < size_bytes + MARGIN_BYTES:
             raise ResourceExhausted(
                 f"the data of services takes {size_bytes >> 20} MiB, and {free >> 20} MiB are free "
@@ -236,6 +247,20 @@ class ServiceData:
             del known[name]
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         atomic_file.write_text(self._directory / EPOCHS, json.dumps(known), mode=0o600)
+
+
+def unwanted(
+    found: Mapping[Path, float], needed: Collection[tuple[str, int]], kept: int, since_s: float
+) -> list[Path]:
+    """Of copies with their times those to be forgotten: older than *since_s*, or not *needed* and
+    not among the *kept* newest such of their service; pure."""
+    old = [copy for copy, time_s in found.items() if time_s <= since_s]
+    others: dict[str, list[Path]] = {}
+    for copy in sorted(set(found) - set(old), key=lambda c: (found[c], c.name), reverse=True):
+        name, _, epoch = copy.name.rpartition("@")
+        if (name, int(epoch) if epoch.isdecimal() else -1) not in needed:
+            others.setdefault(name, []).append(copy)
+    return [*old, *(copy for copies in others.values() for copy in copies[kept:])]
 
 
 def _settle(source: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from orlop.lib import file_clone
 from orlop.lib.children import Children
 from orlop.lib.errors import Conflict, Internal, NotFound, ResourceExhausted
 from orlop.system import service_data
@@ -171,11 +172,31 @@ def test_a_copy_that_fails(place: Place, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_copies_are_kept_for_a_month(place: Place) -> None:
     place.bring(1)
     copy = place.base / "os/data/db@0"
-    place.run(lambda found: found.forget_old())
+    place.run(lambda found: found.forget_old({("db", 0)}))
     assert copy.exists()
     os.utime(copy, (0, time.time() - service_data.KEPT_S - 9))
-    place.run(lambda found: found.forget_old())
+    place.run(lambda found: found.forget_old({("db", 0)}))
     assert not copy.exists()
+
+
+def test_of_copies_that_nobody_goes_back_to_some_are_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for epoch in range(1, 6):
+        place.bring(epoch)
+        # What was made in one tick of the clock is told apart by its name.
+        os.utime(place.base / f"os/data/db@{epoch - 1}", (0, time.time() - 100 + epoch))
+    place.run(lambda found: found.forget_old({("db", 0)}))
+    assert sorted(os.listdir(place.base / "os/data")) == ["db@0", "db@3", "db@4"]
+    monkeypatch.setattr(service_data, "SCARCE", 2.0)
+    place.run(lambda found: found.forget_old({("db", 0)}))
+    assert os.listdir(place.base / "os/data") == ["db@0"]
+
+
+def test_a_clone_needs_no_room(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_data, "MARGIN_BYTES", 1 << 60)
+    monkeypatch.setattr(file_clone, "is_possible", lambda _: True)
+    place.run(lambda found: found.check_room({"db": 1}))
 
 
 @pytest.mark.parametrize("target", [0, 3])

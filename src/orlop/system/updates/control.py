@@ -349,8 +349,16 @@ class Updates:
             return await asyncio.to_thread(collect.set_hold, ledger, reason, until_s)
 
     async def forget_images(self, ledger: Ledger) -> None:
-        """Those of services that no generation has any more."""
+        """Those of services that no generation has any more, and copies of data as well."""
         generations = await asyncio.to_thread(ledger.generations.all)
+        if (self.directory / "data").exists():
+            from orlop.system.service_data import ServiceData
+
+            needed = {(n, v.epoch) for g in generations for n, v in g.services.items()}
+            names = {name for name, _ in needed}
+            # Before a release had it, its data was in the format of the image's own.
+            needed |= {(n, 0) for g in generations for n in names - {*g.services}}
+            await ServiceData(self._boot, self.directory).forget_old(needed)
         await self._boot.images.keep_of_releases(
             reference(name, version.digest)
             for generation in generations

@@ -105,7 +105,6 @@ class ServiceUpdate:
                 raise Ended from error
             await self._undo(number, error)
             raise
-        await self._data.forget_old()
 
     async def _undo(self, number: int, error: Exception) -> None:
         """In reverse order. What cannot be undone now is tried again by the next boot."""
