@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orlop.lib import netlink_message as message
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.netlink import address, link, nftables, route
+from orlop.wire.netlink import address, bridge_vlan, link, nftables, route
 
 SEEDS = tuple(
     message.encode(request, 3)
@@ -12,6 +12,7 @@ SEEDS = tuple(
         link.new_bridge("br0", mac=b"\2\0\0\0\0\1", mtu=1500),
         link.new_dummy("d0"),
         link.get("eth0"),
+        bridge_vlan.add(3, {1: 6, 10: 0, 11: 0}, own=True),
         route.get_all(2),
         address.get_all(),
     )
@@ -30,7 +31,7 @@ def check(data: bytes) -> None:
     for found in messages:
         for decode in (
             *(link.decode, route.decode, address.decode),
-            *(nftables.decode_change, message.error_of),
+            *(nftables.decode_change, message.error_of, bridge_vlan.decode),
         ):
             try:
                 decode(found)

@@ -1,35 +1,74 @@
-"""Debian's dockerd from the catalogue in place of the system's own engine; not in every run.
+"""Debian and its dockerd from the catalogue in place of the system's own console and engine; not in
+every run.
 
-Build it first: ./orlop catalogue build docker
+Build them first: ./orlop catalogue build debian docker
 """
 
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from orlop.lib.process import run
 from orlop.vm.spec import Disk
-from tests.engine.store.archives import busybox_layer, docker_archive
+from tests.engine.store.archives import LayerBuilder, busybox_layer, docker_archive
 from tests.vm import guest
-from tests.vm.lab import STATE_LABEL, Lab
+from tests.vm.lab import STATE_LABEL, Lab, host_ssh
 
 SYSTEM = "docker --host unix:///run/orlop/system.sock"
 
 
-@pytest.mark.long
-def test_dockerd_with_a_bridge_and_a_swarm(lab: Lab, tmp_path: Path) -> None:
+NO_DOCKERD = LayerBuilder().add("usr/sbin/dockerd", b"#!/bin/sh\nexit 1\n", mode=0o755).finish()
+"""What should be an engine ends at once."""
+
+
+def state_with(tmp_path: Path, files: Mapping[str, bytes]) -> Disk:
+    """A state disk with *files* in /root."""
     home = tmp_path / "state.d/lib/orlop/root"
     home.mkdir(parents=True)
-    (home / "docker.tar").write_bytes((lab.out / "catalogue/docker/docker.tar").read_bytes())
-    (home / "busybox.tar").write_bytes(docker_archive([busybox_layer()], ["busybox:1"]))
+    for name, data in files.items():
+        (home / name).write_bytes(data)
     disk = tmp_path / "state.img"
     with disk.open("wb") as image:
         image.truncate(1 << 30)
-    run(
-        ["mkfs.ext4", "-q", "-F", "-L", STATE_LABEL, "-d", tmp_path / "state.d", disk],
-        timeout_s=120,
-    )
-    disks = (Disk(disk, serial="state"),)
+    top = tmp_path / "state.d"
+    run(["mkfs.ext4", "-q", "-F", "-L", STATE_LABEL, "-d", top, disk], timeout_s=120)
+    return Disk(disk, serial="state")
+
+
+@pytest.mark.long
+def test_debian_as_the_console(lab: Lab, tmp_path: Path) -> None:
+    archive = (lab.out / "catalogue/debian/debian.tar").read_bytes()
+    disks = (state_with(tmp_path, {"debian.tar": archive}),)
+    with lab.machine(lab.kernel(), "debian", disks=disks, key=True) as machine:
+        machine.boot()
+        guest.wait_for_services(machine)
+        machine.succeed("orlop console switch --file /root/debian.tar", timeout_s=600)
+        ask = ". /etc/os-release && echo $ID && dpkg --audit && apt-get check && docker ps"
+        for _ in range(2):
+            argv = host_ssh(machine, [ask])
+            done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done
+            assert done.stdout.startswith("debian\n")
+            assert "CONTAINER ID" in done.stdout
+            assert guest.warnings(machine) == []
+            machine.stop()  # and it is there after a boot
+            machine.boot()
+            guest.wait_for_services(machine)
+        machine.succeed("orlop console switch default", timeout_s=600)
+        subprocess.run(host_ssh(machine, ["test ! -e /usr/bin/dpkg"]), check=True, timeout=300)
+
+
+@pytest.mark.long
+def test_dockerd_with_a_bridge_and_a_swarm(lab: Lab, tmp_path: Path) -> None:
+    """And what is no engine does not take its place."""
+    files = {
+        "docker.tar": (lab.out / "catalogue/docker/docker.tar").read_bytes(),
+        "busybox.tar": docker_archive([busybox_layer()], ["busybox:1"]),
+        "broken.tar": docker_archive([busybox_layer(), NO_DOCKERD], ["broken:1"]),
+    }
+    disks = (state_with(tmp_path, files),)
     with lab.machine(lab.kernel(), "dockerd", disks=disks, memory_mib=1024) as machine:
         machine.boot()
         guest.wait_for_services(machine)
@@ -42,4 +81,7 @@ def test_dockerd_with_a_bridge_and_a_swarm(lab: Lab, tmp_path: Path) -> None:
         inside = f"{SYSTEM} exec engine docker --host unix:///run/orlop/docker/docker.sock"
         machine.succeed(f"{inside} swarm init --advertise-addr 127.0.0.1", timeout_s=120)
         assert "Swarm: active" in machine.succeed(f"{inside} info")
+        machine.fail("orlop engine switch --file /root/broken.tar", timeout_s=900)
+        assert "current" in machine.succeed("orlop engine ls").split("docker", 1)[1].split("\n")[0]
+        machine.wait_until_succeeds("docker image inspect busybox:1", timeout_s=120)
         machine.succeed("orlop engine switch orlop", timeout_s=600)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,8 +16,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orlop.system import install_disks
+from orlop.system.install_disks import Content
 from orlop.vm.machine import Machine
-from orlop.vm.spec import Firmware, Network
+from orlop.vm.spec import Disk, Firmware, Network
 from tests.vm import guest
 from tests.vm.lab import Lab
 
@@ -50,24 +55,44 @@ def web(lab: Lab, tmp_path: Path) -> Iterator[Web]:
         server.shutdown()
 
 
+def document(web: Web) -> dict[str, object]:
+    """What makes a machine install itself on a disk on which there is something."""
+    iso = (web.root / "orlop.iso").read_bytes()
+    install = {
+        "disk": ["SERIAL=none", "SERIAL=system"],
+        "wipe": True,
+        "config": {"hostname": "ship"},
+        "append": "a.b=c",
+        "then": "reboot",
+        "image": f"{web.url}/orlop.iso",
+        "image_sha256": hashlib.sha256(iso).hexdigest(),
+    }
+    return {"orlop": {"install": install}}
+
+
 def check_installed(machine: Machine, firmware: Firmware) -> None:
     found = guest.status(machine)
     assert (found["firmware"], found["hostname"]) == (firmware.value, "ship")
     storage = found["storage"]
     assert isinstance(storage, dict)
     assert (storage["kind"], storage["label"]) == ("disk", "ORLOP_STATE")
+    assert "a.b=c" in machine.succeed("cat /proc/cmdline").split()
     assert guest.warnings(machine) == []
 
 
-def document(web: Web) -> dict[str, object]:
-    """What makes a machine install itself on its only disk."""
-    iso = (web.root / "orlop.iso").read_bytes()
-    install = {
-        "disk": "only",
-        "image": f"{web.url}/orlop.iso",
-        "image_sha256": hashlib.sha256(iso).hexdigest(),
-    }
-    return {"hostname": "ship", "orlop": {"install": install}}
+def told(disk: Disk) -> str:
+    """The configuration on an installed disk."""
+    with disk.path.open("rb") as file:
+
+        def read(offset: int, size: int) -> bytes:
+            return os.pread(file.fileno(), size, offset)
+
+        assert install_disks.look(str(disk.path))[0] is Content.INSTALLED
+        places = install_disks.own_partitions(read, 512)
+    assert places is not None
+    at = f"{disk.path}?offset={places['orlop-state'][0]}"
+    words = ["debugfs", "-R", "cat lib/orlop/config/versions/1/config.yml", at]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
 def test_installs_itself_and_starts_from_the_disk(lab: Lab, web: Web) -> None:
@@ -77,7 +102,8 @@ def test_installs_itself_and_starts_from_the_disk(lab: Lab, web: Web) -> None:
         f"#!ipxe\nset parameters orlop.install orlop.config.url={web.url}/ship.yml\n"
         "chain orlop.ipxe\n"
     )
-    medium = Network(f"{web.url}/ship.ipxe", lab.disk("system", 600))
+    disk = lab.disk("system", 600, label="OLD")
+    medium = Network(f"{web.url}/ship.ipxe", disk)
     with lab.machine(medium, "net", memory_mib=256) as machine:
         machine.start()
         machine.wait_for_event("ready", timeout_s=LIMIT_S)
@@ -85,12 +111,13 @@ def test_installs_itself_and_starts_from_the_disk(lab: Lab, web: Web) -> None:
         check_installed(machine, Firmware.BIOS)
         # Once: the disk goes first when there is something on it.
         assert web.asked.count("/vmlinuz") == web.asked.count("/orlop.iso") == 1
+    assert json.loads(told(disk)) == {"hostname": "ship"}
 
 
 @pytest.mark.long
 def test_uefi_starts_the_kernel_image_by_itself(lab: Lab, web: Web) -> None:
     """HTTP boot of one file, which is what Secure Boot can check; told what to do by the host."""
-    medium = Network(f"{web.url}/orlop.efi", lab.disk("system", 600))
+    medium = Network(f"{web.url}/orlop.efi", lab.disk("system", 600, label="OLD"))
     with lab.machine(medium, "http", firmware=Firmware.UEFI, config=document(web)) as machine:
         machine.start()
         machine.wait_for_event("ready", timeout_s=LIMIT_S)

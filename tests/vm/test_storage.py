@@ -1,16 +1,14 @@
 """Storage by configuration: an empty disk becomes the state, keeps what it shall, and grows."""
 
 import os
-import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from orlop.vm.machine import Machine
 from orlop.vm.spec import Disk
 from tests.vm import guest
-from tests.vm.lab import SSH_PUBLISHED, Lab, host_ssh
+from tests.vm.lab import SSH_PUBLISHED, Lab
 
 MIB = 1 << 20
 CONFIG: dict[str, object] = {
@@ -91,15 +89,3 @@ def test_what_is_kept_is_kept_and_grows_with_the_disk(machine: Machine, fresh: D
         return isinstance(size, int) and size > before + 300 * MIB
 
     machine.wait_until(has_grown, "the state has grown", timeout_s=120)
-
-
-def test_a_state_that_can_only_be_read_stops_neither_boot_nor_ssh_nor_shutdown(lab: Lab) -> None:
-    disk = replace(lab.state_disk(64), read_only=True)
-    with lab.machine(lab.kernel(), "read-only", key=True, disks=(disk,)) as machine:
-        machine.boot()
-        guest.wait_for_services(machine)
-        assert storage(machine)["kind"] == "memory"
-        assert any("read-only here" in text for text in guest.warnings(machine))
-        subprocess.run(host_ssh(machine, ["true"]), check=True, timeout=120)
-        guest.end(machine, "orlop", "poweroff")
-        machine.wait_for_power_off()

@@ -155,7 +155,12 @@ async def apply(
             problems[request.target] = _reason(error)
     if present != before:
         _write(made, present)
-    return {PLACE + name.removeprefix(f"{DIRECTORY}/"): why for name, why in problems.items()}
+    return {name_of(target): why for target, why in problems.items()}
+
+
+def name_of(target: str) -> str:
+    """What people call the directory *target* on which something is mounted."""
+    return PLACE + target.removeprefix(f"{DIRECTORY}/")
 
 
 async def _find(missing: Sequence[Request], children: Children, wait_s: float) -> list[Volume]:

@@ -93,16 +93,25 @@ class StorageActions:
         from orlop.system import mounts, online
 
         await online.wait(online.limit_s(new))
-        said, pause_s = False, SHARE_PAUSE_S
+        told: set[str] = set()
+        names = {mounts.name_of(r.target) for r in requests if r.fstype in NFS}
+        pause_s = SHARE_PAUSE_S
         while self._mounted_for is new:
             async with self._mounting:
                 problems = await mounts.apply(requests, self._boot.children, wait_s=0.0)
+            self._take_back(names - problems.keys())
             if not problems:
                 return
-            if not said:
-                self._warn(new, "mounts", problems)
-            said, pause_s = True, min(2 * pause_s, SHARE_MAX_PAUSE_S)
+            self._warn(new, "mounts", {k: why for k, why in problems.items() if k not in told})
+            told |= problems.keys()
+            pause_s = min(2 * pause_s, SHARE_MAX_PAUSE_S)
             await asyncio.sleep(pause_s)
+
+    def _take_back(self, mounted: set[str]) -> None:
+        """What was wrong with shares that are *mounted* by now is no warning any more."""
+        warnings = self._boot.machine.warnings
+        old = tuple(f": configuration: mounts: {name}: " for name in mounted)
+        warnings[:] = [text for text in warnings if not any(part in text for part in old)]
 
     async def swap(self, new: Configuration) -> None:
         """zram, and disks to swap to."""

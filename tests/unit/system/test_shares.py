@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from orlop.lib.errors import Internal, OrlopError
-from orlop.system import extras, mounts, shares
+from orlop.system import extras, mounts, online, shares, storage_actions
 
 if TYPE_CHECKING:
     from orlop.lib.children import Children
+    from orlop.system.boot import Boot
+    from orlop.system.configuration import Configuration
 
 CHILDREN = cast("Children", None)
 
@@ -94,3 +97,34 @@ def test_shares_are_left_for_when_there_is_a_network(
     assert apply(network=True) == {}
     assert apply(network=True) == {}
     assert len(kernel.asked) == 2
+
+
+def test_a_warning_is_taken_back_when_the_share_is_mounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of others stay, and nothing is said twice."""
+    rounds = iter([{"/mnt/a": "gone", "/mnt/b": "gone"}, {"/mnt/b": "still gone"}, {}])
+    machine = SimpleNamespace(warnings=["c.yml:1: configuration: mounts: /mnt/ab: no disk"])
+    seen: list[list[str]] = []
+
+    def warn(_new: object, key: str, problems: Mapping[str, str]) -> None:
+        found = (f"c.yml:1: configuration: {key}: {name}: {w}" for name, w in problems.items())
+        machine.warnings += found
+
+    async def apply(*_: object, **__: object) -> dict[str, str]:
+        seen.append([text.partition("mounts: ")[2] for text in machine.warnings])
+        return next(rounds)
+
+    async def at_once(*_: object) -> None: ...
+
+    monkeypatch.setattr(mounts, "apply", apply)
+    monkeypatch.setattr(online, "wait", at_once)
+    monkeypatch.setattr(online, "limit_s", lambda _: 0.0)
+    monkeypatch.setattr(storage_actions, "SHARE_PAUSE_S", 0.0)
+    boot = cast("Boot", SimpleNamespace(machine=machine, children=CHILDREN))
+    actions = storage_actions.StorageActions(boot, warn)
+    new = cast("Configuration", object())
+    actions._mounted_for = new
+    requests = mounts.plan([["nas:/d", f"/mnt/{name}", "nfs", "ro"] for name in "ab"])
+    asyncio.run(actions._mount_shares(new, requests))
+    other = "/mnt/ab: no disk"
+    assert seen == [[other], [other, "/mnt/a: gone", "/mnt/b: gone"], [other, "/mnt/b: gone"]]
+    assert machine.warnings == ["c.yml:1: configuration: mounts: /mnt/ab: no disk"]
