@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -59,6 +60,24 @@ def test_who_waits_costs_nothing_when_gone(engine: EngineProcess) -> None:
         connection.close()
 
     engine.wait_until(lambda: engine.descriptors() <= before)
+
+
+def test_a_thousand_bodies_that_break_off_leave_room_for_others(engine: EngineProcess) -> None:
+    head = b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+    for _ in range(1100):  # more than there may be connections
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(engine.socket_path))
+            connection.sendall(head + b"{")
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1000)
+    with contextlib.ExitStack() as waiting:
+        for _ in range(5):
+            connection = waiting.enter_context(socket.socket(socket.AF_UNIX))
+            connection.settimeout(60)
+            connection.connect(str(engine.socket_path))
+            connection.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        assert engine.request("GET", "/_ping")[0] == 200
 
 
 def test_a_body_that_breaks_off_is_no_request(engine: EngineProcess) -> None:

@@ -233,6 +233,8 @@ class Connection(asyncio.Protocol):
         except (TimeoutError, ConnectionError):
             return
         finally:
+            # Also after an error: what is lost from now on is nobody's request.
+            self._serving = False
             self.close()
             if self._disconnected:
                 self._closed(self)
