@@ -20,6 +20,9 @@
 
 #define IMAGE "/os.erofs"
 #define NEW_ROOT "/root"
+/* What systemd's stub leaves of a signed image: with which key, and what of the TPM's registers. */
+#define EXTRA "/.extra"
+#define EXTRA_KEPT NEW_ROOT "/usr/lib/orlop/extra"
 
 enum { RESTART_DELAY_S = 60 };
 
@@ -128,6 +131,10 @@ int main(void)
     if (mount(IMAGE, NEW_ROOT, "erofs", MS_RDONLY | MS_NODEV | MS_NOSUID, NULL) != 0)
         fail("mount the system image " IMAGE,
              "Kernel and initrd must be of one release and complete: copy both again.");
+    /* Nobody could get at it any more; without it a TPM opens nothing, which is not for here. */
+    if (mount(EXTRA, EXTRA_KEPT, NULL, MS_BIND, NULL) == 0)
+        (void)mount(NULL, EXTRA_KEPT, NULL,
+                    MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NODEV | MS_NOSUID | MS_NOEXEC, NULL);
     if (chdir(NEW_ROOT) != 0 || mount(".", "/", NULL, MS_MOVE, NULL) != 0 || chroot(".") != 0 ||
         chdir("/") != 0)
         fail("make the system image the root", "This is a bug: please report it.");

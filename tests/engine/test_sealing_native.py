@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from orlop.image.pcr_policy import MEASURE
 from orlop.lib.children import Children
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from orlop.system import extras, sealing, tpm_lock, unlocking
@@ -21,6 +22,7 @@ from orlop.system.block_devices import Volume
 from orlop.system.sealing import QUICK, Request
 from orlop.system.superblock import LUKS, Superblock
 from orlop.system.tpm import Tpm, connect
+from orlop.system.tpm_worker import KEY_FILE, SIGNATURE_FILE
 from orlop.wire import tpm as wire
 from orlop.wire.luks_header import Token, make_token
 
@@ -257,7 +259,12 @@ def _key(disk: str) -> bytes:
 
 def test_a_disk_is_sealed_and_sealed_again(disk: str, chip: Chip) -> None:
     assert _key(disk) == b""
-    assert _change(Request(disk, KEY)) == {"device": disk, "slot": "1", "pcrs": [7]}
+    assert _change(Request(disk, KEY)) == {
+        "device": disk,
+        "slot": "1",
+        "pcrs": [7],
+        "signed": False,
+    }
     key = _key(disk)
     assert len(base64.b64decode(key)) == 32
     assert _opens(disk, key)
@@ -276,6 +283,109 @@ def test_a_disk_is_sealed_and_sealed_again(disk: str, chip: Chip) -> None:
         ["2"],
         [7, 15],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What a machine is started with: its TPM, and where what the image brings is kept."""
+
+    chip: Chip
+    folder: Path
+
+    def start(self, content: bytes, signer: str, signed: bytes | None = None) -> None:
+        """As systemd's stub does it, an image of *content*, signed by *signer* for *signed*."""
+        self.chip.reset()
+        for part in (b".linux\0", content):
+            self.chip.extend(11, part)
+        for name in (KEY_FILE, SIGNATURE_FILE):
+            (self.folder / name).unlink(missing_ok=True)
+        if signer:
+            key = self._key(signer)
+            (self.folder / KEY_FILE).write_bytes(key.with_suffix(".pub").read_bytes())
+            measured = content if signed is None else signed
+            (self.folder / SIGNATURE_FILE).write_bytes(self._sign(key, measured))
+
+    def _key(self, name: str) -> Path:
+        path = self.chip.work / f"{name}.key"
+        if not path.exists():
+            words = ["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]
+            public = path.with_suffix(".pub")
+            subprocess.run(["openssl", *words, "-out", path], check=True)
+            subprocess.run(["openssl", "pkey", "-in", path, "-pubout", "-out", public], check=True)
+        return path
+
+    def _sign(self, key: Path, content: bytes) -> bytes:
+        linux = self.chip.work / "linux"
+        linux.write_bytes(content)
+        words = [f"--private-key={key}", f"--public-key={key.with_suffix('.pub')}"]
+        words += [f"--linux={linux}", "--bank=sha256", "--phase=:"]
+        return subprocess.run([MEASURE, "sign", *words], check=True, capture_output=True).stdout
+
+
+@pytest.fixture
+def images(chip: Chip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Images:
+    folder = tmp_path / "extra"
+    folder.mkdir()
+    monkeypatch.setattr(sealing, "POLICY", str(folder))
+    return Images(chip, folder)
+
+
+def test_each_image_that_is_signed_with_the_key_opens_it_and_no_other(
+    disk: str, images: Images
+) -> None:
+    """The signatures are made by systemd-measure, over what the emulated TPM has measured."""
+    images.start(b"the first", "own")
+    done = _change(Request(disk, KEY))
+    assert done == {"device": disk, "slot": "1", "pcrs": [7], "signed": True}
+    key = _key(disk)
+    assert _opens(disk, key)
+    [token] = _metadata(disk)["tokens"].values()
+    assert (token["tpm2-pcrs"], token["tpm2_pubkey_pcrs"]) == ([7, 15], [11])
+    images.start(b"its update", "own")
+    assert _key(disk) == key
+    for content, signer, signed in (
+        (b"a stranger's", "stranger", None),
+        (b"altered", "own", b"its update"),  # with the signature of another
+    ):
+        images.start(content, signer, signed)
+        with pytest.raises(Conflict, match="not signed with the key that is wanted"):
+            _key(disk)
+    images.start(b"not signed", "")
+    with pytest.raises(Conflict, match="no signatures"):
+        _key(disk)
+    images.start(b"its update", "own")
+    images.chip.extend(7, b"other keys")
+    with pytest.raises(Conflict, match="is not what it was"):
+        _key(disk)
+
+
+def test_a_forged_signature_opens_nothing(disk: str, images: Images) -> None:
+    images.start(b"the first", "own")
+    _change(Request(disk, KEY))
+    images.start(b"altered", "own")
+    path = images.folder / SIGNATURE_FILE
+    document = json.loads(path.read_text())
+    signature = bytearray(base64.b64decode(document["sha256"][0]["sig"]))
+    signature[-1] ^= 1
+    document["sha256"][0]["sig"] = base64.b64encode(signature).decode()
+    path.write_text(json.dumps(document))
+    with pytest.raises(Conflict, match="the signature is wrong"):
+        _key(disk)
+
+
+def test_what_runs_without_a_good_signature_is_sealed_to_registers_alone(
+    disk: str, images: Images
+) -> None:
+    """A signed image that is started by BIOS, or for recovery; or who names the register."""
+    for content, signed, pcrs in (
+        (b"the first", b"another", (7,)),
+        (b"the first", b"the first", (7, 11)),
+    ):
+        images.start(content, "own", signed)
+        done = _change(Request(disk, KEY, pcrs))
+        assert isinstance(done, dict)
+        assert done["signed"] is False
+        assert _opens(disk, _key(disk))
 
 
 def test_the_tpms_key_is_taken_away(disk: str) -> None:

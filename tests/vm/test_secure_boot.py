@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from base64 import b64decode
 from hashlib import sha256
@@ -21,6 +22,7 @@ from orlop.lib.boot_record import BootRecord
 from orlop.lib.disk_layout import plan_disk
 from orlop.lib.process import run
 from orlop.lib.unified_image import HEAD_BYTES, parse_sections
+from orlop.system.sealing import QUICK
 from orlop.vm.qemu import BOOT_LOG, OVMF_VARIABLES
 from orlop.vm.spec import CdRom, Disk, Firmware, Installed
 from tests.vm import guest
@@ -28,6 +30,7 @@ from tests.vm.chip import tpm
 from tests.vm.lab import Lab
 from tests.vm.test_disk_image import SIZE_BYTES, Installation
 
+PASSPHRASE = b"correct horse"
 SIGNED_ISO, SIGNED_IMAGE = "orlop-signed.iso", "orlop-signed.efi"
 WAIT_S = 600.0
 """The firmware runs twice, and with one processor: it cannot do more in this emulation."""
@@ -44,7 +47,14 @@ def keys(lab: Lab) -> Path:
 
 
 def test_keys_are_enrolled_and_the_system_is_measured(lab: Lab, keys: Path) -> None:
-    """In setup mode the stick with the keys starts. After that only what is signed does: the CD."""
+    """In setup mode the stick with the keys starts. After that only what is signed does: the CD.
+
+    What a disk's key is sealed to is not what was measured, but who has signed for it.
+    """
+    secret = lab.disk("secret", 20)
+    words = ["cryptsetup", "-q", "luksFormat", "--type", "luks2", *QUICK, str(secret.path), "-"]
+    subprocess.run(words, input=PASSPHRASE, check=True)
+    extras = Disk(lab.out / "orlop-extras.erofs", serial="extras", read_only=True)
     stick = f"if=none,id=keys,format=raw,snapshot=on,file={keys / MEDIUM}"
     device = "usb-storage,bus=usb.0,drive=keys,bootindex=0"
     with (
@@ -55,6 +65,7 @@ def test_keys_are_enrolled_and_the_system_is_measured(lab: Lab, keys: Path) -> N
             firmware=Firmware.UEFI,
             secure_boot=OVMF_VARIABLES,
             usb=True,
+            disks=(secret, extras),
             extra=("-drive", stick, "-device", device, *chip),
         ) as machine,
     ):
@@ -64,6 +75,9 @@ def test_keys_are_enrolled_and_the_system_is_measured(lab: Lab, keys: Path) -> N
         assert (status["firmware"], status["secure_boot"]) == ("uefi", "on")
         assert "[confidentiality]" in machine.succeed("cat /sys/kernel/security/lockdown")
         measured = machine.succeed("cat /sys/class/tpm/tpm0/pcr-sha256/11").strip().lower()
+        seal = "orlop disks seal --json --key-file - /dev/vda"
+        sealed = machine.succeed(f"printf %s '{PASSPHRASE.decode()}' | {seal}", timeout_s=WAIT_S)
+        assert json.loads(sealed)["signed"] is True
     image = lab.out / SIGNED_IMAGE
     assert measured == predicted(image, 0, lab.scratch / "main")
     approved = approved_policies(image, keys / "pcr.pub")

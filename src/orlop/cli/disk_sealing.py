@@ -63,7 +63,8 @@ def text(answer: object) -> str:
         return f"the TPM does not open {device} any more"
     pcrs = member(answer, "pcrs")
     assert isinstance(pcrs, list)
+    signed = " and the image is signed with the same key" if member(answer, "signed") else ""
     return (
         f"the TPM opens {device} from the next boot on, while PCR {', '.join(map(str, pcrs))} "
-        "stays as it is; its other keys go on to work"
+        f"stays as it is{signed}; its other keys go on to work"
     )

@@ -126,6 +126,7 @@ def build_root(
     add_modules_of_kernel(tree, context.result("modules") / "usr", sources)
     record = (context.result("extras") / EXTRAS_RECORD).read_bytes()
     tree.add(f"/usr/lib/orlop/{EXTRAS_RECORD}", sources.file(record, OWN))
+    tree.add("/usr/lib/orlop/extra", Directory())  # /init mounts something there
     table = read_tuning_table(checkout)
     tree.add(TABLE_PATH, sources.file(table, OWN))
     packages = read_packages(context.result("packages"))

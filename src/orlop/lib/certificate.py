@@ -32,6 +32,7 @@ _COMMON_NAME = (2, 5, 4, 3)
 _ORGANIZATION = (2, 5, 4, 10)
 _ECDSA_SHA256 = (1, 2, 840, 10045, 4, 3, 2)
 _RSA_SHA256 = (1, 2, 840, 113549, 1, 1, 11)
+_RSA = (1, 2, 840, 113549, 1, 1, 1)
 _KEY_USAGE, _ALT_NAME, _BASIC, _EXTENDED_USAGE = ((2, 5, 29, n) for n in (15, 17, 19, 37))
 _SUBJECT_KEY, _AUTHORITY_KEY = (2, 5, 29, 14), (2, 5, 29, 35)
 _SERVER_AUTH, _CLIENT_AUTH = (1, 3, 6, 1, 5, 5, 7, 3, 1), (1, 3, 6, 1, 5, 5, 7, 3, 2)
@@ -191,6 +192,25 @@ def read(der: bytes) -> Found:
         return Found(fields[4], fields[2], _moment(end), fields[5], _subject_key(rest))
     except (ValueError, IndexError) as error:
         raise InvalidArgument("not a certificate") from error
+
+
+def rsa_numbers(key: bytes) -> tuple[bytes, int, int]:
+    """Of a key of RSA, SubjectPublicKeyInfo in DER: its RSAPublicKey, modulus and exponent.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    try:
+        _, outer = _take(key)
+        _, kind, rest = _split(outer)
+        tag, bits = _take(rest)
+        if not kind.startswith(_oid(_RSA)) or tag != _BITS or bits[0]:
+            raise ValueError(tag)
+        _, numbers = _take(bits[1:])
+        _, modulus, rest = _split(numbers)
+        return bits[1:], int.from_bytes(modulus), int.from_bytes(_take(rest)[1])
+    except (ValueError, IndexError) as error:
+        raise InvalidArgument("not a public key of RSA") from error
 
 
 def _subject_key(rest: bytes) -> bytes:

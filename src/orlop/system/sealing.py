@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from orlop.lib.children import Children
 
 TPM = tpm_lock.DEVICE
+POLICY = "/usr/lib/orlop/extra"
+"""Where `/init` keeps what systemd's stub has left of a signed image in the initrd."""
 SYS_NUMBERS = "/sys/dev/block"
 WORK_TIMEOUT_S = 120.0
 """Some TPMs take a minute for a key that others make in a second."""
@@ -97,8 +99,17 @@ async def unseal(children: Children, device: str) -> bytes:
     Raises:
         OrlopError: there is one, and why it is not to be had.
     """
-    answer = await _ask(children, "unseal", device, TPM)
+    answer = await _ask(children, "unseal", device)
     return str(answer.get("key", "")).encode()[:MAX_KEY_BYTES]
+
+
+async def check(children: Children, pcrs: Sequence[int]) -> None:
+    """Whether this machine's TPM can seal a key to *pcrs*.
+
+    Raises:
+        OrlopError: it cannot, and why.
+    """
+    await _ask(children, "check", "", ",".join(map(str, pcrs)))
 
 
 async def change(children: Children, request: Request, opened: str) -> Mapping[str, object]:
@@ -113,20 +124,22 @@ async def change(children: Children, request: Request, opened: str) -> Mapping[s
 
         await extras.load_modules(children, MODULES)
         if request.remove:
-            own = (await _ask(children, "look", device, TPM))["own"]
+            own = (await _ask(children, "look", device))["own"]
             if not own:
                 raise NotFound(f"the TPM has no key of Orlop's for {device}")
             await _remove(children, device, own)
             return {"device": device, "removed": sorted(own)}
         pcrs = ",".join(map(str, request.pcrs))
-        found = await _ask(children, "seal", device, TPM, pcrs)
+        found = await _ask(children, "seal", device, pcrs)
         await _add(children, device, request.key, found)
         await _remove(children, device, found["own"])
-        return {"device": device, "slot": found["slot"], "pcrs": list(request.pcrs)}
+        done = {"device": device, "slot": found["slot"], "pcrs": list(request.pcrs)}
+        return {**done, "signed": found["signed"]}
 
 
-async def _ask(children: Children, *arguments: str) -> dict[str, Any]:
-    async with start_worker(children, "tpm", *arguments, fds={}, timeout_s=WORK_TIMEOUT_S) as it:
+async def _ask(children: Children, verb: str, device: str, *pcrs: str) -> dict[str, Any]:
+    words = ("tpm", verb, device, TPM, POLICY, *pcrs)
+    async with start_worker(children, *words, fds={}, timeout_s=WORK_TIMEOUT_S) as it:
         return await it.result()
 
 
@@ -137,6 +150,9 @@ async def _add(children: Children, device: str, key: bytes, found: Mapping[str, 
         options = ("--key-file", old_file, "--new-key-slot", slot, *QUICK)
         await _cryptsetup(children, "luksAddKey", *options, device, new_file)
         try:
+            # It is tried before keys that take seconds.
+            prefer = ("--key-slot", slot, "--priority", "prefer")
+            await _cryptsetup(children, "config", *prefer, device)
             await _cryptsetup(children, "token", "import", "--json-file", token_file, device)
         except BaseException:
             await _kill_slot(children, device, slot)

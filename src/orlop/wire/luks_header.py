@@ -43,6 +43,9 @@ class Token:
     pcrs: tuple[int, ...]
     bank: str
     algorithm: str
+    signer: bytes = b""
+    """A public key in PEM: what is in *signed_pcrs* has to be signed with it (`signed_policy`)."""
+    signed_pcrs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +124,34 @@ def _parse_token(fields: Fields) -> Token:
     ):
         if fields.flag(key):
             raise NotImplementedYet(meaning)
-    if fields.items("tpm2_pubkey_pcrs"):
-        raise NotImplementedYet("it is bound to signed measurements")
-    pcrs = fields.items("tpm2-pcrs")
-    if not all(type(pcr) is int and 0 <= pcr < PCRS for pcr in pcrs):
-        raise fields.error("tpm2-pcrs", f"must be a list of numbers below {PCRS}")
+    signed = _pcrs(fields, "tpm2_pubkey_pcrs")
     slots = fields.items("keyslots")
     if not all(isinstance(slot, str) and _NUMBER.fullmatch(slot) for slot in slots):
         raise fields.error("keyslots", "must be a list of numbers as strings")
     return Token(
         tuple(map(str, slots)),
         _sealed(fields),
-        tuple(sorted({int(str(pcr)) for pcr in pcrs})),
+        _pcrs(fields, "tpm2-pcrs"),
         fields.text("tpm2-pcr-bank", _BANK, default="sha256"),
         fields.text("tpm2-primary-alg", _ALGORITHM, default="ecc"),
+        _signer(fields) if signed else b"",
+        signed,
     )
+
+
+def _pcrs(fields: Fields, key: str) -> tuple[int, ...]:
+    pcrs = fields.items(key)
+    if not all(type(pcr) is int and 0 <= pcr < PCRS for pcr in pcrs):
+        raise fields.error(key, f"must be a list of numbers below {PCRS}")
+    return tuple(sorted({int(str(pcr)) for pcr in pcrs}))
+
+
+def _signer(fields: Fields) -> bytes:
+    text = fields.text("tpm2_pubkey", limit=_MAX_BLOB_TEXT)
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise fields.error("tpm2_pubkey", "must be in Base64") from None
 
 
 def _sealed(fields: Fields) -> Sealed:
@@ -152,6 +168,10 @@ def _sealed(fields: Fields) -> Sealed:
 
 def make_token(token: Token, policy: bytes) -> dict[str, object]:
     """The JSON of *token*, whose sealed key has the *policy* digest."""
+    signed = {
+        "tpm2_pubkey": base64.b64encode(token.signer).decode(),
+        "tpm2_pubkey_pcrs": list(token.signed_pcrs),
+    }
     return {
         "type": TYPE,
         "keyslots": list(token.slots),
@@ -162,4 +182,5 @@ def make_token(token: Token, policy: bytes) -> dict[str, object]:
         "tpm2-policy-hash": policy.hex(),
         "tpm2-pin": False,
         OWN: True,
+        **(signed if token.signed_pcrs else {}),
     }

@@ -6,6 +6,7 @@ keys are those of the TPM 2.0 Provisioning Guidance, 7.5.1. Answers may come fro
 
 from __future__ import annotations
 
+from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
 from dataclasses import dataclass
 from struct import pack
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import Conflict, Internal, OrlopError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 MAX_BYTES = 4096
 """Of a command or an answer; no TPM takes or gives more."""
@@ -30,7 +31,7 @@ START_SESSION, FLUSH, PCR_READ = 0x176, 0x165, 0x17E
 POLICY_PCR, POLICY_DIGEST = 0x17F, 0x189
 
 _RSA, _AES, _KEYED_HASH, _SHA256, _NONE, _ECC, _CFB = 0x01, 0x06, 0x08, 0x0B, 0x10, 0x23, 0x43
-_P256, _POLICY, _TRIAL, _CONTINUE = 0x03, 0x01, 0x03, 0x01
+_P256, _POLICY, _CONTINUE = 0x03, 0x01, 0x01
 BANKS = {"sha1": (0x04, 20), "sha256": (_SHA256, 32), "sha384": (0x0C, 48)}
 """By name: TPM_ALG_ID, and bytes of a value."""
 
@@ -38,12 +39,13 @@ BANKS = {"sha1": (0x04, 20), "sha256": (_SHA256, 32), "sha384": (0x0C, 48)}
 _FIXED, _WITH_AUTH, _NO_LOCKOUT = 0x12, 0x40, 0x400
 _STORAGE_KEY = _FIXED | 0x20 | _WITH_AUTH | 0x10000 | 0x20000  # own secret, restricted, decrypts
 
-INTEGRITY, POLICY_FAIL = 0x9F, 0x9D
+INTEGRITY, POLICY_FAIL, SIGNATURE = 0x9F, 0x9D, 0x9B
 TRANSIENT = (0x908, 0x90A, 0x922)
 """TPM_RC_YIELDED, TESTING, RETRY."""
 _REASONS = {
     INTEGRITY: "it was sealed by another TPM, or this one was reset",
     POLICY_FAIL: "what the machine has measured into its registers (PCRs) is not what it was",
+    SIGNATURE: "the signature is wrong",
     0x101: "the TPM has failed",
     0x100: "nobody has started the TPM",
     0x120: "the TPM is switched off",
@@ -201,9 +203,9 @@ def load(parent: int, sealed: Sealed) -> bytes:
     return command(LOAD, [parent], sealed.blob(), PASSWORD)
 
 
-def start_session(nonce: bytes, *, trial: bool) -> bytes:
-    """TPM2_StartAuthSession for a policy; a *trial* finds out what one would be. Gives a handle."""
-    parameters = sized(nonce) + sized(b"") + pack(">B", _TRIAL if trial else _POLICY)
+def start_session(nonce: bytes) -> bytes:
+    """TPM2_StartAuthSession for a policy. Gives a handle."""
+    parameters = sized(nonce) + sized(b"") + pack(">B", _POLICY)
     return command(START_SESSION, [NULL, NULL], parameters + pack(">HH", _NONE, _SHA256))
 
 
@@ -213,9 +215,18 @@ def selection(bank: str, pcrs: Sequence[int]) -> bytes:
     return pack(">IHB", 1, BANKS[bank][0], PCRS // 8) + bits.to_bytes(PCRS // 8, "little")
 
 
-def policy_pcr(session: int, bank: str, pcrs: Sequence[int], digest: bytes = b"") -> bytes:
-    """TPM2_PolicyPCR: the registers as they are now, or, on trial, with a *digest* of values."""
-    return command(POLICY_PCR, [session], sized(digest) + selection(bank, pcrs))
+def policy_pcr(session: int, bank: str, pcrs: Sequence[int]) -> bytes:
+    """TPM2_PolicyPCR: the registers as they are now."""
+    return command(POLICY_PCR, [session], sized(b"") + selection(bank, pcrs))
+
+
+def policy_of_values(before: bytes, bank: str, values: Mapping[int, bytes]) -> bytes:
+    """The digest of a policy that is *before* and then asks for registers with *values*, by number
+    in rising order."""
+    digest = sha256(b"".join(values.values())).digest()
+    return bytes(
+        sha256(before + pack(">I", POLICY_PCR) + selection(bank, [*values]) + digest).digest()
+    )
 
 
 def read_pcr(bank: str, pcr: int) -> bytes:

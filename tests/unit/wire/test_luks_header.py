@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -40,6 +41,11 @@ def test_a_token_is_read_as_it_was_made() -> None:
     assert found.free_slot() == "2"
 
 
+def test_a_signed_policy_is_read_as_it_was_made() -> None:
+    token = replace(TOKEN, signer=b"a key", signed_pcrs=(11,))
+    assert parse_header(disk(make_token(token, bytes(32)))).tokens == (token,)
+
+
 def test_a_token_of_systemds_is_read() -> None:
     """Its fields, with one of each that may be a list."""
     token = JSON | {"tpm2-blob": [JSON["tpm2-blob"]], "tpm2_pubkey_pcrs": [], "tpm2_srk": "AAAA"}
@@ -52,7 +58,9 @@ def test_a_token_of_systemds_is_read() -> None:
     ("change", "text"),
     [
         ({"tpm2-pin": True}, "PIN"),
-        ({"tpm2_pubkey_pcrs": [11]}, "signed measurements"),
+        ({"tpm2_pubkey_pcrs": [11]}, "tpm2_pubkey"),
+        ({"tpm2_pubkey_pcrs": [11], "tpm2_pubkey": "?"}, "Base64"),
+        ({"tpm2_pubkey_pcrs": [24], "tpm2_pubkey": "AAAA"}, "below 24"),
         ({"tpm2_pcrlock": True}, "pcrlock"),
         ({"tpm2-blob": ["AA==", "AA=="]}, "one sealed key"),
         ({"tpm2-blob": "?"}, "no sealed key"),

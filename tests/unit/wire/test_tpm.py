@@ -1,6 +1,7 @@
 """What is said to a TPM, and that an answer of any kind is either read or refused."""
 
 import random
+from hashlib import sha256
 from struct import pack
 
 import pytest
@@ -25,6 +26,13 @@ def test_a_command_has_its_length_and_its_authorization() -> None:
 def test_registers_are_selected_by_bits() -> None:
     assert tpm.selection("sha256", [7, 11]).hex() == "00000001000b03800800"
     assert tpm.selection("sha1", []).hex() == "00000001000403000000"
+
+
+def test_the_digest_of_a_policy_is_what_a_tpm_makes_of_it() -> None:
+    digest = tpm.policy_of_values(bytes(32), "sha256", {16: bytes(32)})
+    inner = sha256(bytes(32)).digest()
+    body = bytes(32) + bytes.fromhex("0000017f 00000001 000b 03 000001") + inner
+    assert digest == sha256(body).digest()
 
 
 def test_parameters_of_an_authorized_answer_end_before_its_sessions() -> None:
