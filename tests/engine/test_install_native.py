@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
+from base64 import b64encode
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -45,6 +46,31 @@ def commit(self, *arguments, whole=install_target.Target.commit):
         os.kill(os.getpid(), signal.SIGKILL)
     whole(self, *arguments)
 install_target.Target.commit = commit
+ENCRYPTED = len(sys.argv) > 2
+if ENCRYPTED:
+    # There is no device mapper here: what is in the partition is a loop device, not decrypted.
+    import shutil, subprocess
+    from orlop.system import extras, install_luks, sealing
+    extras.program, extras.ENVIRONMENT = shutil.which, {"LANG": "C.UTF-8", "PATH": os.defpath}
+    install_luks.STRETCHED, install_luks.DEVICE = sealing.QUICK, sys.argv[2]
+    mine = []
+    def run(*words):
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+    def count(*words, whole=install_luks._cryptsetup):
+        commit(None, whole=lambda _: whole(*words))
+    def open_(part, key, *more, whole=install_luks.Lock._open):
+        whole(part, key, "--test-passphrase")
+        if not more:
+            loop = run("losetup", "--find", "--show", "--offset", str(16 << 20), part)
+            os.symlink(loop, sys.argv[2])
+            mine.append(loop)
+    def close():
+        if mine:  # not what another has left open
+            commit(None, whole=lambda _: None)
+        run("losetup", "--detach", os.readlink(sys.argv[2]))
+        os.unlink(sys.argv[2])
+    install_luks._cryptsetup, install_luks._close = count, close
+    install_luks.Lock._open = staticmethod(open_)
 from orlop.system.install_worker import main
 sys.exit(main([]))
 """
@@ -112,8 +138,10 @@ def disk(tmp_path: Path) -> Iterator[LoopDisk]:
         subprocess.run(["losetup", "--detach", device], check=True)
 
 
-def install(medium: Path, disk: LoopDisk, kill_at: int = 0, **more: object) -> list[dict[str, Any]]:
-    """What the worker says; nothing if it was killed."""
+def install(
+    medium: Path, disk: LoopDisk, kill_at: int = 0, opened: str = "", **more: object
+) -> list[dict[str, Any]]:
+    """What the worker says; nothing if it was killed. *opened*: the path of what is encrypted."""
     request = {
         "verb": "install",
         "build": BUILD,
@@ -129,7 +157,7 @@ def install(medium: Path, disk: LoopDisk, kill_at: int = 0, **more: object) -> l
         **more,
     }
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(kill_at)],
+        [sys.executable, "-c", DRIVER, str(kill_at), *([opened] if opened else [])],
         input=json.dumps(request).encode(),
         capture_output=True,
         check=False,
@@ -243,6 +271,62 @@ def test_killed_at_every_write_and_begun_again(medium: Path, disk: LoopDisk) -> 
     if events:
         result(events)
     check_installed(disk, "hostname: ship\n")
+
+
+def test_an_encrypted_state_killed_anywhere_and_begun_again(
+    medium: Path, disk: LoopDisk, tmp_path: Path
+) -> None:
+    """A worker that was killed leaves it open: the next one closes it first."""
+    opened, tree = tmp_path / "opened", tmp_path / "tree"
+    tree.mkdir()
+    (tree / "program").write_bytes(os.urandom(3 * MIB))
+    shutil.copy(medium, tmp_path)
+    iso = tmp_path / medium.name
+    keys = {"key": b"correct horse", "recovery_key": b"the other one"}
+    asked: dict[str, Any] = {name: b64encode(key).decode() for name, key in keys.items()}
+    asked |= {"opened": str(opened), "encrypt": "passphrase"}
+    assert "orlop-extras.erofs of its build" in install(iso, disk, **asked)[-1]["error"]
+    assert install_disks.look(str(disk.path))[0] is Content.EMPTY
+    make = ["mkfs.erofs", "-L", "ORLOP_EXTRAS", str(tmp_path / "orlop-extras.erofs"), str(tree)]
+    subprocess.run(make, check=True, capture_output=True)
+    killed = was_open = 0
+    while not (events := install(iso, disk, kill_at=killed + 1, **asked)):
+        killed += 1
+        was_open += opened.exists()
+        content = install_disks.look(str(disk.path))[0]
+        if content is Content.INSTALLED:
+            break
+        assert content in (Content.EMPTY, Content.UNFINISHED), killed
+    assert killed >= 12, events[-1]
+    assert was_open
+    if events:
+        assert result(events)["encrypted"] == "passphrase"
+    assert not opened.is_symlink()
+    said = json.dumps(events)
+    assert not any(str(asked[name]) in said or keys[name].decode() in said for name in keys)
+    check_encrypted(disk, *keys.values())
+    refused = install(iso, disk, opened=str(opened), keep_state=True)[-1]["error"]
+    assert "is encrypted: what opens it is needed" in refused
+    asked = {"opened": str(opened), "keep_state": True, "config": "hostname: other\n"}
+    wrong: dict[str, Any] = {"key": b64encode(b"wrong").decode()}
+    assert (
+        "the key given does not open the state" in install(iso, disk, **asked, **wrong)[-1]["error"]
+    )
+    right: dict[str, Any] = {"key": b64encode(keys["recovery_key"]).decode()}
+    assert result(install(iso, disk, **asked, **right))["kept_state"] is True
+    check_encrypted(disk, *keys.values())
+
+
+def check_encrypted(disk: LoopDisk, *keys: bytes) -> None:
+    content, _, kind = install_disks.look(str(disk.path))
+    assert (content, kind) == (Content.INSTALLED, "crypto_LUKS")
+    start = plan_disk(512 * MIB).state.start_bytes
+    header = disk.path.with_name("header")
+    with disk.path.open("rb") as file:
+        header.write_bytes(os.pread(file.fileno(), 20 * MIB, start))
+    words = ["cryptsetup", "open", "--test-passphrase", "--key-file", "-", str(header)]
+    for key in keys:
+        subprocess.run(words, input=key, check=True, capture_output=True)
 
 
 def test_a_state_is_kept_whenever_it_is_killed(medium: Path, disk: LoopDisk) -> None:

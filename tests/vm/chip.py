@@ -11,9 +11,13 @@ START_S = 120.0
 
 @contextlib.contextmanager
 def tpm(folder: Path) -> Iterator[tuple[str, ...]]:
-    """One that keeps what it knows in *folder*, which is made: the arguments for QEMU."""
-    folder.mkdir()
+    """One that keeps what it knows in *folder*, which may be there: the arguments for QEMU.
+
+    It ends with the machine.
+    """
+    folder.mkdir(exist_ok=True)
     socket = folder / "socket"
+    socket.unlink(missing_ok=True)
     command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder}"]
     command += ["--flags", "startup-clear", "--ctrl", f"type=unixio,path={socket}"]
     process = subprocess.Popen(command)

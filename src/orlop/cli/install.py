@@ -28,6 +28,9 @@ OPTIONS = (
     Option("image-sha256", value="DIGITS", help="what the SHA-256 of --image must be"),
     Option("wipe", help="give up what is on the disk"),
     Option("keep-state", help="keep the state of an Orlop that is on the disk"),
+    Option("encrypt", value="HOW", help="encrypt the state: passphrase, keyfile or tpm opens it"),
+    Option("passphrase-file", value="FILE", help="what opens the state, a line; - is the input"),
+    Option("key-file", value="DISK:/FILE", help="for keyfile: where it is, now and at each boot"),
     Option("yes", "y", help="ask nothing"),
     Option("force", "f", help="the same, as RancherOS has it"),
     Option("type", "t", value="TYPE", help="of RancherOS: generic or gptsyslinux, both are this"),
@@ -48,6 +51,9 @@ this one has been told.
 A disk on which there is something is refused unless --wipe is given, one that
 is in use, or that the machine was started from, in any case. An installation
 that was interrupted can be begun again.
+
+With --encrypt it makes a recovery key, which is shown once: keep it. It opens
+the state when nothing else does.
 
 See also: docs/install.md, for many machines and for PXE."""
 
@@ -70,10 +76,16 @@ def run(arguments: Arguments) -> int:
             raise UsageError("--disk DISK and --yes are needed where nobody can be asked")
         from orlop.cli import install_dialogue
 
-        return install_dialogue.run(client, request_of(arguments))
+        return install_dialogue.run(client, request_of(arguments), arguments)
     if not arguments.flag("disk"):
         raise UsageError("--disk DISK is needed; orlop install --list shows what there is")
-    response = client.request("POST", TARGET, request_of(arguments))
+    from orlop.cli import install_keys
+
+    request = request_of(arguments)
+    recovery = install_keys.complete(request, arguments)
+    response = client.request("POST", TARGET, request)
+    if recovery:
+        print(compact({"recovery_key": recovery}) if as_json else install_keys.text(recovery))
     return follow(response, as_json=as_json)
 
 
@@ -102,7 +114,7 @@ def request_of(arguments: Arguments) -> Object:
     for name in ("wipe", "keep-state", "dry-run"):
         if arguments.flag(name):
             found[name.replace("-", "_")] = True
-    for name in ("append", "image", "image-sha256"):
+    for name in ("append", "image", "image-sha256", "encrypt", "key-file"):
         if arguments.flag(name):
             found[name.replace("-", "_")] = arguments.value(name)
     if arguments.flag("config"):

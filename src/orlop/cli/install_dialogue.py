@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from orlop.cli import install_keys
 from orlop.cli.answers import Object, get_object, number_of, strings_of, text_of
 from orlop.cli.install import TARGET, configuration, disks_of, follow, state, table
 from orlop.cli.json_text import encode
@@ -12,12 +13,13 @@ from orlop.lib.errors import Cancelled, InvalidArgument, OrlopError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from orlop.cli.arguments import Arguments
     from orlop.cli.client import Client
 
 ROOT = "root"
 
 
-def run(client: Client, request: Object) -> int:
+def run(client: Client, request: Object, arguments: Arguments | None = None) -> int:
     """Ask for what *request* lacks, install, and maybe start the machine again.
 
     Raises:
@@ -30,8 +32,11 @@ def run(client: Client, request: Object) -> int:
     ask_about_content(disk, request)
     if not {"config", "config_url", "keep_state"} & request.keys():
         request |= ask_for_configuration(client)
+    recovery = ask_about_encryption(disk, request, arguments)
     if not request.get("dry_run"):
         confirm(disk)
+    if recovery:
+        print(install_keys.text(recovery))
     status = follow(client.request("POST", TARGET, request), as_json=False)
     if status == 0 and request.get("then") == "stay" and not request.get("dry_run"):
         print("Take the medium out, so that the machine starts from the disk.")
@@ -91,6 +96,25 @@ def ask_about_content(disk: Object, request: Object) -> None:
         if not yes("All of this will be lost. Go on?", default=False):
             raise Cancelled("nothing has been changed")
         request["wipe"] = True
+
+
+def ask_about_encryption(disk: Object, request: Object, arguments: Arguments | None) -> str:
+    """Ask whether the state is to be encrypted, or what opens the one that is kept.
+
+    The recovery key, if one has been made.
+    """
+    if request.get("keep_state"):
+        recovery = install_keys.complete(request, arguments)
+        if disk.get("is_locked") is True and not text_of(disk, "busy") and "key" not in request:
+            install_keys.add(request, install_keys.ask_once(text_of(disk, "device")))
+        return recovery
+    ways = ", ".join(install_keys.KINDS)
+    while "encrypt" not in request and (word := ask(f"\nEncrypt the state ({ways}; empty: no)? ")):
+        if word in install_keys.KINDS:
+            request["encrypt"] = word
+    if request.get("encrypt") == "keyfile" and "key_file" not in request:
+        request["key_file"] = ask("Where is the key file, such as LABEL=KEYS:/state.key? ")
+    return install_keys.complete(request, arguments)
 
 
 def ask_for_configuration(client: Client) -> Object:

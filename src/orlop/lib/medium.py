@@ -57,6 +57,8 @@ class Source:
     bios: bytes
     efi: bytes
     menu: bytes
+    extras: str = ""
+    """The SHA-256 of the `orlop-extras.erofs` that the image takes."""
 
     def files(self, append: str = "") -> Mapping[str, Content]:
         """The files of the boot partition, with the image as the one that is started."""
@@ -119,6 +121,7 @@ def _read(path: str, read: Read) -> Source:
         bios_loader.from_medium(read(0, SECTOR_BYTES), _file(read, BIOS)),
         fat_reader.read_file(partial(within, read, _boot_partition(read)), EFI),
         _file(read, MENU),
+        about.extras,
     )
 
 

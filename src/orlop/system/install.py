@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orlop.engine.worker_process import start_worker
@@ -58,6 +58,14 @@ class Request:
     wipe: bool = False
     keep_state: bool = False
     dry_run: bool = False
+    encrypt: str = ""
+    """How the state is to be opened, one of `install_encryption.KINDS`; empty: not encrypted."""
+    key: str = field(default="", repr=False)
+    """What opens the state, in Base64: a passphrase, or of a state that is kept any key."""
+    recovery_key: str = field(default="", repr=False)
+    """A random text that opens it as well, in Base64."""
+    key_file: str = ""
+    """Where such a key is at each boot: DISK:/FILE."""
     unattended: bool = False
     """Nobody has looked at the disk: no field of the API's."""
 
@@ -89,7 +97,20 @@ def parse_request(body: Mapping[str, object]) -> Request:
         raise InvalidArgument("append: kernel parameters, separated by blanks, expected")
     if request.config is not None and request.config_url:
         raise InvalidArgument("config, config_url: only one of them")
+    check_keys(request)
     return request
+
+
+def check_keys(request: Request) -> None:
+    """Whether what *request* says of an encrypted state fits together; pure.
+
+    Raises:
+        InvalidArgument: it does not.
+    """
+    if request.encrypt or request.key or request.recovery_key or request.key_file:
+        from orlop.system import install_encryption
+
+        install_encryption.check(request)
 
 
 class Job:
@@ -151,7 +172,8 @@ class Installer:
         Raises:
             OrlopError: they cannot be looked at.
         """
-        asked: dict[str, Json] = {"verb": "disks", "build": self._build()}
+        busy = self.job is not None and not self.job.ended
+        asked: dict[str, Json] = {"verb": "disks", "build": self._build(), "busy": busy}
         async with _worker(self._boot, asked, LOOK_TIMEOUT_S) as messages:
             async for message in messages:
                 found = message.get("disks")
@@ -164,20 +186,25 @@ class Installer:
 
         Raises:
             Conflict: another installation goes on. InvalidArgument: the configuration is wrong.
-            OrlopError: it cannot be had.
+            OrlopError: it, or what an encrypted state needs, cannot be had.
         """
         boot = self._boot
         boot.power.refuse_while_stopping()
         if self.job is not None and not self.job.ended:
             disks = ", ".join(self.job.request.disk)
             raise Conflict(f"an installation on {disks} goes on: orlop install --follow shows it")
-        job = self.job = Job(request)
+        # What is kept of it has no keys.
+        job = self.job = Job(replace(request, key="", recovery_key=""))
         try:
             config = await self._checked_configuration(request, job)
+            if request.encrypt or request.key or request.key_file:
+                from orlop.system import install_encryption
+
+                await install_encryption.prepare(request, boot.children)
         except BaseException:
             job.end()
             raise
-        boot.tasks.start(self._run(job, config), "installation")
+        boot.tasks.start(self._run(job, request, config), "installation")
         return job
 
     async def _checked_configuration(self, request: Request, job: Job) -> str:
@@ -200,8 +227,7 @@ class Installer:
                 job.say({"notice": str(notice)})
         return text
 
-    async def _run(self, job: Job, config: str) -> None:
-        request = job.request
+    async def _run(self, job: Job, request: Request, config: str) -> None:
         try:
             async with self._image(job) as path:
                 asked: dict[str, Json] = {

@@ -20,13 +20,14 @@ from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from orlop.lib.mount import read_mounts
 from orlop.system import disk_references
 from orlop.system.block_devices import SYS_BLOCK, candidates, read_volume
-from orlop.system.superblock import HEAD_BYTES, identify
+from orlop.system.superblock import HEAD_BYTES, LUKS, identify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orlop.lib.disk_signatures import Read
     from orlop.system.block_devices import Volume
+    from orlop.system.superblock import Superblock
     from orlop.wire.compose_model import Json
 
 MARK = b"ORLOP INSTALLING"
@@ -72,6 +73,8 @@ class Disk:
     found: tuple[str, ...] = ()
     has_state: bool = False
     """Whether there is a state of this system's that an installation can keep."""
+    is_locked: bool = False
+    """Whether that is encrypted."""
     is_machine: bool = False
     """Whether a machine's state is on it, or may be, even if it cannot be used at the moment."""
     busy: str = ""
@@ -139,6 +142,7 @@ def to_json(disk: Disk) -> dict[str, Json]:
         "content": disk.content.value,
         "found": [*disk.found],
         "has_state": disk.has_state,
+        "is_locked": disk.is_locked,
         "busy": disk.busy,
         "is_running_system": disk.is_running_system,
         "problem": disk.problem,
@@ -238,12 +242,12 @@ def read_one(
     parts = [other for other in candidates(sys_block) if os.path.isdir(f"{directory}/{other}")]
     size = int(read_text(directory, "size") or 0) * _SECTOR_BYTES
     try:
-        content, found, has_state = look(device)
+        content, found, fstype = look(device)
         problem = ""
         if (volume := read_volume(device)) is not None:
             found = [f"{device}: {_volume(volume)}"]
     except OSError as error:
-        content, found, has_state = Content.FOREIGN, [], False
+        content, found, fstype = Content.FOREIGN, [], ""
         problem = f"{UNREADABLE}: {error.strerror}"
     if medium in (device, *(f"/dev/{part}" for part in parts)):
         problem = "is what this machine was started from"
@@ -257,6 +261,7 @@ def read_one(
     state = f"/dev/{parts[-1].replace('!', '/')}" if len(parts) == len(PARTITIONS) else ""
     labels = {_label_of(device), *(_label_of(f"/dev/{p.replace('!', '/')}") for p in parts)}
     foreign = content is Content.FOREIGN and STATE_LABEL in labels
+    has_state, inner = bool(fstype), _opened(f"{directory}/{parts[-1]}") if state else ""
     return Disk(
         name,
         device,
@@ -267,15 +272,16 @@ def read_one(
         content,
         (*found, *(text for part in parts if (text := _partition(directory, part)))),
         has_state,
+        fstype == LUKS,
         has_state or foreign or content is Content.INSTALLED,
         next(iter(busy.values()), ""),
-        has_state and set(busy) == {state} and (state, STATE_TARGET) in mounts,
+        has_state and set(busy) == {state} and (inner or state, STATE_TARGET) in mounts,
         problem,
     )
 
 
-def look(device: str) -> tuple[Content, list[str], bool]:
-    """What is on *device*, in words, and whether a state of ours is there.
+def look(device: str) -> tuple[Content, list[str], str]:
+    """What is on *device*, in words, and the file system of a state of ours that is there, or "".
 
     Raises:
         OSError: it cannot be read.
@@ -290,20 +296,28 @@ def look(device: str) -> tuple[Content, list[str], bool]:
 
         found = find_signatures(read, size)
         if read(sector, len(MARK)) == MARK and not {*found} - _OWN:
-            return Content.UNFINISHED, ["an unfinished installation of Orlop"], False
+            return Content.UNFINISHED, ["an unfinished installation of Orlop"], ""
         places = own_partitions(read, sector)
         if places is None:
-            return (Content.FOREIGN if found else Content.EMPTY), found, False
+            return (Content.FOREIGN if found else Content.EMPTY), found, ""
         start = places[PARTITIONS[1]][0]
-        volume = identify(read(places[PARTITIONS[2]][0], HEAD_BYTES))
-        has_state = volume is not None and volume.fstype in STATE_TYPES
+        state = _state_type(identify(read(places[PARTITIONS[2]][0], HEAD_BYTES)))
         if read(start + 510, 2) == b"\x55\xaa":
-            return Content.INSTALLED, ["an installation of Orlop"], has_state
-        if not has_state:  # locked, perhaps: nothing to go on with
-            return Content.FOREIGN, ["partitions of Orlop"], False
-        return Content.UNFINISHED, ["an unfinished installation of Orlop"], True
+            return Content.INSTALLED, ["an installation of Orlop"], state
+        if not state:  # nothing to go on with
+            return Content.FOREIGN, ["partitions of Orlop"], ""
+        return Content.UNFINISHED, ["an unfinished installation of Orlop"], state
     finally:
         os.close(descriptor)
+
+
+def _state_type(volume: Superblock | None) -> str:
+    if volume is None:
+        return ""
+    is_ours = volume.fstype in STATE_TYPES or (
+        volume.fstype == LUKS and volume.label == STATE_LABEL
+    )
+    return volume.fstype if is_ours else ""
 
 
 def own_partitions(read: Read, sector: int) -> dict[str, tuple[int, int]] | None:
@@ -400,6 +414,14 @@ def _users_of(
             if error.errno == errno.EBUSY:
                 found[device] = "something has it open for itself"
     return found
+
+
+def _opened(directory: str) -> str:
+    """The device of what is open in the encrypted partition *directory*, as it is mounted."""
+    for holder in _names(f"{directory}/holders"):
+        if name := read_text(f"{directory}/holders/{holder}/dm", "name"):
+            return f"/dev/mapper/{name}"
+    return ""
 
 
 def _too_small(size_bytes: int, sector: int) -> str:

@@ -49,6 +49,7 @@ class NewState:
 
     start_bytes: int
     size_bytes: int
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,9 @@ class KeptState:
 type Step = Put | BootPartition | NewState | KeptState
 
 
-def plan_new(size_bytes: int, sector: int, loader: bytes, guids: bytes) -> tuple[Step, ...]:
+def plan_new(
+    size_bytes: int, sector: int, loader: bytes, guids: bytes, *, encrypted: bool = False
+) -> tuple[Step, ...]:
     """The steps for a disk on which nothing is kept. *guids*: `GUID_BYTES` random bytes.
 
     Raises:
@@ -78,7 +81,7 @@ def plan_new(size_bytes: int, sector: int, loader: bytes, guids: bytes) -> tuple
         Put("erasing what was there", _erase(size_bytes, sector)),
         Put("boot loader", (partition_table.Write(bios.start_bytes, placed.core),)),
         BootPartition(esp.start_bytes, esp.size_bytes),
-        NewState(state.start_bytes, state.size_bytes),
+        NewState(state.start_bytes, state.size_bytes, encrypted),
         Put(_HEAD, table),
     )
 
@@ -130,7 +133,7 @@ def describe(step: Step) -> str:
             return what
         case BootPartition(_, size):
             return f"boot partition, {size >> 20} MiB"
-        case NewState(_, size):
-            return f"state partition, {size >> 20} MiB"
+        case NewState(_, size, encrypted):
+            return f"state partition, {size >> 20} MiB{', encrypted' if encrypted else ''}"
         case KeptState(_, _):
             return "the state stays as it is"

@@ -13,8 +13,10 @@ from orlop.lib.errors import OrlopError
 from orlop.lib.fat32 import Piece
 from orlop.lib.iso9660 import Extent
 from orlop.lib.medium import IMAGE, LABEL, hash_of, opened, within
+from orlop.lib.mount import read_mounts
 from orlop.system import extras_media
 from orlop.system.block_devices import candidates
+from orlop.system.extras import MOUNT_POINT
 from orlop.system.superblock import HEAD_BYTES, identify
 
 if TYPE_CHECKING:
@@ -36,17 +38,22 @@ def find_medium(build: str) -> str:
 
 def find_extras(source: Source, build: str) -> dict[str, Piece]:
     """`orlop-extras.erofs` beside the file *source*, or what the running *build* uses if that is
-    what is installed; under the name by which the installed system finds it. Empty without any."""
+    what is installed; under the name by which the installed system finds it. Empty without any
+    that the image to be installed would take."""
     places = [f"{os.path.dirname(source.path)}/{extras_media.NAME}"]
     if source.build == build:
         places += [f"{extras_media.MEMORY}/{extras_media.NAME}", extras_media.ON_STATE]
-    for path in filter(os.path.isfile, places):
+        places += [e.source for e in read_mounts() if os.fspath(e.target) == MOUNT_POINT]
+    for path in filter(os.path.exists, places):
         with contextlib.suppress(OSError, OrlopError), opened(path) as read:
             found = identify(read(0, HEAD_BYTES))
             if found is None or (found.fstype, found.label) != ("erofs", extras_media.LABEL):
                 continue
-            size = os.stat(path).st_size
-            digest = hash_of(read, Extent(0, size))[: extras_media.ID_DIGITS]
-            name = f"{boot_files.FOLDER}/extras-{digest}.erofs"
+            # A disk that the file was written to is larger than it.
+            size = os.stat(path).st_size or extras_media.Reader().size_bytes
+            digest = hash_of(read, Extent(0, size))
+            if source.extras not in ("", digest):
+                continue
+            name = f"{boot_files.FOLDER}/extras-{digest[: extras_media.ID_DIGITS]}.erofs"
             return {name: Piece(Path(path), 0, size)}
     return {}

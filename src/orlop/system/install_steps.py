@@ -3,14 +3,12 @@ it, before the next begins."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from orlop.engine.worker_process import report
-from orlop.lib.children import Children
 from orlop.lib.disk_layout import ESP_LABEL, STATE_LABEL
 from orlop.lib.errors import Internal, OrlopError
 from orlop.lib.fat32 import Piece, check_room, make_fat32, plan_geometry
@@ -20,6 +18,7 @@ from orlop.lib.mount import MountFlag, mount, unmount
 from orlop.system.config_store import ConfigStore, Texts
 from orlop.system.formatting import MAKERS
 from orlop.system.install_disks import STATE_TYPES
+from orlop.system.install_luks import with_children
 from orlop.system.install_plan import (
     STATE_NUMBER,
     BootPartition,
@@ -34,10 +33,12 @@ from orlop.system.state import CHECKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from orlop.lib.fat32 import Content
     from orlop.lib.medium import Source
     from orlop.system.install_disks import Disk
+    from orlop.system.install_luks import Lock
     from orlop.system.install_target import Target
 
 MAKE_TIMEOUT_S = 1800.0
@@ -53,7 +54,10 @@ names the others is the first to go, so that after an interruption the rest coun
 
 
 class Installation:
-    """Of *source* on *target*, which is *disk*: *config*, and *files* for the boot partition."""
+    """Of *source* on *target*, which is *disk*: *config*, and *files* for the boot partition.
+
+    *lock* has the keys of a state that is encrypted, or is to be.
+    """
 
     def __init__(
         self,
@@ -62,7 +66,9 @@ class Installation:
         source: Source,
         config: str,
         files: Mapping[str, Content],
+        lock: Lock,
     ) -> None:
+        self._lock = lock
         self._target = target
         self._disk = disk
         self._source = source
@@ -93,9 +99,14 @@ class Installation:
                     self._target.commit()
             case BootPartition(start, size):
                 self._make_boot_partition(start, size, describe(step))
-            case NewState(start, size):
+            case NewState(start, size, encrypted):
                 part = self._target.add_partition(STATE_NUMBER, start, size)
-                self._make_state(part)
+                if encrypted:
+                    self._make_encrypted(part)
+                else:
+                    self._make_state(part)
+                    drop_cache_of(part)
+                    self._check_state(part)
             case KeptState(start, size):
                 self._keep_state(start, size)
 
@@ -145,7 +156,17 @@ class Installation:
         with _mounted(part, "ext4") as root:
             os.makedirs(f"{root}/{BASE}", mode=0o755)
             self._configure(f"{root}/{BASE}")
+
+    def _make_encrypted(self, part: str) -> None:
+        self._lock.make(part)
+        with self._lock.opened(part) as device:
+            self._make_state(device)
         drop_cache_of(part)
+        self._lock.check(part)
+        with self._lock.opened(part) as device:
+            self._check_state(device)
+
+    def _check_state(self, part: str) -> None:
         self._run([CHECKER, "-f", "-n", part])
         with _mounted(part, "ext4", MountFlag.RDONLY) as root:
             self._check_configuration(f"{root}/{BASE}")
@@ -158,11 +179,18 @@ class Installation:
         part = partition_of(self._disk.device, STATE_NUMBER)
         if not os.path.exists(part):
             self._target.add_partition(STATE_NUMBER, start, size)
-        with _mounted_somehow(part) as root:
+        with self._opened(part) as device, _mounted_somehow(device) as root:
             self._configure(f"{root}/{BASE}")
         drop_cache_of(part)
-        with _mounted_somehow(part, MountFlag.RDONLY) as root:
+        with (
+            self._opened(part) as device,
+            _mounted_somehow(device, MountFlag.RDONLY) as root,
+        ):
             self._check_configuration(f"{root}/{BASE}")
+
+    def _opened(self, part: str) -> AbstractContextManager[str]:
+        """What can be mounted of *part*."""
+        return self._lock.opened(part) if self._disk.is_locked else nullcontext(part)
 
     def _configure(self, base: str) -> None:
         """Make the configuration the one in force, as a new version."""
@@ -190,18 +218,10 @@ class Installation:
             OrlopError: it fails, with the last that it says.
         """
 
-        async def work() -> None:
-            children = Children()
-            children.start()
-            try:
-                status, output = await children.run(command, timeout_s=MAKE_TIMEOUT_S)
-            finally:
-                children.close()
-            if not status.ok:
-                last = output.decode(errors="replace").strip().splitlines()[-1:]
-                raise OrlopError(f"{os.path.basename(command[0])} failed: {' '.join(last)}")
-
-        asyncio.run(work())
+        status, output = with_children(lambda it: it.run(command, timeout_s=MAKE_TIMEOUT_S))
+        if not status.ok:
+            last = output.decode(errors="replace").strip().splitlines()[-1:]
+            raise OrlopError(f"{os.path.basename(command[0])} failed: {' '.join(last)}")
 
 
 def _remove(path: str) -> None:

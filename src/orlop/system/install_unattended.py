@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ def request_of(configuration: Configuration, disks: tuple[str, ...]) -> Request:
 
     said = as_map(configuration.get(KEY))
     own = said.get("config")
+    passphrase = str(said.get("passphrase") or "")
     return Request(
         disks,
         config=None if own is None else json.dumps(own, indent=2) + "\n",
@@ -55,6 +57,9 @@ def request_of(configuration: Configuration, disks: tuple[str, ...]) -> Request:
         then=str(said.get("then") or "reboot"),
         wipe=said.get("wipe") is True,
         keep_state=said.get("keep_state") is True,
+        encrypt=str(said.get("encrypt") or ""),
+        key=base64.b64encode(passphrase.encode()).decode(),
+        key_file=str(said.get("key_file") or ""),
         unattended=True,
     )
 
@@ -62,6 +67,7 @@ def request_of(configuration: Configuration, disks: tuple[str, ...]) -> Request:
 async def run(boot: Boot, disks: tuple[str, ...]) -> None:
     """Install on the first of *disks* that is there, and say on the console how far it is."""
     from orlop.system import online
+    from orlop.system.install import check_keys
     from orlop.system.last_words import to_console
 
     request = request_of(boot.config.current, disks)
@@ -69,6 +75,7 @@ async def run(boot: Boot, disks: tuple[str, ...]) -> None:
         await online.wait(online.limit_s(boot.config.current))
     boot.machine.warn(f"installing on {', '.join(disks)}, as {KEY} says")
     try:
+        check_keys(request)
         job = await boot.config.actions.installer.begin(request)
     except (OrlopError, OSError) as error:
         boot.machine.warn(f"{KEY}: {error}")

@@ -20,7 +20,7 @@ from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from orlop.lib.iso9660 import Extent
 from orlop.lib.medium import read_source, within
 from orlop.lib.mount import MountFlag, mount
-from orlop.system import install_disks, install_plan, install_source
+from orlop.system import install_disks, install_luks, install_plan, install_source
 from orlop.system.install_steps import Installation
 from orlop.system.install_target import Target
 
@@ -40,6 +40,8 @@ def main(argv: list[str]) -> int:
     with open(0, "rb", closefd=False) as stream:
         request = json.loads(stream.read(MAX_REQUEST_BYTES))
     try:
+        if not request.get("busy"):
+            install_luks.close_leftover()
         if request["verb"] == "disks":
             medium = install_source.find_medium(request["build"])
             disks = install_disks.read_all(medium)
@@ -70,6 +72,21 @@ def install(request: Mapping[str, Any]) -> None:
     if refused is not None:
         raise refused
     source = _source(request, medium)
+    encrypt, file = request.get("encrypt", ""), request.get("key_file", "")
+    lock = install_luks.Lock(encrypt, install_luks.keys_of(request))
+    if disk.is_locked and keep_state and not (disk.busy or lock.has_keys):
+        raise InvalidArgument(
+            f"the state on {disk.device} is encrypted: what opens it is needed",
+            hint="orlop install --passphrase-file FILE",
+        )
+    extras = install_source.find_extras(source, request["build"])
+    if (encrypt or (keep_state and disk.is_locked)) and not extras:
+        raise NotFound(
+            "to open its state the installed machine needs the orlop-extras.erofs of its build, "
+            "which is not here",
+            hint="put it beside the ISO file, or on a stick: docs/storage.md",
+        )
+    append = " ".join(filter(None, (request["append"], file and f"orlop.state.key={file}")))
     report(
         {
             "text": f"installing {source.image.version} ({source.image.id}) "
@@ -84,12 +101,11 @@ def install(request: Mapping[str, Any]) -> None:
     try:
         if install_disks.has_changed(disk, medium):
             raise Conflict(f"{disk.device} has changed since it was looked at: nothing is written")
-        steps = plan(target, disk, source, keep_state=keep_state)
+        steps = plan(target, disk, source, keep_state=keep_state, encrypted=bool(encrypt))
         if keep_state and request["unattended"] and _is_installed(target, source):
             raise Conflict(f"{source.image.id} is installed on {disk.device} already")
-        extras = install_source.find_extras(source, request["build"])
-        files = {**extras, **source.files(request["append"])}
-        work = Installation(target, disk, source, request["config"], files)
+        files = {**extras, **source.files(append)}
+        work = Installation(target, disk, source, request["config"], files, lock)
         work.check(steps)
         if request["dry_run"]:
             for step in steps:
@@ -122,6 +138,7 @@ def _result(disk: Disk, source: Source, request: Mapping[str, Any]) -> dict[str,
         "version": source.image.version,
         "build": source.build,
         "kept_state": request["keep_state"],
+        "encrypted": request.get("encrypt", ""),
         "dry_run": request["dry_run"],
     }
 
@@ -137,7 +154,9 @@ def _source(request: Mapping[str, Any], medium: str) -> Source:
     return read_source(path, request["image_sha256"])
 
 
-def plan(target: Target, disk: Disk, source: Source, *, keep_state: bool) -> Sequence[Step]:
+def plan(
+    target: Target, disk: Disk, source: Source, *, keep_state: bool, encrypted: bool = False
+) -> Sequence[Step]:
     """The steps for *disk*.
 
     Raises:
@@ -145,7 +164,8 @@ def plan(target: Target, disk: Disk, source: Source, *, keep_state: bool) -> Seq
     """
     if not keep_state:
         guids = os.urandom(install_plan.GUID_BYTES)
-        return install_plan.plan_new(target.size_bytes, target.sector_bytes, source.bios, guids)
+        size, sector = target.size_bytes, target.sector_bytes
+        return install_plan.plan_new(size, sector, source.bios, guids, encrypted=encrypted)
     places = install_disks.own_partitions(target.read, target.sector_bytes)
     if places is None:
         raise Conflict(f"{disk.device} has no state of Orlop's any more")

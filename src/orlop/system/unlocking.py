@@ -93,17 +93,31 @@ async def _open(device: str, file: str, children: Children) -> None:
 
 
 async def _open_with_file(device: str, key: str, children: Children) -> None:
+    with sealing.in_memory(await read_key(key, children)) as file:
+        await _open(device, file, children)
+
+
+async def read_key(key: str, children: Children) -> bytes:
+    """The content of the key file *key*, DISK:/FILE; the disk is waited for.
+
+    Raises:
+        NotFound, Conflict: there is none. OSError, TimeoutError: it cannot be read.
+    """
     reference, _, path = key.partition(":/")
     source = await patiently(partial(_find_disk, reference), children, WAIT_S)
-    await run_bounded(partial(_mount_key_disk, source), MOUNT_TIMEOUT_S)
+    return await run_bounded(partial(_read_from, source, path), MOUNT_TIMEOUT_S)
+
+
+def _read_from(source: str, path: str) -> bytes:
+    _mount_key_disk(source)
     try:
-        file = f"{KEY_DIRECTORY}/{path}"
-        size = os.stat(file).st_size
-        if not 0 < size <= MAX_KEY_BYTES:
-            raise Conflict(f"{path} has {size} bytes, that is no key")
-        await _open(device, file, children)
+        with open(f"{KEY_DIRECTORY}/{path}", "rb") as stream:
+            found = stream.read(MAX_KEY_BYTES + 1)
     finally:
-        await run_bounded(partial(detach, KEY_DIRECTORY), MOUNT_TIMEOUT_S)
+        detach(KEY_DIRECTORY)
+    if not 0 < len(found) <= MAX_KEY_BYTES:
+        raise Conflict(f"{path} is empty, or larger than {MAX_KEY_BYTES} bytes: that is no key")
+    return found
 
 
 async def _find_disk(reference: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.cli import install, install_dialogue
+from orlop.cli import install, install_dialogue, install_keys
 from orlop.cli.client import Client
 from orlop.cli.main import main
 from orlop.lib.errors import Cancelled, OrlopError
@@ -97,6 +98,9 @@ def test_an_error_in_the_midst_of_it(
         (["-d", "vda", "-y", "--reboot", "--poweroff"], 2),
         (["-d", "vda", "-y", "-t", "raid"], 1),
         (["-d", "vda", "-y", "-c", "/nowhere"], 1),
+        (["-d", "vda", "-y", "--encrypt", "magic"], 2),
+        (["-d", "vda", "-y", "--encrypt", "passphrase"], 2),
+        (["-d", "vda", "-y", "--encrypt", "tpm", "--passphrase-file", "/nowhere"], 1),
     ],
 )
 def test_what_is_refused(engine: FakeEngine, words: list[str], status: int) -> None:
@@ -129,7 +133,7 @@ def test_a_dialogue(
     engine.answer("GET /orlop/install", {"disks": [DISK, MEDIUM]})
     engine.answer("GET /orlop/config", {"config": {}})
     engine.answer_raw("POST /orlop/install", GOOD)
-    answers = ["2", "1", "", "ship", "ssh-ed25519 AAAA me", "", "vda", "y"]
+    answers = ["2", "1", "", "ship", "ssh-ed25519 AAAA me", "", "", "vda", "y"]
     assert dialogue(engine, monkeypatch, *answers) == 0
     sent = body(engine)
     assert (sent["disk"], sent["then"]) == ("virtio-system", "stay")
@@ -153,7 +157,7 @@ def test_what_would_be_lost_is_shown_and_asked_for(
     assert "photos" in capsys.readouterr().out
     engine.answer("GET /orlop/config", {"config": {"hostname": "ship"}})
     engine.answer_raw("POST /orlop/install", GOOD)
-    assert dialogue(engine, monkeypatch, "vda", "y", "y", "vda", "n") == 0
+    assert dialogue(engine, monkeypatch, "vda", "y", "y", "", "vda", "n") == 0
     sent = body(engine)
     assert sent["wipe"] is True
     assert "config" not in sent
@@ -170,6 +174,47 @@ def test_a_name_that_is_typed_wrong_changes_nothing(
     engine.answer_raw("POST /orlop/install", GOOD)
     assert dialogue(engine, monkeypatch, "1", "y", "vda", "") == 0
     assert body(engine)["keep_state"] is True
+
+
+def test_an_encrypted_state_gets_a_recovery_key_that_is_shown_once(
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    engine.answer("GET /orlop/install", {"disks": [DISK]})
+    engine.answer("GET /orlop/config", {"config": {"hostname": "ship"}})
+    engine.answer_raw("POST /orlop/install", GOOD)
+    assert dialogue(engine, monkeypatch, "1", "y", "by magic", "tpm", "vda", "n") == 0
+    sent = body(engine)
+    key = base64.b64decode(str(sent["recovery_key"])).decode()
+    assert len(key) == 40
+    shown = capsys.readouterr().out
+    assert shown.replace(" ", "").count(key) == 1
+    assert (sent["encrypt"], "key" in sent) == ("tpm", False)
+
+    engine.requests.clear()
+    file = tmp_path / "passphrase"
+    file.write_text("correct horse\n")
+    words = ["-d", "vda", "-y", "--json", "--encrypt", "passphrase"]
+    assert main(["install", *words, "--passphrase-file", str(file)]) == 0
+    sent = body(engine)
+    assert base64.b64decode(str(sent["key"])) == b"correct horse"
+    first = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert base64.b64decode(str(sent["recovery_key"])).decode() == first["recovery_key"] != key
+
+
+def test_a_kept_state_that_is_encrypted_is_opened_by_a_person(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {**DISK, "content": "installed", "found": ["Orlop"], "has_state": True, "is_locked": True}
+    engine.answer("GET /orlop/install", {"disks": [own]})
+    engine.answer_raw("POST /orlop/install", GOOD)
+    monkeypatch.setattr(install_keys, "ask_once", lambda _device: b"correct horse")
+    assert dialogue(engine, monkeypatch, "1", "y", "vda", "") == 0
+    sent = body(engine)
+    assert base64.b64decode(str(sent["key"])) == b"correct horse"
+    assert not {"encrypt", "recovery_key"} & sent.keys()
 
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -47,6 +48,53 @@ def test_a_request() -> None:
 def test_what_is_no_request(body: dict[str, object]) -> None:
     with pytest.raises(InvalidArgument):
         parse_request(body)
+
+
+KEY = base64.b64encode(b"correct horse").decode()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"encrypt": "passphrase", "key": KEY},
+        {"encrypt": "tpm", "recovery_key": KEY},
+        {"encrypt": "tpm", "key": KEY, "recovery_key": KEY},
+        {"encrypt": "keyfile", "key_file": "LABEL=KEYS:/a/state.key"},
+        {"keep_state": True, "key": KEY},
+    ],
+)
+def test_an_encrypted_state(more: dict[str, object]) -> None:
+    request = parse_request({"disk": "x", **more})
+    assert KEY not in repr(request)
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"encrypt": "magic"}, "encrypt: passphrase, keyfile, tpm"),
+        ({"encrypt": "passphrase"}, "a passphrase is needed"),
+        ({"encrypt": "passphrase", "key": "?"}, "Base64"),
+        ({"encrypt": "passphrase", "key": base64.b64encode(b"a\nb").decode()}, "one line"),
+        ({"encrypt": "tpm"}, "another key"),
+        ({"encrypt": "keyfile", "key": KEY}, "key_file: needed"),
+        ({"encrypt": "tpm", "key": KEY, "key_file": "LABEL=K:/k"}, "key_file: needed"),
+        ({"encrypt": "keyfile", "key_file": "LABEL=K:/../k"}, "DISK:/FILE"),
+        ({"encrypt": "keyfile", "key_file": "LABEL=K:/k quiet"}, "DISK:/FILE"),
+        ({"encrypt": "tpm", "key": KEY, "keep_state": True}, "not encrypted anew"),
+        ({"key": KEY}, "only with encrypt"),
+        ({"recovery_key": KEY}, "only with encrypt"),
+    ],
+)
+def test_what_is_no_encrypted_state(more: dict[str, object], text: str) -> None:
+    with pytest.raises(InvalidArgument, match=text):
+        parse_request({"disk": "x", **more})
+
+
+def test_the_keys_of_an_installation_without_a_person() -> None:
+    said: dict[str, Json] = {"encrypt": "tpm", "passphrase": "correct horse"}
+    configuration = Configuration(data={"orlop": {"install": said}})
+    request = request_of(configuration, ("SERIAL=x",))
+    assert (request.encrypt, request.key, request.unattended) == ("tpm", KEY, True)
 
 
 def test_what_the_machine_was_told_without_the_installation() -> None:

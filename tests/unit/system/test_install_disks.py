@@ -166,7 +166,7 @@ def disk(tmp_path: Path) -> Path:
 
 
 def test_what_is_on_a_disk(disk: Path) -> None:
-    assert look(str(disk)) == (Content.EMPTY, [], False)
+    assert look(str(disk)) == (Content.EMPTY, [], "")
     put(disk, 512, MARK)
     assert look(str(disk))[0] is Content.UNFINISHED
     # What others put beside the mark is theirs.
@@ -180,10 +180,10 @@ def test_an_installation_of_ours_and_one_that_lost_its_boot_partition(disk: Path
     for write in partition_table.make_table(layout.partitions, SIZE, 512, bytes(range(64))):
         put(disk, write.offset_bytes, write.data)
     # What may be locked is nobody's to overwrite.
-    assert look(str(disk)) == (Content.FOREIGN, ["partitions of Orlop"], False)
+    assert look(str(disk)) == (Content.FOREIGN, ["partitions of Orlop"], "")
     put(disk, layout.state.start_bytes + 0x438, b"\x53\xef")
-    content, _, has_state = look(str(disk))
-    assert (content, has_state) == (Content.UNFINISHED, True)
+    content, _, state = look(str(disk))
+    assert (content, state) == (Content.UNFINISHED, "ext4")
     put(disk, layout.esp.start_bytes + 510, b"\x55\xaa")
     assert look(str(disk))[0] is Content.INSTALLED
     with disk.open("rb") as file:
@@ -196,13 +196,15 @@ def test_an_installation_of_ours_and_one_that_lost_its_boot_partition(disk: Path
     assert places["orlop-state"] == (layout.state.start_bytes, layout.state.size_bytes)
 
 
-def test_an_installation_whose_state_is_locked_is_not_kept(disk: Path) -> None:
+def test_an_encrypted_state_is_known_by_its_label(disk: Path) -> None:
     layout = disk_layout.plan_disk(SIZE)
     for write in partition_table.make_table(layout.partitions, SIZE, 512, bytes(range(64))):
         put(disk, write.offset_bytes, write.data)
     put(disk, layout.esp.start_bytes + 510, b"\x55\xaa")
     put(disk, layout.state.start_bytes, b"LUKS\xba\xbe\0\2")
-    assert look(str(disk)) == (Content.INSTALLED, ["an installation of Orlop"], False)
+    assert look(str(disk)) == (Content.INSTALLED, ["an installation of Orlop"], "")
+    put(disk, layout.state.start_bytes + 24, b"ORLOP_STATE")
+    assert look(str(disk)) == (Content.INSTALLED, ["an installation of Orlop"], "crypto_LUKS")
 
 
 def test_a_table_that_points_beyond_every_disk(disk: Path) -> None:

@@ -18,6 +18,10 @@ ONLY = "only"
 _DISK = r"(SERIAL|ID)=[!-~]{1,200}|/dev/disk/by-id/[!-~]{1,200}"
 _URL = r"https?://[^\s@]{1,2000}"
 _SHA256 = r"(sha256:)?[0-9a-f]{64}"
+_KEY_FILE = (
+    r"(LABEL|UUID|PARTLABEL|PARTUUID|SERIAL|ID)="
+    r"[A-Za-z0-9_.+@-]{1,100}:/(?!.*\.\./)[A-Za-z0-9_.+@-][A-Za-z0-9_.+@/-]{0,200}"
+)
 _PARAMETERS = r"[ -~]{0,1000}"
 
 
@@ -55,11 +59,11 @@ def _plain(fields: Fields, key: str, value: object) -> Json:
     return value
 
 
-def _matching(pattern: str, what: str) -> Kind:
+def _matching(pattern: str, what: str, *, shown: bool = True) -> Kind:
     def check(fields: Fields, key: str) -> Json:
         text = fields.string(key)
         if re.fullmatch(pattern, text) is None:
-            fields.fail(key, f"must be {what}, not {text[:80]!r}")
+            fields.fail(key, f"must be {what}{f', not {text[:80]!r}' if shown else ''}")
         return text
 
     return Kind(what, {"type": "string"}, check)
@@ -73,4 +77,6 @@ DISKS = Kind(
 DOCUMENT = Kind("a configuration", {"type": "object"}, _document)
 URL = _matching(_URL, "the http:// or https:// address of a file")
 SHA256 = _matching(_SHA256, "64 hexadecimal digits")
+PASSPHRASE = _matching(r"[^\x00-\x1f\x7f]{1,500}", "one line of text", shown=False)
+KEY_FILE = _matching(_KEY_FILE, "DISK:/FILE")
 PARAMETERS = _matching(_PARAMETERS, "kernel parameters, separated by blanks")
