@@ -97,15 +97,18 @@ def test_routes(tmp_path: Path) -> None:
 
 def test_what_there_was_before_has_to_be_there() -> None:
     before, now = Baseline(True, False, True), Baseline(False, True, False)
-    rows = builtin.compare(before, now, required=True)
+    rows = builtin.compare(before, now, required=True, up_s=60.0)
     assert [(row.name, row.status, row.required) for row in rows] == [
         ("default route (IPv4)", FAILED, True),
         ("default route (IPv6)", OK, True),
         ("clock", FAILED, True),
     ]
     # A clock that was wrong before the update condemns nothing.
-    (clock,) = builtin.compare(Baseline(), Baseline(), required=True)
+    (clock,) = builtin.compare(Baseline(), Baseline(), required=True, up_s=60.0)
     assert (clock.status, clock.required) == (FAILED, False)
+    # Nor does a network that has not answered yet.
+    early = builtin.compare(before, now, required=True, up_s=8.0)
+    assert [row.status for row in early] == [WAITING, OK, WAITING]
 
 
 def test_clock() -> None:

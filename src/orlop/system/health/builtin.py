@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 KIND = "built-in"
 PING_S = 10.0
 DISK_S = 20.0
+NETWORK_S = 60.0
+"""So long after the boot the network may take to give an address and the time."""
 OLDEST_S = 1_735_689_600.0
 """2025: no machine with this system has an earlier time."""
 YEARS_S = 20 * 365.25 * 86400
@@ -94,8 +96,12 @@ def found(name: str, status: Status, code: str, text: str, *, required: bool = T
     return Found(name, KIND, required, status, code, text)
 
 
-def compare(before: Baseline, now: Baseline, *, required: bool) -> list[Found]:
-    """Routes and clock: what there was must be there."""
+def compare(before: Baseline, now: Baseline, *, required: bool, up_s: float) -> list[Found]:
+    """Routes and clock: what there was must be there, on a machine that has been up for *up_s*.
+
+    A lease and the time come from others, after the boot: until `NETWORK_S` it is waited for them.
+    """
+    missing = Status.FAILED if up_s >= NETWORK_S else Status.WAITING
     rows = (
         ("default route (IPv4)", before.route4, now.route4, "route", "there was one before"),
         ("default route (IPv6)", before.route6, now.route6, "route", "there was one before"),
@@ -105,7 +111,7 @@ def compare(before: Baseline, now: Baseline, *, required: bool) -> list[Found]:
         found(name, Status.OK, "ok", "", required=required)
         if is_there
         else found(
-            name, Status.FAILED, code, text, required=required and (before.clock or name != "clock")
+            name, missing, code, text, required=required and (before.clock or name != "clock")
         )
         for name, was_there, is_there, code, text in rows
         if was_there or is_there

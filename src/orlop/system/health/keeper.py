@@ -140,7 +140,9 @@ class Health:
             disk = group.create_task(builtin.disk(self._directory, write=write))
             declared = group.create_task(self.run((*wanted.checks, *more), wanted.settle_s))
         found = [ping.result(), *user.result(), *self._services(wanted), disk.result()]
-        found += builtin.compare(before or self._seen, now, required=before is not None)
+        up_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        required = before is not None
+        found += builtin.compare(before or self._seen, now, required=required, up_s=up_s)
         return judge((*found, *declared.result()), time.time())
 
     async def run(self, checks: Sequence[Check], settle_s: float = 0.0) -> list[Found]:
