@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     """`read(offset, size)`: up to *size* bytes from *offset*, fewer at the end."""
 
 MAX_FILE_BYTES = 64 << 20
-_MAX_FOLDER_BYTES = 1 << 20
+MAX_FOLDER_BYTES = 1 << 20
 _MAX_TABLE_BYTES = 16 << 20
 _FAT16_CLUSTERS = 4085
 _DELETED, _LAST = 0xE5, 0
 _BOOT_SECTOR = struct.Struct("<11xHBHBHHxHHHIII")
 
 
-class _FileSystem:
+class FileSystem:
     """The boot sector's numbers, and the allocation table."""
 
     def __init__(self, read: Read) -> None:
@@ -58,12 +58,16 @@ class _FileSystem:
         clusters = (sectors * sector - self.data_at) // self.cluster_bytes
         if clusters <= 0 or fat_sectors * sector > _MAX_TABLE_BYTES:
             raise InvalidArgument("the file system of FAT has an impossible size")
-        self._bits = 12 if clusters < _FAT16_CLUSTERS else 16 if clusters < MIN_CLUSTERS else 32
-        self._end = clusters + 2
-        self._table = read(reserved * sector, fat_sectors * sector)
+        self.bits = 12 if clusters < _FAT16_CLUSTERS else 16 if clusters < MIN_CLUSTERS else 32
+        self.end = clusters + 2
+        """The number after the last cluster's."""
+        self.tables_at = [(reserved + fat_sectors * number) * sector for number in range(fats)]
+        self.info_at = struct.unpack_from("<H", head, 48)[0] * sector
+        self.table = read(self.tables_at[0], fat_sectors * sector)
+        self.root_cluster = struct.unpack_from("<I", head, 44)[0] if self.bits == 32 else 0
         self.root = (
-            self.content(struct.unpack_from("<I", head, 44)[0], _MAX_FOLDER_BYTES)
-            if self._bits == 32
+            self.content(self.root_cluster, MAX_FOLDER_BYTES)
+            if self.bits == 32
             else read(root_at, root_bytes)
         )
 
@@ -74,25 +78,37 @@ class _FileSystem:
             InvalidArgument: the chain leads nowhere.
         """
         pieces: list[bytes] = []
-        cluster, left = first, limit_bytes
-        while left > 0 and not (pieces and cluster >= self._end):
-            if not 2 <= cluster < self._end:
-                raise InvalidArgument("a chain of clusters leads nowhere")
+        left = limit_bytes
+        for cluster in self.chain(first) if left > 0 else ():
             want = min(left, self.cluster_bytes)
             pieces.append(self.read(self.data_at + (cluster - 2) * self.cluster_bytes, want))
             left -= want
-            cluster = self._next(cluster)
+            if left <= 0:
+                break
         return b"".join(pieces)
 
+    def chain(self, first: int) -> Iterator[int]:
+        """The clusters from *first* on; there may be no end to them.
+
+        Raises:
+            InvalidArgument: the chain leads nowhere.
+        """
+        cluster, begun = first, False
+        while not (begun and cluster >= self.end):
+            if not 2 <= cluster < self.end:
+                raise InvalidArgument("a chain of clusters leads nowhere")
+            yield cluster
+            cluster, begun = self._next(cluster), True
+
     def _next(self, cluster: int) -> int:
-        """What the table says, for any of the three kinds; an end is `_end` or more."""
-        at = cluster * self._bits // 8
-        raw = self._table[at : at + 4].ljust(4, b"\0")
-        if self._bits == 32:
+        """What the table says, for any of the three kinds; an end is `end` or more."""
+        at = cluster * self.bits // 8
+        raw = self.table[at : at + 4].ljust(4, b"\0")
+        if self.bits == 32:
             value: int = struct.unpack("<I", raw)[0] & 0x0FFFFFFF
             return value
         value = struct.unpack("<H", raw[:2])[0]
-        if self._bits == 12:
+        if self.bits == 12:
             return value >> 4 if cluster & 1 else value & 0xFFF
         return value
 
@@ -105,14 +121,14 @@ def read_file(read: Read, path: str) -> bytes:
         InvalidArgument: this is no file system of FAT, or a damaged one.
         OSError: from *read*.
     """
-    system = _FileSystem(read)
+    system = FileSystem(read)
     folder = system.root
     *folders, name = path.split("/")
     for part in folders:
         kind, first, _ = _find(folder, part, path)
         if not kind & FOLDER:
             raise NotFound(f"there is no {path}")
-        folder = system.content(first, _MAX_FOLDER_BYTES)
+        folder = system.content(first, MAX_FOLDER_BYTES)
     kind, first, size = _find(folder, name, path)
     if kind & FOLDER:
         raise NotFound(f"{path} is a folder")
@@ -126,15 +142,19 @@ def read_file(read: Read, path: str) -> bytes:
 
 def _find(folder: bytes, name: str, path: str) -> tuple[int, int, int]:
     """Attributes, first cluster and size of *name*."""
-    for found, entry in _entries(folder):
+    for found, entry in entries(folder):
         if found.upper() == name.upper():
-            kind, high, low, size = entry[11], entry[20:22], entry[26:28], entry[28:32]
-            first = int.from_bytes(low + high, "little")
-            return kind, first, int.from_bytes(size, "little")
+            return described(entry)
     raise NotFound(f"there is no {path}")
 
 
-def _entries(folder: bytes) -> Iterator[tuple[str, bytes]]:
+def described(entry: bytes) -> tuple[int, int, int]:
+    """Attributes, first cluster and size of what *entry* names."""
+    kind, high, low, size = entry[11], entry[20:22], entry[26:28], entry[28:32]
+    return kind, int.from_bytes(low + high, "little"), int.from_bytes(size, "little")
+
+
+def entries(folder: bytes) -> Iterator[tuple[str, bytes]]:
     """Names and entries: each under its long name if it has one, else under its short one."""
     long = b""
     for at in range(0, len(folder) - ENTRY_BYTES + 1, ENTRY_BYTES):

@@ -39,6 +39,8 @@ WHOLE_TARGET = "/run/orlop/state-partition"
 """Where the partition is when only a directory of it is the state."""
 
 CHECKER = "/usr/sbin/e2fsck"
+CANNOT_OPEN = 8
+"""In its exit status: it could do nothing."""
 CHECK_TIMEOUT_S, CHECK_KILL_S = 300.0, 5.0
 PLUG_AGAIN_S = 1.0
 EXTRAS_WAIT_S = 15.0
@@ -380,11 +382,15 @@ async def _check(volume: Volume, children: Children) -> list[str]:
         async with asyncio.timeout(CHECK_TIMEOUT_S + CHECK_KILL_S):
             command = [CHECKER, "-p", volume.device]
             status, _ = await children.run(command, timeout_s=CHECK_TIMEOUT_S)
+            if status.code == CANNOT_OPEN:
+                # A torn write of the superblock. Asked like that, it looks for one of its copies.
+                command = [CHECKER, "-y", volume.device]
+                status, _ = await children.run(command, timeout_s=CHECK_TIMEOUT_S)
     except TimeoutError:
         return [f"checking {volume.device}: no answer within {CHECK_TIMEOUT_S:g} s"]
     except OrlopError as error:
         return [f"checking {volume.device}: {error}"]
-    if status.code & 4:
+    if status.code & (4 | CANNOT_OPEN):
         return [f"{volume.device} has errors that e2fsck does not mend by itself"]
     if status.code & 1:
         return [f"{volume.device} had errors, which e2fsck has mended"]

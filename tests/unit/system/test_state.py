@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from orlop.lib.blocking import run_bounded
+from orlop.lib.children import ExitStatus
 from orlop.lib.mount import MountEntry
 from orlop.system import block_devices, state, tpm_lock
 from orlop.system.block_devices import Volume, candidates, probe, read_volume
@@ -197,6 +198,33 @@ def test_a_check_that_cannot_be_killed_does_not_stop_the_boot(
     assert asyncio.run(state._check(volume("/dev/dead"), children)) == [
         "checking /dev/dead: no answer within 0.01 s"
     ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([0], []),
+        ([1], ["/dev/torn had errors, which e2fsck has mended"]),
+        ([4], ["/dev/torn has errors that e2fsck does not mend by itself"]),
+        ([8, 1], ["/dev/torn had errors, which e2fsck has mended"]),
+        ([8, 8], ["/dev/torn has errors that e2fsck does not mend by itself"]),
+    ],
+)
+def test_a_torn_superblock_is_mended_from_its_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[int], said: list[str]
+) -> None:
+    asked: list[str] = []
+
+    class Checker:
+        async def run(self, argv: list[str], *, timeout_s: float) -> tuple[ExitStatus, bytes]:
+            asked.append(argv[1])
+            return ExitStatus(code=answers[len(asked) - 1]), b""
+
+    (tmp_path / "e2fsck").touch()
+    monkeypatch.setattr(state, "CHECKER", str(tmp_path / "e2fsck"))
+    children = cast("Children", Checker())
+    assert asyncio.run(state._check(volume("/dev/torn"), children)) == said
+    assert asked == ["-p", "-y"][: len(answers)]
 
 
 @pytest.mark.parametrize("inner", ["LVM2_member", "swap", "linux_raid_member"])

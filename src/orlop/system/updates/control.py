@@ -383,6 +383,8 @@ class Updates:
             async with esp.mounted(device, write=True) as place:
                 found = await run_bounded(partial(self._look, place), LOOK_S)
                 await self._forget_replaced()
+            if found is None:
+                await esp.give_back_clusters(device)
         finally:
             self._verb = ""
         if found is None:

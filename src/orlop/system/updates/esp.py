@@ -6,6 +6,7 @@ state partition.
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,18 +15,23 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import mount
 from orlop.lib.blocking import run_bounded
-from orlop.lib.errors import Unavailable
+from orlop.lib.errors import OrlopError, Unavailable
 from orlop.lib.mount import MountFlag
 from orlop.system.block_devices import SYS_BLOCK, candidates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+log = logging.getLogger(__name__)
+
 LABEL = b"ORLOP_ESP  "
 _LABEL_OFFSET, _TYPE_OFFSET = 71, 82
 TARGET = Path("/run/orlop/esp")
 DEVICES = "/dev"
-OPTIONS = "umask=0077,errors=remount-ro"
+OPTIONS = "umask=0077,errors=continue"
+"""After a power cut the folder may have what was being written, without all of its clusters. It is
+removed first of all: an error about that must not keep what follows from the disk. What counts is
+read back and compared."""
 TIMEOUT_S = 60.0
 _FLAGS = MountFlag.NOSUID | MountFlag.NODEV | MountFlag.NOEXEC | MountFlag.NOATIME
 
@@ -101,3 +107,15 @@ def _mount(device: str, *, write: bool) -> None:
     mount.detach(TARGET)
     flags = _FLAGS if write else _FLAGS | MountFlag.RDONLY
     mount.mount(device, TARGET, "vfat", flags, OPTIONS)
+
+
+async def give_back_clusters(state_device: str) -> None:
+    """Give back the room that a power cut has left to no file; it must not be mounted."""
+    from orlop.lib import fat_orphans
+
+    try:
+        if device := await run_bounded(partial(find, state_device), TIMEOUT_S):
+            number = await run_bounded(partial(fat_orphans.give_back, device), TIMEOUT_S)
+            log.info("%d clusters of %s belonged to no file", number, device)
+    except (OrlopError, OSError, TimeoutError) as error:
+        log.warning("cannot look for lost clusters of the EFI system partition: %s", error)
