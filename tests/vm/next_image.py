@@ -1,4 +1,4 @@
-"""Images of a next system: the built one with another build id.
+"""Images of a next system: the built one with another build id, and whatever else is to be wrong.
 
 The system image is taken apart and put together again, compressed less: seconds instead of a build.
 """
@@ -16,41 +16,55 @@ from orlop.lib.process import run
 from orlop.lib.unified_image import HEAD_BYTES, parse_sections
 
 if TYPE_CHECKING:
+    import random
     from pathlib import Path
 
 COMPRESSION = ("-zlzma,level=0", "-C131072")
+"""Of mkfs.erofs: as fast as it can."""
 
 
-def make_next(orlop_efi: Path, build: str, scratch: Path, extras: Path | None = None) -> Path:
-    """The image in *orlop_efi* as another build, in *scratch*; it takes *extras*, or the same."""
-    root, parts = scratch / "root", scratch / "parts"
-    if not root.exists():
-        _take_apart(orlop_efi, root, parts)
-    path = root / "usr/lib/orlop/release.json"
+def make_next(
+    orlop_efi: Path,
+    build: str,
+    scratch: Path,
+    extras: Path | None = None,
+    *,
+    root: Path | None = None,
+    words: str = "",
+) -> Path:
+    """The image in *orlop_efi* as another build, in *scratch*; it takes *extras*, or the same.
+
+    *root* is what is in it instead of what it has, *words* are more for its command line.
+    """
+    own, parts = scratch / "root", scratch / "parts"
+    if not own.exists():
+        take_apart(orlop_efi, own, parts)
+    path = own / "usr/lib/orlop/release.json"
     release = {**json.loads(path.read_text()), "build": build}
     path.write_text(json.dumps(release))
-    known = root / f"usr/lib/orlop/{EXTRAS_RECORD}"
+    known = own / f"usr/lib/orlop/{EXTRAS_RECORD}"
     if extras is not None:
         known.write_bytes(record(extras))
     digest = json.loads(known.read_text())["sha256"]
     image = scratch / f"{build}.erofs"
-    run(["mkfs.erofs", "--quiet", "-T", "0", "-x", "-1", *COMPRESSION, image, root])
+    run(["mkfs.erofs", "--quiet", "-T", "0", "-x", "-1", *COMPRESSION, image, root or own])
     with (scratch / "initrd").open("wb") as stream:
         write_cpio(initrd_members(parts / "init", image), stream)
     image.unlink()
-    words = (parts / "cmdline").read_text().strip("\0\n ")
+    line = f"{(parts / 'cmdline').read_text().strip('\0\n ')} {words}".strip()
     target = scratch / f"{build}.efi"
     run(
         [
             *("ukify", "build", "--stub", STUB, "--output", target),
             *("--linux", parts / "linux", "--initrd", scratch / "initrd"),
-            *("--os-release", os_release(release, digest), "--cmdline", words),
+            *("--os-release", os_release(release, digest), "--cmdline", line),
         ]
     )
     return target
 
 
-def _take_apart(orlop_efi: Path, root: Path, parts: Path) -> None:
+def take_apart(orlop_efi: Path, root: Path, parts: Path) -> None:
+    """Its sections to *parts*, with `init` and `os.erofs`; what is in that to *root*."""
     parts.mkdir(parents=True)
     data = orlop_efi.read_bytes()
     for name, section in parse_sections(data[:HEAD_BYTES]).items():
@@ -59,3 +73,12 @@ def _take_apart(orlop_efi: Path, root: Path, parts: Path) -> None:
     archive = ["cpio", "--quiet", "-id", "--no-absolute-filenames", "init", "os.erofs"]
     run(archive, stdin=(parts / "initrd").read_bytes(), cwd=parts)
     run(["fsck.erofs", f"--extract={root}", "--preserve", parts / "os.erofs"])
+
+
+def damage(image: Path, section: str, number: int, rng: random.Random) -> None:
+    """Change *number* bits of *section* of *image*, anywhere."""
+    data = bytearray(image.read_bytes())
+    place = parse_sections(bytes(data[:HEAD_BYTES]))[section]
+    for _ in range(number):
+        data[place.offset_bytes + rng.randrange(place.size_bytes)] ^= 1 << rng.randrange(8)
+    image.write_bytes(data)

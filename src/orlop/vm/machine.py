@@ -61,7 +61,7 @@ class Machine:
         self.directory = directory
         self.argv = qemu.command_line(spec, accelerator)
         self.boot_events: list[BootEvent] = []
-        self._slow_factor = slow_factor
+        self.slow_factor = slow_factor
         self._process: QemuProcess | None = None
         self._qmp: Qmp | None = None
         self._agent = AgentClient(directory, qemu.AGENT_SOCKET)
@@ -116,7 +116,7 @@ class Machine:
             DeadlineExceeded: it still runs.
         """
         assert self._process is not None, "the machine is off"
-        status = self._process.wait(timeout_s * self._slow_factor)
+        status = self._process.wait(timeout_s * self.slow_factor)
         if status is None:
             raise DeadlineExceeded(f"{self.spec.name} did not switch off in {timeout_s:.0f} s")
         self._collect()
@@ -159,7 +159,7 @@ class Machine:
             LostVM: the machine ended or panicked.
             DeadlineExceeded: it did not get ready; the message has the console's end.
         """
-        deadline = time.monotonic() + timeout_s * self._slow_factor
+        deadline = time.monotonic() + timeout_s * self.slow_factor
         event = self.wait_for_event("ready", timeout_s=timeout_s)
         while event.services.get(AGENT) == "running" and not self.answers():
             self.check_alive()
@@ -171,7 +171,7 @@ class Machine:
         self, event: str, name: str = "", *, timeout_s: float = READY_TIMEOUT_S
     ) -> BootEvent:
         """Wait for the next *event* (of *name*) on the boot channel and consume up to it."""
-        deadline = time.monotonic() + timeout_s * self._slow_factor
+        deadline = time.monotonic() + timeout_s * self.slow_factor
         while True:
             self._collect()
             while self._pending:
@@ -215,7 +215,7 @@ class Machine:
         """
         argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
         try:
-            return self._agent.run(argv, stdin=stdin, timeout_s=timeout_s * self._slow_factor)
+            return self._agent.run(argv, stdin=stdin, timeout_s=timeout_s * self.slow_factor)
         except (DeadlineExceeded, Unavailable) as error:
             self.check_alive()
             raise LostVM(f"{self.spec.name}: {error}\n{self.describe()}") from error
@@ -223,12 +223,12 @@ class Machine:
     def send(self, argv: Sequence[str]) -> None:
         """Run *argv* without waiting for an answer, which may never come: it may kill the agent."""
         with contextlib.suppress(DeadlineExceeded, Unavailable):
-            self._agent.run(argv, timeout_s=3.0 * self._slow_factor, slack_s=0.0)
+            self._agent.run(argv, timeout_s=3.0 * self.slow_factor, slack_s=0.0)
 
     def answers(self, timeout_s: float = 3.0) -> bool:
         """Whether a command can be run now; for after the agent itself was hit."""
         try:
-            self._agent.run(["true"], timeout_s=timeout_s * self._slow_factor, slack_s=2.0)
+            self._agent.run(["true"], timeout_s=timeout_s * self.slow_factor, slack_s=2.0)
         except (DeadlineExceeded, Unavailable):
             return False
         return True
@@ -254,7 +254,7 @@ class Machine:
 
     def wait_until_succeeds(self, command: Command, *, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
         """Repeat *command* until it ends with status 0; its output."""
-        deadline = time.monotonic() + timeout_s * self._slow_factor
+        deadline = time.monotonic() + timeout_s * self.slow_factor
         while True:
             answer = self.run(command, timeout_s=timeout_s)
             if answer.status == 0:
@@ -267,7 +267,7 @@ class Machine:
         self, condition: Callable[[], bool], what: str, *, timeout_s: float = COMMAND_TIMEOUT_S
     ) -> None:
         """Repeat *condition* until it holds; *what* names it in the failure."""
-        deadline = time.monotonic() + timeout_s * self._slow_factor
+        deadline = time.monotonic() + timeout_s * self.slow_factor
         while not condition():
             if time.monotonic() > deadline:
                 raise CommandFailed(f"{what}: not within {timeout_s:.0f} s")

@@ -185,7 +185,14 @@ def _disk(index: int, disk: Disk) -> list[str]:
 
 def _drive(name: str, disk: Disk) -> str:
     read_only = ",readonly=on" if disk.read_only else ""
-    return f"if=none,id={name},format=raw,file={_file(disk.path)}{read_only}"
+    if disk.record is None:
+        return f"if=none,id={name},format=raw,file={_file(disk.path)}{read_only}"
+    places = {"file": disk.path, "log": disk.record}
+    files = [
+        f"{child}.driver=raw,{child}.file.driver=file,{child}.file.filename={_file(path)}"
+        for child, path in places.items()
+    ]
+    return f"if=none,id={name},driver=blklogwrites,{','.join(files)}"
 
 
 def disk_device(drive: str, index: int, disk: Disk) -> str:
@@ -193,7 +200,9 @@ def disk_device(drive: str, index: int, disk: Disk) -> str:
     serial = f",serial={disk.serial}" if disk.serial else ""
     match disk.bus:
         case DiskBus.VIRTIO:
-            return f"virtio-blk-pci,drive={drive}{serial}"
+            # What is recorded has one piece more than what is written: a merged one has no room.
+            alone = ",request-merging=off" if disk.record is not None else ""
+            return f"virtio-blk-pci,drive={drive}{serial}{alone}"
         case DiskBus.USB:
             return f"usb-storage,bus=usb.0,drive={drive}{serial}"
         case DiskBus.NVME:

@@ -74,12 +74,16 @@ class DirectKernel:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A disk backed by a raw image at *path*; *serial* is the id the guest sees."""
+    """A disk backed by a raw image at *path*; *serial* is the id the guest sees.
+
+    Every write and flush is recorded in the file *record*, which exists (dm-log-writes' format).
+    """
 
     path: Path
     bus: DiskBus = DiskBus.VIRTIO
     serial: str = ""
     read_only: bool = False
+    record: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
