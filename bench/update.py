@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from bench.boot.report import commit, machine
-from orlop.cli.host_settings import host_settings
+from orlop.cli.host.settings import host_settings
 from orlop.image.delta_maker import make_delta
 from orlop.image.release_maker import DELTA_PAYS
 from orlop.lib import medium

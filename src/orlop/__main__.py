@@ -9,7 +9,7 @@ that each program pays only for itself. Every program is a module with `main(arg
     cli ARG...           orlop.cli.main: the `orlop` command inside the machine
     service NAME ARG...  orlop.services.NAME.main: the program of a system container
     worker NAME ARG...   a short-lived process without privileges, for input PID 1 may not parse
-    host COMMAND ARG...  orlop.cli.host: `./orlop COMMAND` inside the tool root
+    host COMMAND ARG...  orlop.cli.host.main: `./orlop COMMAND` inside the tool root
 """
 
 import sys
@@ -22,32 +22,32 @@ PROGRAMS = {
     "init": "orlop.system.main",
     "engine": "orlop.engine.main",
     "cli": "orlop.cli.main",
-    "host": "orlop.cli.host",
+    "host": "orlop.cli.host.main",
 }
 
 WORKERS = {
     "build": "orlop.engine.build.worker",
-    "certificates": "orlop.engine.certificates_worker",
-    "config": "orlop.system.config_worker",
-    "copy": "orlop.engine.copy_worker",
+    "certificates": "orlop.engine.tls.certificates_worker",
+    "config": "orlop.system.config.worker",
+    "copy": "orlop.engine.archives.copy_worker",
     "gate": "orlop.system.updates.gate_worker",
     "health": "orlop.system.health.worker",
     "image": "orlop.system.updates.image_worker",
-    "install": "orlop.system.install_worker",
+    "install": "orlop.system.install.worker",
     "password": "orlop.lib.password_worker",
-    "phone-home": "orlop.system.phone_home_worker",
+    "phone-home": "orlop.system.cloud.phone_home_worker",
     "registry": "orlop.engine.registry.worker",
-    "seed": "orlop.system.seed_worker",
-    "services": "orlop.system.service_worker",
+    "seed": "orlop.system.cloud.seed_worker",
+    "services": "orlop.system.services.worker",
     "store": "orlop.engine.store.worker",
-    "archive": "orlop.engine.archive_worker",
-    "tls": "orlop.engine.tls_worker",
-    "tpm": "orlop.system.tpm_worker",
+    "archive": "orlop.engine.archives.archive_worker",
+    "tls": "orlop.engine.tls.worker",
+    "tpm": "orlop.system.storage.tpm_worker",
     "update": "orlop.system.updates.fetch_worker",
-    "userns": "orlop.engine.userns_worker",
-    "unlock": "orlop.system.unlock_worker",
+    "userns": "orlop.engine.runtime.userns_worker",
+    "unlock": "orlop.system.storage.unlock_worker",
     "tree": "orlop.engine.store.tree_worker",
-    "volume-mount": "orlop.engine.volume_mount_worker",
+    "volume-mount": "orlop.engine.volumes.mount_worker",
 }
 
 USAGE_STATUS = 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from orlop.engine.capabilities import read_available
+from orlop.engine.runtime.capabilities import read_available
 from orlop.wire.compose import parse_service
 from orlop.wire.compose_model import to_json
 from tests.engine.native_machine import NativeMachine

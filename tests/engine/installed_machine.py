@@ -87,7 +87,7 @@ class InstalledMachine(NativeMachine):
         super()._lay_out()
         usr = self._image / "usr/lib/orlop"
         (usr / "release.json").write_text(json.dumps({"version": "1.0", "build": BUILD}))
-        for name, text in (("state", _STATE), ("updates/esp", _ESP)):
+        for name, text in (("storage/state", _STATE), ("updates/esp", _ESP)):
             path = usr / f"python/orlop/system/{name}.py"
             whole = path.read_text() + text
             path.unlink()  # a link, which others have as well

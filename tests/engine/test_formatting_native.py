@@ -14,8 +14,8 @@ from orlop.lib import block_ioctl, partition_table
 from orlop.lib.block_ioctl import PartitionChange
 from orlop.lib.children import Children
 from orlop.lib.errors import Conflict, OrlopError
-from orlop.system import formatting
-from orlop.system.block_devices import read_volume
+from orlop.system.storage import formatting
+from orlop.system.storage.block_devices import read_volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import pytest
 from orlop.lib import block_ioctl, partition_table
 from orlop.lib.block_ioctl import PartitionChange
 from orlop.lib.mount import detach, mount
-from orlop.system import growth
+from orlop.system.storage import growth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

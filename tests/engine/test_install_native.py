@@ -22,8 +22,8 @@ from orlop.image.boot_loader import BIOS_FOLDER
 from orlop.image.iso import Boot, make_iso
 from orlop.lib import boot_record, fat_reader
 from orlop.lib.disk_layout import plan_disk
-from orlop.system import install_disks
-from orlop.system.install_disks import Content
+from orlop.system.install import disks
+from orlop.system.install.disks import Content
 from tests.unit.lib.test_unified_image import image
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ MIB = 1 << 20
 BUILD = "abcd"
 DRIVER = """
 import os, signal, sys
-from orlop.system import block_devices, formatting, install_steps, install_target
+from orlop.system.storage import block_devices
+from orlop.system.storage import formatting
+from orlop.system.install import steps as install_steps
+from orlop.system.install import target as install_target
 block_devices.SKIPPED = ("ram", "zram", "nbd")  # loop devices are disks here
 formatting.MAKERS["ext4"] = ("/usr/sbin/mke2fs", *formatting.MAKERS["ext4"][1:])
 left = int(sys.argv[1])
@@ -50,7 +53,9 @@ ENCRYPTED = len(sys.argv) > 2
 if ENCRYPTED:
     # There is no device mapper here: what is in the partition is a loop device, not decrypted.
     import shutil, subprocess
-    from orlop.system import extras, install_luks, sealing
+    from orlop.system.storage import extras
+    from orlop.system import install_luks
+    from orlop.system.storage import sealing
     extras.program, extras.ENVIRONMENT = shutil.which, {"LANG": "C.UTF-8", "PATH": os.defpath}
     install_luks.STRETCHED, install_luks.DEVICE = sealing.QUICK, sys.argv[2]
     mine = []
@@ -71,7 +76,7 @@ if ENCRYPTED:
         os.unlink(sys.argv[2])
     install_luks._cryptsetup, install_luks._close = count, close
     install_luks.Lock._open = staticmethod(open_)
-from orlop.system.install_worker import main
+from orlop.system.install.worker import main
 sys.exit(main([]))
 """
 EFI = b"the boot loader for UEFI" * 100
@@ -176,14 +181,14 @@ def result(events: list[dict[str, Any]]) -> dict[str, Any]:
 
 def check_installed(disk: LoopDisk, config: str) -> None:
     """The disk has everything, where it has to be."""
-    assert install_disks.look(str(disk.path))[0] is Content.INSTALLED
+    assert disks.look(str(disk.path))[0] is Content.INSTALLED
     subprocess.run(["sfdisk", "--verify", str(disk.path)], check=True, capture_output=True)
     with disk.path.open("rb") as file:
 
         def read(offset: int, size: int) -> bytes:
             return os.pread(file.fileno(), size, offset)
 
-        places = install_disks.own_partitions(read, 512)
+        places = disks.own_partitions(read, 512)
         assert places is not None
         assert read(0, 432) == (BIOS_FOLDER / "boot_hybrid.img").read_bytes()[:432]
         first = int.from_bytes(read(432, 8), "little") * 512
@@ -260,7 +265,7 @@ def test_killed_at_every_write_and_begun_again(medium: Path, disk: LoopDisk) -> 
     killed = 0
     while not (events := install(medium, disk, kill_at=killed + 1)):
         killed += 1
-        content, found, _ = install_disks.look(str(disk.path))
+        content, found, _ = disks.look(str(disk.path))
         # What was written last may have been what makes it whole: then it is.
         if content is Content.INSTALLED:
             break
@@ -286,14 +291,14 @@ def test_an_encrypted_state_killed_anywhere_and_begun_again(
     asked: dict[str, Any] = {name: b64encode(key).decode() for name, key in keys.items()}
     asked |= {"opened": str(opened), "encrypt": "passphrase"}
     assert "orlop-extras.erofs of its build" in install(iso, disk, **asked)[-1]["error"]
-    assert install_disks.look(str(disk.path))[0] is Content.EMPTY
+    assert disks.look(str(disk.path))[0] is Content.EMPTY
     make = ["mkfs.erofs", "-L", "ORLOP_EXTRAS", str(tmp_path / "orlop-extras.erofs"), str(tree)]
     subprocess.run(make, check=True, capture_output=True)
     killed = was_open = 0
     while not (events := install(iso, disk, kill_at=killed + 1, **asked)):
         killed += 1
         was_open += opened.exists()
-        content = install_disks.look(str(disk.path))[0]
+        content = disks.look(str(disk.path))[0]
         if content is Content.INSTALLED:
             break
         assert content in (Content.EMPTY, Content.UNFINISHED), killed
@@ -318,7 +323,7 @@ def test_an_encrypted_state_killed_anywhere_and_begun_again(
 
 
 def check_encrypted(disk: LoopDisk, *keys: bytes) -> None:
-    content, _, kind = install_disks.look(str(disk.path))
+    content, _, kind = disks.look(str(disk.path))
     assert (content, kind) == (Content.INSTALLED, "crypto_LUKS")
     start = plan_disk(512 * MIB).state.start_bytes
     header = disk.path.with_name("header")
@@ -334,7 +339,7 @@ def test_a_state_is_kept_whenever_it_is_killed(medium: Path, disk: LoopDisk) -> 
     killed = 0
     while not (events := install(medium, disk, kill_at=killed + 1, keep_state=True, config="")):
         killed += 1
-        content, _, has_state = install_disks.look(str(disk.path))
+        content, _, has_state = disks.look(str(disk.path))
         assert has_state, killed
         with disk.path.open("rb") as file:
             starts = bool(file.read(440).strip(b"\0"))
@@ -350,7 +355,7 @@ def test_a_state_that_cannot_be_kept_leaves_the_disk_as_it_was(
 ) -> None:
     result(install(medium, disk))
     with disk.path.open("rb") as file:
-        places = install_disks.own_partitions(
+        places = disks.own_partitions(
             lambda offset, size: os.pread(file.fileno(), size, offset), 512
         )
     assert places is not None
@@ -368,7 +373,7 @@ def test_a_state_that_cannot_be_kept_leaves_the_disk_as_it_was(
 def test_releases_of_before_do_not_count_for_a_kept_state(medium: Path, disk: LoopDisk) -> None:
     result(install(medium, disk))
     with disk.path.open("rb") as file:
-        places = install_disks.own_partitions(
+        places = disks.own_partitions(
             lambda offset, size: os.pread(file.fileno(), size, offset), 512
         )
     assert places is not None

@@ -17,12 +17,12 @@ import pytest
 from orlop.image.pcr_policy import MEASURE
 from orlop.lib.children import Children
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
-from orlop.system import extras, sealing, tpm_lock, unlocking
-from orlop.system.block_devices import Volume
-from orlop.system.sealing import QUICK, Request
-from orlop.system.superblock import LUKS, Superblock
-from orlop.system.tpm import Tpm, connect
-from orlop.system.tpm_worker import KEY_FILE, SIGNATURE_FILE
+from orlop.system.storage import extras, sealing, tpm_lock, unlocking
+from orlop.system.storage.block_devices import Volume
+from orlop.system.storage.sealing import QUICK, Request
+from orlop.system.storage.superblock import LUKS, Superblock
+from orlop.system.storage.tpm import Tpm, connect
+from orlop.system.storage.tpm_worker import KEY_FILE, SIGNATURE_FILE
 from orlop.wire import tpm as wire
 from orlop.wire.luks_header import Token, make_token
 

@@ -25,8 +25,8 @@ registry client to push releases; the guest's may not."""
 
 
 def layer_of(path: Path) -> str:
-    package = path.relative_to(SOURCE).parts[0]
-    return "cli/host" if package == "cli" and path.name.startswith("host") else package
+    package, *rest = path.relative_to(SOURCE).parts
+    return "cli/host" if package == "cli" and rest[0] == "host" else package
 
 
 def imported_layers(path: Path) -> Iterator[tuple[int, str]]:

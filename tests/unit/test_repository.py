@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OWN_NAME = Path(__file__).relative_to(ROOT).as_posix()
 MAX_LINES = 500
 REASONS = {
-    "src/orlop/engine/container.py": "the owner task of a container: all changes of its state, "
-    "which can only be judged together",
+    "src/orlop/engine/container/container.py": "the owner task of a container: all changes of "
+    "its state, which can only be judged together",
 }
 """Modules that are longer, and why."""
 BINARY_SUFFIXES = frozenset({".png", ".bin", ".gz", ".zst", ".xz", ".raw"})

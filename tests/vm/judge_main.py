@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from orlop.lib import boot_record, fat_orphans, mount
-from orlop.system import filesystems, state
-from orlop.system.config_store import ConfigStore
+from orlop.system import filesystems
+from orlop.system.config.store import ConfigStore
+from orlop.system.storage import state
 from orlop.system.updates import decide, esp, interrupted, panics, staging, trials
 from orlop.system.updates.generations import Image, Release
 from orlop.system.updates.interrupted import Boot

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.cli import host_release
+from orlop.cli.host import release
 from orlop.image.disk import DiskImage, make_disk
 from orlop.lib.process import run
 from orlop.vm.spec import Disk, Firmware, Installed
@@ -36,10 +36,10 @@ def test_a_state_that_needs_them_is_found_after_an_update(lab: Lab, tmp_path: Pa
     new.write_bytes(old.read_bytes() + bytes(4096))  # the same with another digest
     image = make_next(lab.out / "orlop.efi", BUILD, tmp_path / "next", new)
     keys, folder, path = tmp_path / "keys", tmp_path / "repository", tmp_path / "disk.raw"
-    host_release.main(["new-keys", str(keys)])
+    release.main(["new-keys", str(keys)])
     places = ["--key", str(keys), "--out", str(folder), "--channel", "stable"]
     words = [*places, "--image", str(image), "--no-delta"]
-    host_release.main([*words, "--version", "2.0", "--no-extras"])
+    release.main([*words, "--version", "2.0", "--no-extras"])
     wanted = DiskImage(
         lab.out / "orlop.iso", SIZE_BYTES, configuration=CONFIGURATION, append=APPEND, extras=old
     )
@@ -59,7 +59,7 @@ def test_a_state_that_needs_them_is_found_after_an_update(lab: Lab, tmp_path: Pa
         machine.succeed(f"echo {root} | base64 -d | orlop os trust -")
         text = machine.fail(f"orlop os stage {web.address}", timeout_s=TIMEOUT_S)
         assert "might not find its state" in text
-        host_release.main([*words, "--version", "3.0", "--extras", str(new)])
+        release.main([*words, "--version", "3.0", "--extras", str(new)])
         staged = machine.succeed(f"orlop os stage {web.address} --json", timeout_s=TIMEOUT_S)
         received = json.loads(staged)["received_bytes"]
         assert received == image.stat().st_size + new.stat().st_size

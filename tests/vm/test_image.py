@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orlop.engine import capabilities
-from orlop.engine.seccomp import read_profile, resolve
+from orlop.engine.runtime import capabilities
+from orlop.engine.runtime.seccomp import read_profile, resolve
 from tests.vm.lab import Lab
 
 _HEADER_BYTES = 110

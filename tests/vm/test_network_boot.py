@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orlop.system import install_disks
-from orlop.system.install_disks import Content
+from orlop.system.install import disks
+from orlop.system.install.disks import Content
 from orlop.vm.machine import Machine
 from orlop.vm.spec import Disk, Firmware, Network
 from tests.vm import guest
@@ -87,8 +87,8 @@ def told(disk: Disk) -> str:
         def read(offset: int, size: int) -> bytes:
             return os.pread(file.fileno(), size, offset)
 
-        assert install_disks.look(str(disk.path))[0] is Content.INSTALLED
-        places = install_disks.own_partitions(read, 512)
+        assert disks.look(str(disk.path))[0] is Content.INSTALLED
+        places = disks.own_partitions(read, 512)
     assert places is not None
     at = f"{disk.path}?offset={places['orlop-state'][0]}"
     words = ["debugfs", "-R", "cat lib/orlop/config/versions/1/config.yml", at]

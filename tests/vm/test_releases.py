@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orlop.cli import host_release
+from orlop.cli.host import release
 from orlop.image.disk import DiskImage, make_disk
 from orlop.lib import medium
 from orlop.lib.disk_layout import plan_disk
@@ -128,7 +128,7 @@ class Place:
             path = self.scratch / f"{name}.yml"
             path.write_text(json.dumps({"services": {name: definition(name, command)}}))
             options += ["--service", f"{name}={archive}", "--definition", f"{name}={path}"]
-        host_release.main([*self.places(), *options])
+        release.main([*self.places(), *options])
 
     def places(self) -> list[str]:
         keys, out = str(self.scratch / "keys"), str(self.web.folder)
@@ -163,7 +163,7 @@ def definition(name: str, command: str) -> dict[str, Any]:
 def place(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     scratch = tmp_path_factory.mktemp("releases")
     keys, folder, path = scratch / "keys", scratch / "repository", scratch / "disk.raw"
-    host_release.main(["new-keys", str(keys)])
+    release.main(["new-keys", str(keys)])
     (scratch / "fleet").mkdir()
     with FleetServer(scratch / "fleet") as fleet, Web(folder).served() as web:
         text = CONFIGURATION.format(port=fleet.port)

@@ -22,7 +22,7 @@ from orlop.lib.boot_record import BootRecord
 from orlop.lib.disk_layout import plan_disk
 from orlop.lib.process import run
 from orlop.lib.unified_image import HEAD_BYTES, parse_sections
-from orlop.system.sealing import QUICK
+from orlop.system.storage.sealing import QUICK
 from orlop.vm.qemu import BOOT_LOG, OVMF_VARIABLES
 from orlop.vm.spec import CdRom, Disk, Firmware, Installed
 from tests.vm import guest

@@ -12,8 +12,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orlop.engine import log_file
-from orlop.engine import record as record_file
+from orlop.engine.container import record as record_file
+from orlop.engine.logs import file
 from orlop.engine.store.check import check_store
 from orlop.lib import atomic_file
 from orlop.lib.errors import OrlopError
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from orlop.engine.container.record import Record
     from orlop.engine.options import Options
-    from orlop.engine.record import Record
 
 PROBLEMS_STATUS = 1
 
@@ -116,7 +116,7 @@ def check_logs(data: Path, repair: bool) -> Iterator[Finding]:
     for directory in _directories(data / "containers"):
         for path in sorted((directory / "logs").glob("log*")):
             with open(path, "r+b" if repair else "rb") as stream:
-                end = log_file.whole_end(stream.fileno())
+                end = file.whole_end(stream.fileno())
                 size = os.fstat(stream.fileno()).st_size
                 if end == size:
                     continue

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from orlop.wire.docker.fields import Object
 
 if TYPE_CHECKING:
-    from orlop.engine.config import ContainerConfig
+    from orlop.engine.container.config import ContainerConfig
 
     type Pairs = tuple[tuple[str, str], ...]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import OrlopError
 
 if TYPE_CHECKING:
-    from orlop.engine.container import Container
+    from orlop.engine.container.container import Container
     from orlop.engine.engine import Engine
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """The container engine, as a library: what PID 1, the user's engine and tests embed.
 
 One event loop, one thread. An `Engine` owns its containers; each container has one task that alone
-changes its state (`engine.container`). Everything an engine needs of its host is in
+changes its state (`engine.container.container`). Everything an engine needs of its host is in
 `EngineSettings`. Nothing here ends the process, and a failure that belongs to one container stays
 with that container.
 
@@ -27,22 +27,24 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from orlop.engine import creation, image_stores, names, recovery, spec
-from orlop.engine.container import Container
+from orlop.engine import image_stores, recovery
+from orlop.engine.container import creation, names
+from orlop.engine.container.container import Container
+from orlop.engine.container.exec_session import run_probe
+from orlop.engine.container.layout import Layout
+from orlop.engine.container.record import Record
+from orlop.engine.container.records import make_records
+from orlop.engine.container.state import ContainerInfo, Health, State, WaitCondition
 from orlop.engine.events import EventHub
-from orlop.engine.exec_session import run_probe
 from orlop.engine.host import Host
 from orlop.engine.images import ImageStore, check_reference
-from orlop.engine.layout import Layout
-from orlop.engine.record import Record
-from orlop.engine.records import make_records
 from orlop.engine.removal import Trash
-from orlop.engine.runtime import Runtime
+from orlop.engine.runtime import spec
+from orlop.engine.runtime.crun import Runtime
+from orlop.engine.runtime.userns import UserNamespaces
 from orlop.engine.settings import EngineSettings
-from orlop.engine.state import ContainerInfo, Health, State, WaitCondition
 from orlop.engine.tasks import TaskSet
-from orlop.engine.userns import UserNamespaces
-from orlop.engine.volumes import Volumes
+from orlop.engine.volumes.volumes import Volumes
 from orlop.lib.children import OUTPUT_LIMIT_BYTES, Children
 from orlop.lib.errors import Conflict, DeadlineExceeded, InvalidArgument, OrlopError
 
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
 
     from orlop.engine.api.router import Route
     from orlop.engine.api.server import ApiServer
-    from orlop.engine.config import ContainerConfig
+    from orlop.engine.container.config import ContainerConfig
     from orlop.engine.store.layered import LayeredImages
     from orlop.wire.compose_model import Json
 

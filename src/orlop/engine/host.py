@@ -9,24 +9,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orlop.engine import capabilities, seccomp
+from orlop.engine.runtime import capabilities, seccomp
 from orlop.lib import cgroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from orlop.engine.build.service import Builds
-    from orlop.engine.container import Container
+    from orlop.engine.container.container import Container
+    from orlop.engine.container.records import Records
     from orlop.engine.events import EventHub
     from orlop.engine.images import ImageStore
     from orlop.engine.network.networks import Networks
-    from orlop.engine.records import Records
     from orlop.engine.removal import Trash
-    from orlop.engine.runtime import Runtime
+    from orlop.engine.runtime.crun import Runtime
+    from orlop.engine.runtime.userns import UserNamespaces
     from orlop.engine.settings import EngineSettings
     from orlop.engine.tasks import TaskSet
-    from orlop.engine.userns import UserNamespaces
-    from orlop.engine.volumes import Volumes
+    from orlop.engine.volumes.volumes import Volumes
     from orlop.lib.children import Children
     from orlop.wire import oci
 

@@ -27,8 +27,8 @@ from orlop.lib.errors import OrlopError
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
-    from orlop.engine.tls_endpoint import TlsEndpoint
-    from orlop.engine.tls_listener import TlsListener
+    from orlop.engine.tls.endpoint import TlsEndpoint
+    from orlop.engine.tls.listener import TlsListener
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ async def open_tcp(engine: Engine, options: Options) -> TlsListener | None:
     """
     if options.tls is None:
         return None
-    from orlop.engine.tls_listener import TlsListener
+    from orlop.engine.tls.listener import TlsListener
 
     listener = TlsListener(engine, options.tcp, options.tls)
     log.info("serving TLS on port %d", await listener.start())
@@ -191,7 +191,7 @@ def open_endpoint(engine: Engine, options: Options) -> TlsEndpoint | None:
     """
     if not options.endpoint or options.settings_path is None:
         return None
-    from orlop.engine.tls_endpoint import TlsEndpoint
+    from orlop.engine.tls.endpoint import TlsEndpoint
 
     directory = options.data.parent / "tls"
     endpoint = TlsEndpoint(engine, options.endpoint, options.settings_path, directory)

@@ -20,7 +20,7 @@ from orlop.engine.settings import (
     NetworkSettings,
 )
 from orlop.engine.settings_file import FileSettings
-from orlop.engine.tls_listener import TlsFiles
+from orlop.engine.tls.listener import TlsFiles
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.registry.proxy_rules import from_environment
 

@@ -15,15 +15,17 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from orlop.engine import exit_notes, rootfs, volume_mounts
+from orlop.engine.container import exit_notes
+from orlop.engine.runtime import rootfs
+from orlop.engine.volumes import mounts
 from orlop.lib import atomic_file, cgroup, mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from orlop.engine.container.record import Record
     from orlop.engine.host import Host
-    from orlop.engine.record import Record
     from orlop.engine.settings import EngineSettings
     from orlop.wire.compose_model import Json
 
@@ -67,7 +69,7 @@ def remove_strays(host: Host, ids: frozenset[str], cgroups: frozenset[str]) -> N
         # It keeps a cache there too.
         if path.name not in ids and not path.name.startswith("."):
             host.runtime.forget(path.name)
-    volume_mounts.remove_strays(settings.run_dir, ids)
+    mounts.remove_strays(settings.run_dir, ids)
     rootfs.remove_strays(settings.run_dir, ids)
     if not host.records.durable:
         return

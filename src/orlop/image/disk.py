@@ -103,7 +103,7 @@ def make_disk(wanted: DiskImage, output: Path, scratch: Path, run: Run, *, epoch
 
 
 def _extras(path: Path | None) -> dict[str, fat32.Piece]:
-    """The file, under the name by which `orlop.system.extras_media` finds it."""
+    """The file, under the name by which `orlop.system.storage.extras_media` finds it."""
     if path is None:
         return {}
     try:

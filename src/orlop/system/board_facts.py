@@ -14,9 +14,9 @@ from orlop.system.board import Facts
 from orlop.wire.syslog_line import parse_line
 
 if TYPE_CHECKING:
-    from orlop.system.configuration import Configuration
+    from orlop.system.config.configuration import Configuration
     from orlop.system.machine import Machine
-    from orlop.system.services import Services
+    from orlop.system.services.services import Services
 
 LOG_PATH = "/var/log/orlop/messages"
 LOG_BYTES = 12 << 10

@@ -24,43 +24,40 @@ from orlop.lib.children import Children
 from orlop.lib.errors import Internal, OrlopError
 from orlop.lib.linux import RebootCommand, give_back_free_memory, reboot
 from orlop.system import (
-    addresses,
-    configuration,
-    definitions,
     early,
     emergency,
     handover,
-    hostname,
-    name_servers,
     preload,
     recovery,
-    service_files,
-    state,
     supervisor,
     user_realm,
     watchdog,
 )
 from orlop.system.boot_channel import PORT_NAME, find_port, uptime_s
-from orlop.system.cloud_control import CloudControl
-from orlop.system.conditions import Conditions
-from orlop.system.config_control import ConfigControl
+from orlop.system.cloud.control import CloudControl
+from orlop.system.config import configuration
+from orlop.system.config.control import ConfigControl
 from orlop.system.consoles import Consoles
 from orlop.system.engines import Engines
-from orlop.system.firewall import Firewall
 from orlop.system.health.later import HealthLater
 from orlop.system.machine import Machine, Phase, StageTime
+from orlop.system.network import addresses, hostname, name_servers
+from orlop.system.network.firewall import Firewall
 from orlop.system.output_keeper import OutputKeeper
 from orlop.system.power import Power, PowerAction
 from orlop.system.power_socket import PowerSocket
-from orlop.system.service_images import ServiceImages
-from orlop.system.services import Services, ServiceState
+from orlop.system.services import definitions, files
+from orlop.system.services.conditions import Conditions
+from orlop.system.services.images import ServiceImages
+from orlop.system.services.services import Services, ServiceState
+from orlop.system.storage import state
 from orlop.system.updates.later import UpdatesLater
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from orlop.lib.children import Child
-    from orlop.system.service_add import AddedServices
+    from orlop.system.services.add import AddedServices
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +109,7 @@ class Boot:
         self.children.start()
         self.tasks = TaskSet()
         self.power_socket = PowerSocket(
-            service_files.POWER_SOCKET,
+            files.POWER_SOCKET,
             lambda action: self.power.request(action, "the power service asks for it"),
         )
         self.engine = Engine(
@@ -248,7 +245,7 @@ class Boot:
             if wanted != self.machine.hostname:
                 early.set_hostname(wanted)
                 self.machine.hostname = wanted
-            service_files.write_names(wanted, fqdn=self.config.current.fqdn)
+            files.write_names(wanted, fqdn=self.config.current.fqdn)
         except OSError as error:
             self.machine.warn(f"cannot set the host name {wanted}: {error.strerror}")
 
@@ -259,7 +256,7 @@ class Boot:
         for attempt in range(1, ENGINE_ATTEMPTS + 1):
             try:
                 await self.engine.start(None if handed_over is None else handed_over.engine)
-                await self.engine.serve(Path(service_files.API_SOCKET), make_routes(self))
+                await self.engine.serve(Path(files.API_SOCKET), make_routes(self))
                 return True
             except Exception as error:  # noqa: BLE001 - there is an emergency shell for it
                 supervisor.report(f"starting the engine, attempt {attempt},", error)
@@ -276,7 +273,7 @@ class Boot:
 
     async def _prepare_user_realm(self) -> None:
         user_realm.prepare()
-        keeper = OutputKeeper(f"{service_files.USER_DIRECTORY}/containers", self.tasks)
+        keeper = OutputKeeper(f"{files.USER_DIRECTORY}/containers", self.tasks)
         self.tasks.start(keeper.follow(self.engine, "engine"), "output of the user's containers")
         await self.chosen_engine.prepare()
 
@@ -294,7 +291,7 @@ class Boot:
         await self._attempt("bring the data of services", self.images.overlay.bring_data(self))
         syslog = found.services.get("syslog")
         try:
-            service_files.make_links((0, 0) if syslog is None else definitions.owner(syslog))
+            files.make_links((0, 0) if syslog is None else definitions.owner(syslog))
         except OSError as error:
             self.machine.warn(f"cannot make the links to the system log: {error}")
         await self._attempt("set up the firewall", self.firewall.start())
@@ -347,7 +344,7 @@ class Boot:
     @functools.cached_property
     def added(self) -> AddedServices:
         """What changes which services there are; most boots do without its code."""
-        from orlop.system.service_add import AddedServices
+        from orlop.system.services.add import AddedServices
 
         return AddedServices(self)
 
@@ -487,7 +484,7 @@ class Boot:
     async def _ensure_api_socket(self) -> None:
         from orlop.system.routes import make_routes
 
-        path = Path(service_files.API_SOCKET)
+        path = Path(files.API_SOCKET)
         if not path.exists():
             log.warning("the API's socket has vanished, making it again")
             path.parent.mkdir(parents=True, exist_ok=True)

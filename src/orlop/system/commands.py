@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
-from orlop.system.config_files import File
+from orlop.system.config.files import File
 from orlop.wire.compose_model import Dependency, DependencyCondition, RestartPolicy, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orlop.system.configuration import Configuration
+    from orlop.system.config.configuration import Configuration
     from orlop.wire.compose_model import Json, ServiceDefinition
 
 BOOTCMD, RUNCMD, RC_LOCAL = "bootcmd", "runcmd", "rc-local"

@@ -16,17 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orlop.engine.config import from_service
+from orlop.engine.container.config import from_service
 from orlop.lib import atomic_file
 from orlop.lib.errors import InvalidArgument, NotFound, NotModified, OrlopError, Unavailable
-from orlop.system import definitions, service_files
-from orlop.system.config_control import Manner
-from orlop.system.services import ServiceState
+from orlop.system.config.control import Manner
+from orlop.system.services import definitions, files
+from orlop.system.services.services import ServiceState
 from orlop.wire.compose_model import Mount, MountKind, RestartPolicy
 
 if TYPE_CHECKING:
     from orlop.system.boot import Boot
-    from orlop.system.definitions import Definitions
+    from orlop.system.services.definitions import Definitions
     from orlop.wire.compose_model import Json, ServiceDefinition
 
 KEY = "orlop.console.name"
@@ -43,7 +43,7 @@ BASE = "/run/orlop/base"
 """Where a chosen console has the root of the system's own."""
 
 START = f"{BASE}/usr/lib/orlop/guest/start"
-MARK = f"{service_files.ETC}/console"
+MARK = f"{files.ETC}/console"
 """Holds the container's name for sessions; not there while the system's own console is in use."""
 
 MEMORY_BYTES, PIDS = 512 << 20, 1024

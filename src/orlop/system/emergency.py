@@ -62,7 +62,8 @@ async def keep_shell(children: Children, message: str, console: str = CONSOLE) -
 async def _is_unlocked(children: Children, fds: dict[int, int]) -> bool:
     """Whether there is no lock, or somebody on the terminal *fds* has opened it."""
     from orlop.lib.blocking import run_bounded
-    from orlop.system import configuration, recovery
+    from orlop.system import recovery
+    from orlop.system.config import configuration
 
     try:
         if not await run_bounded(recovery.lock_of_emergency, LOCK_TIMEOUT_S):

@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
 from orlop.lib.errors import NotModified, OrlopError, Unavailable
-from orlop.system import consoles, service_files
-from orlop.system.config_control import Manner
+from orlop.system import consoles
+from orlop.system.config.control import Manner
 from orlop.system.power import USER_ENGINE
-from orlop.system.service_overlay import is_reference
-from orlop.system.services import ServiceState
+from orlop.system.services import files
+from orlop.system.services.overlay import is_reference
+from orlop.system.services.services import ServiceState
 from orlop.wire.compose_model import ConfigDelivery, Mount, MountKind
 
 if TYPE_CHECKING:
     from orlop.engine.images import Image
     from orlop.system.boot import Boot
-    from orlop.system.definitions import Definitions
+    from orlop.system.services.definitions import Definitions
     from orlop.wire.compose_model import Json, ServiceDefinition
 
 KEY = "orlop.engine.name"
@@ -40,7 +41,7 @@ SETTINGS = "/var/lib/orlop/docker.json"
 """dockerd's own settings, a person's to write: see dockerd's `daemon.json`."""
 
 RUN = "/run/orlop/dockerd"
-SOCKET = f"{service_files.USER_API_DIRECTORY}/docker.sock"
+SOCKET = f"{files.USER_API_DIRECTORY}/docker.sock"
 
 COMMAND = (
     *(f"/usr/sbin/{DOCKERD}", f"--config-file={SETTINGS}", f"--host=unix://{SOCKET}"),
@@ -66,7 +67,7 @@ def define(image: str, own: ServiceDefinition) -> ServiceDefinition:
         Mount(MountKind.TMPFS, RUN, size_bytes=64 << 20, mode=0o711),
         Mount(MountKind.TMPFS, "/etc/docker", size_bytes=1 << 20, mode=0o755),
     )
-    kept = (mount for mount in own.mounts if mount.target != service_files.USER_DIRECTORY)
+    kept = (mount for mount in own.mounts if mount.target != files.USER_DIRECTORY)
     return replace(
         own,
         image=image,

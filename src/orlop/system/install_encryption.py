@@ -14,7 +14,7 @@ from orlop.lib.errors import Conflict, InvalidArgument, OrlopError
 
 if TYPE_CHECKING:
     from orlop.lib.children import Children
-    from orlop.system.install import Request
+    from orlop.system.install.install import Request
 
 PASSPHRASE, KEY_FILE, TPM = KINDS = ("passphrase", "keyfile", "tpm")
 MAX_PASSPHRASE_BYTES = 512
@@ -61,7 +61,7 @@ def _check_key(name: str, text: str, *, typed: bool) -> None:
         key = base64.b64decode(text, validate=True)
     except ValueError:
         raise InvalidArgument(f"{name}: Base64 expected") from None
-    from orlop.system.sealing import MAX_KEY_BYTES
+    from orlop.system.storage.sealing import MAX_KEY_BYTES
 
     limit = MAX_PASSPHRASE_BYTES if typed else MAX_KEY_BYTES
     if len(key) > limit or (typed and b"\n" in key):
@@ -74,8 +74,9 @@ async def prepare(request: Request, children: Children) -> None:
     Raises:
         Conflict: it is not here, or the machine could not open the state at its boot.
     """
-    from orlop.system import extras, firmware, sealing, unlocking
-    from orlop.system.late_disks import patiently
+    from orlop.system import firmware
+    from orlop.system.storage import extras, sealing, unlocking
+    from orlop.system.storage.late_disks import patiently
 
     if request.encrypt == KEY_FILE and firmware.secure_boot() == "on":
         raise Conflict(

@@ -16,8 +16,8 @@ from orlop.engine.worker_process import report
 from orlop.lib.children import Children
 from orlop.lib.disk_layout import STATE_LABEL
 from orlop.lib.errors import Conflict, Internal, OrlopError
-from orlop.system import extras, sealing, unlocking
 from orlop.system.install_encryption import TPM
+from orlop.system.storage import extras, sealing, unlocking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence

@@ -21,12 +21,12 @@ from orlop.lib import atomic_file
 from orlop.lib.errors import OrlopError
 from orlop.system.boot_channel import uptime_s
 from orlop.system.commands import RUNCMD
-from orlop.system.configuration import as_map
+from orlop.system.config.configuration import as_map
 from orlop.system.power import PowerAction
 
 if TYPE_CHECKING:
     from orlop.system.boot import Boot
-    from orlop.system.configuration import Configuration
+    from orlop.system.config.configuration import Configuration
     from orlop.system.machine import Machine
 
 log = logging.getLogger(__name__)

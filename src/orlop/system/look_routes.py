@@ -32,14 +32,14 @@ def make_routes(boot: Boot) -> Sequence[Route]:
     looking: set[object] = set()
 
     async def disks(exchange: Exchange) -> None:
-        from orlop.system.disks import persistence, read_disks
+        from orlop.system.storage.disks import persistence, read_disks
 
         state = boot.machine.state
         found = await look(looking, partial(read_disks, state))
         await exchange.respond_json(200, {"disks": found, "persistence": persistence(state)})
 
     async def seal(exchange: Exchange) -> None:
-        from orlop.system import sealing
+        from orlop.system.storage import sealing
 
         request = sealing.parse_request(await exchange.json())
         state = boot.machine.state
@@ -47,7 +47,7 @@ def make_routes(boot: Boot) -> Sequence[Route]:
         await exchange.respond_json(200, found)
 
     async def listeners(exchange: Exchange) -> None:
-        from orlop.system.listeners import read_listeners
+        from orlop.system.network.listeners import read_listeners
 
         await exchange.respond_json(200, {"listeners": await look(looking, read_listeners)})
 

@@ -15,7 +15,7 @@ from orlop.system.boot_channel import BootChannel, uptime_s
 
 if TYPE_CHECKING:
     from orlop.system.parameters import Parameters
-    from orlop.system.state import State
+    from orlop.system.storage.state import State
     from orlop.wire.compose_model import Json
 
 log = logging.getLogger(__name__)

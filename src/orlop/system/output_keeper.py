@@ -20,7 +20,7 @@ from orlop.lib.errors import NotFound
 if TYPE_CHECKING:
     from orlop.engine.engine import ContainerInfo
     from orlop.engine.tasks import TaskSet
-    from orlop.system.service_state import ContainerEngine
+    from orlop.system.services.state import ContainerEngine
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orlop.system import disk_references
+from orlop.system.storage import disk_references
 
 if TYPE_CHECKING:
     from collections.abc import Callable

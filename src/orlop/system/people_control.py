@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import OrlopError
-from orlop.system import configuration, people
+from orlop.system import people
+from orlop.system.config import configuration
 
 if TYPE_CHECKING:
     from orlop.system.boot import Boot
-    from orlop.system.configuration import Configuration
+    from orlop.system.config.configuration import Configuration
     from orlop.wire.compose_model import Json
 
 KEYS = ("users", "groups", "ssh_authorized_keys", "password")

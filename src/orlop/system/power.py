@@ -27,14 +27,15 @@ from typing import TYPE_CHECKING
 from orlop.lib import cgroup
 from orlop.lib.errors import Unavailable
 from orlop.lib.linux import RebootCommand, reboot
-from orlop.system import cgroups, firmware, unmounting
+from orlop.system import cgroups, firmware
 from orlop.system.machine import Phase
+from orlop.system.storage import unmounting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from orlop.system.machine import Machine
-    from orlop.system.services import Services
+    from orlop.system.services.services import Services
     from orlop.system.watchdog import Watchdog
 
 log = logging.getLogger(__name__)

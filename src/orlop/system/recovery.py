@@ -17,12 +17,12 @@ from orlop.lib import atomic_file
 from orlop.lib.blocking import run_bounded
 from orlop.lib.mount import MountFlag, detach, mount
 from orlop.lib.password_hash import is_hash
-from orlop.system import state
+from orlop.system.storage import state
 
 if TYPE_CHECKING:
-    from orlop.system.block_devices import Volume
     from orlop.system.boot import Boot
-    from orlop.system.configuration import Configuration
+    from orlop.system.config.configuration import Configuration
+    from orlop.system.storage.block_devices import Volume
 
 log = logging.getLogger(__name__)
 

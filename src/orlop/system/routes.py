@@ -8,15 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.engine.api.router import Route
-from orlop.system import (
-    config_routes,
-    console_routes,
-    install_routes,
-    look_routes,
-    service_routes,
-    status,
-)
+from orlop.system import console_routes, look_routes, status
+from orlop.system.config import routes as config_routes
+from orlop.system.install import routes as install_routes
 from orlop.system.power import PowerAction
+from orlop.system.services import routes as service_routes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,19 +9,19 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop.engine.engine import Health
-from orlop.system import persistence
-from orlop.system.addresses import read_addresses
 from orlop.system.boot_channel import uptime_s
 from orlop.system.cgroups import ROOT
 from orlop.system.firmware import secure_boot
+from orlop.system.network.addresses import read_addresses
+from orlop.system.storage import persistence
 from orlop.wire.kmsg import RECORD_BYTES, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orlop.system.configuration import Configuration
+    from orlop.system.config.configuration import Configuration
     from orlop.system.machine import Machine
-    from orlop.system.services import Services, ServiceStatus
+    from orlop.system.services.services import Services, ServiceStatus
     from orlop.wire.compose_model import Json
 
 MAX_LOG_BYTES = 256 << 10

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
 from orlop.lib.errors import InvalidArgument
-from orlop.system.service_files import ETC
+from orlop.system.services.files import ETC
 from orlop.wire import time_zone
 
 if TYPE_CHECKING:

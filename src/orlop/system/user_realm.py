@@ -11,9 +11,10 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from orlop.engine import exit_notes
-from orlop.engine.confinement import read_start_ticks
-from orlop.system import mounts, service_files
+from orlop.engine.container import exit_notes
+from orlop.engine.runtime.confinement import read_start_ticks
+from orlop.system.services import files
+from orlop.system.storage import mounts
 
 if TYPE_CHECKING:
     from orlop.lib.children import ExitStatus
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 VAR_RUN = "/var/run"
 
 
-def prepare(directory: str = service_files.USER_DIRECTORY, var_run: str = VAR_RUN) -> None:
+def prepare(directory: str = files.USER_DIRECTORY, var_run: str = VAR_RUN) -> None:
     """Make *directory* and that of the configuration's mounts shared mounts, and *var_run* the link
     to /run that programs expect.
 
@@ -47,6 +48,6 @@ def note_exit(pid: int, status: ExitStatus) -> None:
     """
     try:
         ticks = read_start_ticks(pid)
-        exit_notes.answer(service_files.USER_DIRECTORY, pid, ticks, status)
+        exit_notes.answer(files.USER_DIRECTORY, pid, ticks, status)
     except OSError as error:
         log.warning("the end of process %d is not kept: %s, ignoring", pid, error)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.engine import exit_notes
-from orlop.engine.confinement import read_start_ticks
+from orlop.engine.container import exit_notes
+from orlop.engine.runtime.confinement import read_start_ticks
 from orlop.lib import cgroup, mount
 from orlop.lib.children import ExitStatus, killed_by
 from orlop.lib.linux import set_child_subreaper

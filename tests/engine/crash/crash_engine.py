@@ -32,7 +32,7 @@ LEFT_FOR_THE_START = re.compile(
     r"|/.*/\.orlop-\w+ is half written"
     r"|/.*/containers/\w+ is half made"
     r"|.* bytes after the last whole block"
-    # After a power cut only, see `engine.records`: then an older one counts.
+    # After a power cut only, see `engine.container.records`: then an older one counts.
     r"|state of container \w+: .*/state.json is not JSON: .*"
 )
 """What a crash may leave for `orlop engine check` to find: the next start removes it, unasked."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orlop.system.firewall_rules import REMOVAL, plan
+from orlop.system.network.firewall_rules import REMOVAL, plan
 from tests.engine.networks.lab import HOST4, HOST6, OUTSIDE4, OUTSIDE6
 from tests.engine.networks.test_bridge import publish
 

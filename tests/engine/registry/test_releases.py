@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.cli import host_release
+from orlop.cli.host import release
 from orlop.lib.children import Children
 from orlop.lib.errors import NotFound, OrlopError
 from orlop.system.updates.fetch import Fetched, Offer, Running, Settings, check, fetch
@@ -56,7 +56,7 @@ def test_a_release_from_a_registry(registry: Registry, tmp_path: Path) -> None:
     publisher = Publisher(tmp_path)
     publisher.release("1.0", "--channel", "stable")
     place = f"oci://{registry.host}/releases:stable"
-    host_release.main(["push", place, "--out", str(tmp_path / "repo")])
+    release.main(["push", place, "--out", str(tmp_path / "repo")])
     settings = Settings(
         source=place,
         running=Running(version="0", build="00000000"),
@@ -71,7 +71,7 @@ def test_a_release_from_a_registry(registry: Registry, tmp_path: Path) -> None:
     assert "part" not in "".join(os.listdir(path.parent))
     # The next one: only what is new is sent, and the machine sees it under the same name.
     publisher.release("2.0", "--channel", "stable", changed=b"new")
-    host_release.main(["push", place, "--out", str(tmp_path / "repo")])
+    release.main(["push", place, "--out", str(tmp_path / "repo")])
     [path] = bring(settings).files.values()
     assert path.read_bytes() == uki("2.0", "0123456789abcdef", b"new")
 
@@ -89,4 +89,4 @@ def test_what_is_not_there(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(OrlopError, match="nothing"):
         bring(settings)
     with pytest.raises(NotFound, match="no repository"):
-        host_release.main(["push", place, "--out", str(tmp_path / "repo")])
+        release.main(["push", place, "--out", str(tmp_path / "repo")])

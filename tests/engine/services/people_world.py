@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orlop.system import people, service_files
-from orlop.system.config_actions import planned_files
-from orlop.system.configuration import Configuration
+from orlop.system import people
+from orlop.system.config.actions import planned_files
+from orlop.system.config.configuration import Configuration
+from orlop.system.services import files
 from orlop.wire.config.document import check_document
 from orlop.wire.located_yaml import parse_yaml
 from tests.engine.services.namespaces import wait_until
@@ -75,7 +76,7 @@ class World:
             if user.makes_home:
                 self.run("install", "-d", "-m700", "-o", user.name, "-g", str(user.gid), user.home)
         found = Configuration(data)
-        told = service_files.service_configuration("ssh", found, ())
+        told = files.service_configuration("ssh", found, ())
         self.write("/run/config.json", json.dumps(told))
         for file in planned_files(found)[0]:
             if file.service == "ssh":

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orlop.lib import loop
-from orlop.system.seed_disk import read_seed
+from orlop.system.cloud.seed_disk import read_seed
 from orlop.wire.cloud.answer import decode
 from tests.unit.wire.cloud.udf_image import CUSTOM_DATA, IMAGE
 
@@ -168,7 +168,7 @@ def test_python_looks_for_its_modules_where_it_did_before(tmp_path: Path) -> Non
     (tmp_path / "meta-data").write_text("x")
     (tmp_path / "user-data").symlink_to("/meta-data")
     program = (
-        "import sys; from orlop.system.seed_worker import read_below;"
+        "import sys; from orlop.system.cloud.seed_worker import read_below;"
         "print(read_below(sys.argv[1], ('meta-data', 'user-data', 'none')));"
         "import colorsys; print(colorsys.__file__)"
     )

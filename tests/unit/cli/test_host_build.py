@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from orlop.cli.host_build import publish
-from orlop.cli.host_settings import HostSettings, host_settings
+from orlop.cli.host.build import publish
+from orlop.cli.host.settings import HostSettings, host_settings
 from orlop.lib.errors import Unavailable
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orlop.cli import host_image
+from orlop.cli.host import image
 from orlop.image import lockfile
 from orlop.image.disk import DiskImage, Format
 
@@ -24,9 +24,9 @@ def test_who_may_read_it(
 
     monkeypatch.setattr(lockfile, "read", lambda *_: {})
     monkeypatch.setattr(lockfile, "parse_epoch", lambda _: 0)
-    monkeypatch.setattr(host_image, "make_disk", make)
+    monkeypatch.setattr(image, "make_disk", make)
     wanted = DiskImage(tmp_path / "iso", 1 << 30, configuration=configuration)
     output = tmp_path / "disk.raw"
-    host_image.write_image(wanted, output, Format.RAW, tmp_path)
+    image.write_image(wanted, output, Format.RAW, tmp_path)
     assert output.read_bytes() == b"disk"
     assert output.stat().st_mode & 0o777 == mode

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.cli import host_channel, host_release
+from orlop.cli.host import channel as host_channel
+from orlop.cli.host import release as host_release
 from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotFound
 from orlop.system.updates.fetch import Offer, Running, Settings
 from orlop.wire.channel import Refused, Why

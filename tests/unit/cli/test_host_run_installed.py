@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orlop.cli.host_run import (
+from orlop.cli.host.run import (
     parser,
     plan_disks,
     plan_machine,

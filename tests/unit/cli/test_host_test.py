@@ -2,8 +2,8 @@
 
 import pytest
 
-from orlop.cli.host_test import STAGES, parse, workers
-from orlop.cli.host_test_stages import Outcome, parse_counts
+from orlop.cli.host.test import STAGES, parse, workers
+from orlop.cli.host.test_stages import Outcome, parse_counts
 from orlop.lib.errors import InvalidArgument
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from orlop.cli import completion, manual
 from orlop.cli.commands import COMMANDS, find, verbs_of
-from orlop.cli.host_man import DIRECTORY, pages
+from orlop.cli.host.man import DIRECTORY, pages
 from orlop.cli.main import main
 
 

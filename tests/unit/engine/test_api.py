@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from orlop.engine import names, top
 from orlop.engine.api.create_request import parse_create
 from orlop.engine.api.errors import status_of
 from orlop.engine.api.filters import match_labels, parse_filters
@@ -15,7 +14,8 @@ from orlop.engine.api.request_mounts import parse_bind
 from orlop.engine.api.router import check_version, match_path
 from orlop.engine.api.table import LATE
 from orlop.engine.api.times import ZERO, human_duration, parse_time, to_text
-from orlop.engine.runtime import StartError, failure
+from orlop.engine.container import names, top
+from orlop.engine.runtime.crun import StartError, failure
 from orlop.lib import errors
 from orlop.wire.compose_model import MountKind, Propagation, RestartMode, Seccomp
 from orlop.wire.docker.fields import Object

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.engine import archive_worker, tar_reader, tar_writer
+from orlop.engine.archives import archive_worker, tar_reader, tar_writer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from orlop.engine import container_changes
-from orlop.engine.config import ContainerConfig, Resources
-from orlop.engine.state import State
+from orlop.engine.container import changes
+from orlop.engine.container.config import ContainerConfig, Resources
+from orlop.engine.container.state import State
 from orlop.lib import cgroup
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def test_the_kernel_may_take_its_time_for_a_smaller_limit(
 
     async def body() -> None:
         asyncio.get_running_loop().call_later(0, others_had_a_turn.set)
-        await container_changes.update(core, None, Resources(memory_bytes=1 << 20))
+        await changes.update(core, None, Resources(memory_bytes=1 << 20))
 
     asyncio.run(body())
     assert (tmp_path / "memory.max").read_text() == "1048576"

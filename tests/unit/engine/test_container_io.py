@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.engine import log_file
-from orlop.engine.container_io import ContainerIO, close_theirs
-from orlop.engine.layout import Layout
-from orlop.engine.log_writer import LogWriter
+from orlop.engine.container.layout import Layout
+from orlop.engine.container.stdio import ContainerIO, close_theirs
+from orlop.engine.container.streams import Peek
+from orlop.engine.logs import file
+from orlop.engine.logs.writer import LogWriter
 from orlop.engine.settings import EngineSettings
-from orlop.engine.streams import Peek
 from orlop.wire.compose_model import LogLimits
 from orlop.wire.stdcopy import Stream
 
@@ -84,7 +84,7 @@ def test_an_engine_is_killed_before(
     asyncio.run(body())
     _, writer = new_engine(tmp_path)
     descriptor = os.open(writer.path(), os.O_RDONLY)
-    found = b"".join(block.payload for block, _, _ in log_file.blocks_from(descriptor, 0))
+    found = b"".join(block.payload for block, _, _ in file.blocks_from(descriptor, 0))
     os.close(descriptor)
     assert found == b"zero\none\n" + meanwhile
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orlop.engine import archive
+from orlop.engine.archives import archive
 from orlop.engine.store import container_tree
 from orlop.lib.errors import Internal
 

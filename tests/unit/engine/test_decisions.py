@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from orlop.engine.health import HealthTracker, ProbeResult
-from orlop.engine.restart import Backoff, wants_restart
-from orlop.engine.state import TRANSITIONS, Health, State, check_transition
+from orlop.engine.container.health_check import HealthTracker, ProbeResult
+from orlop.engine.container.restart_policy import Backoff, wants_restart
+from orlop.engine.container.state import TRANSITIONS, Health, State, check_transition
 from orlop.lib.errors import Conflict
 from orlop.wire.compose_model import HealthCheck, RestartMode, RestartPolicy
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orlop.engine.api.create_request import parse_create
-from orlop.engine.config import ContainerConfig
+from orlop.engine.container.config import ContainerConfig
 from orlop.engine.defaults import ContainerDefaults
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.compose_model import LogLimits, Ulimit

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.engine.config import ContainerConfig
+from orlop.engine.container.config import ContainerConfig
 from orlop.engine.engine import Engine
 from orlop.engine.images import Image
 from orlop.engine.settings import EngineSettings

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.engine import exit_notes
+from orlop.engine.container import exit_notes
 from orlop.lib.children import ExitStatus
 
 if TYPE_CHECKING:

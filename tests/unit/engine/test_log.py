@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from orlop.engine import log_file, log_format
-from orlop.engine.log_reader import LineStamper, LogQuery, LogReader, format_time
-from orlop.engine.log_writer import MIN_FILE_BYTES, LogWriter
+from orlop.engine.logs import file
+from orlop.engine.logs import format as log_format
+from orlop.engine.logs.reader import LineStamper, LogQuery, LogReader, format_time
+from orlop.engine.logs.writer import MIN_FILE_BYTES, LogWriter
 from orlop.wire.compose_model import LogLimits
 from orlop.wire.stdcopy import Stream
 
@@ -69,7 +70,7 @@ def test_every_length_of_a_torn_file_reads_as_its_whole_blocks(tmp_path: Path) -
     for length in range(first_bytes, len(data)):
         writer.path().write_bytes(data[:length])
         with writer.path().open("rb") as stream:
-            assert log_file.whole_end(stream.fileno()) == first_bytes
+            assert file.whole_end(stream.fileno()) == first_bytes
 
 
 def test_rotation_bounds_the_files_and_keeps_the_newest(tmp_path: Path) -> None:

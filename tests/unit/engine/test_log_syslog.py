@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.engine.config import ContainerConfig
-from orlop.engine.log_attributes import details
-from orlop.engine.log_syslog import (
+from orlop.engine.container.config import ContainerConfig
+from orlop.engine.container.record import Record
+from orlop.engine.logs.attributes import details
+from orlop.engine.logs.syslog import (
     MAX_LINE_BYTES,
     Address,
     SyslogForwarder,
@@ -21,7 +22,6 @@ from orlop.engine.log_syslog import (
     parse_address,
     parse_facility,
 )
-from orlop.engine.record import Record
 from orlop.engine.tasks import TaskSet
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.stdcopy import Stream

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
-from orlop.engine import creation, joining, limits, spec, users, volume_driver, volume_mounts
 from orlop.engine.api import request_mounts
 from orlop.engine.api.create_request import merge_image, parse_create
 from orlop.engine.api.create_warnings import find_warnings
 from orlop.engine.api.request_resources import parse_resources
-from orlop.engine.config import ContainerConfig, DeviceRule, VolumeRequest
+from orlop.engine.container import creation, joining, limits
+from orlop.engine.container.config import ContainerConfig, DeviceRule, VolumeRequest
 from orlop.engine.images import Image
+from orlop.engine.runtime import spec, users
+from orlop.engine.volumes import driver
+from orlop.engine.volumes import mounts as volume_mounts
 from orlop.lib.errors import InvalidArgument, NotFound
 from orlop.lib.mount import MountFlag
 from orlop.wire.compose_model import HealthCheck, Mount, MountKind, Propagation
@@ -316,7 +319,7 @@ def test_warnings_are_dockerds() -> None:
 
 
 def test_mount_options_of_a_volume() -> None:
-    flags, propagation, data = volume_driver.parse_mount_options("ro,addr=1.2.3.4,rw,bind,rslave")
+    flags, propagation, data = driver.parse_mount_options("ro,addr=1.2.3.4,rw,bind,rslave")
     assert flags == MountFlag.BIND
     assert propagation == MountFlag.SLAVE | MountFlag.REC
     assert data == "addr=1.2.3.4"

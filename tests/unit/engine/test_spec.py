@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.engine import capabilities, json_codec, seccomp, spec, users
-from orlop.engine.config import ContainerConfig, Resources, from_service
+from orlop.engine import json_codec
+from orlop.engine.container.config import ContainerConfig, Resources, from_service
 from orlop.engine.images import Image
+from orlop.engine.runtime import capabilities, seccomp, spec, users
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.compose import parse_service
 from orlop.wire.compose_model import HealthCheck, Mount, MountKind, RestartMode, RestartPolicy

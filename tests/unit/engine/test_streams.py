@@ -9,7 +9,7 @@ import struct
 import termios
 import tty
 
-from orlop.engine.streams import BUSY_PIPE_BYTES, READ_BYTES, Pump
+from orlop.engine.container.streams import BUSY_PIPE_BYTES, READ_BYTES, Pump
 from orlop.wire.stdcopy import Stream
 
 

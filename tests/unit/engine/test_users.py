@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from orlop.engine.users import read_in_root
+from orlop.engine.runtime.users import read_in_root
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orlop.engine import copy_worker, volume_driver, volume_fill
-from orlop.engine import volumes as volumes_module
+from orlop.engine.archives import copy_worker
 from orlop.engine.events import EventHub
 from orlop.engine.removal import Trash
 from orlop.engine.tasks import TaskSet
-from orlop.engine.volumes import Volumes
+from orlop.engine.volumes import driver, fill
+from orlop.engine.volumes import volumes as volumes_module
+from orlop.engine.volumes.volumes import Volumes
 from orlop.lib import atomic_file, mount
 from orlop.lib.children import ExitStatus
 from orlop.lib.errors import Internal
@@ -101,7 +102,7 @@ def test_what_was_mounted_by_half_is_taken_away(
         mounted.add(path)
         raise Internal("it cannot be made read-only")
 
-    monkeypatch.setattr(volume_driver, "mount_volume", mount_volume)
+    monkeypatch.setattr(driver, "mount_volume", mount_volume)
     monkeypatch.setattr(mount, "detach", mounted.discard)
     monkeypatch.setattr(volumes_module, "_is_mounted", mounted.__contains__)
 
@@ -133,9 +134,9 @@ def test_of_two_that_are_made_with_a_new_volume_the_second_waits_until_it_is_who
 
         host: Any = SimpleNamespace(volumes=volumes, children=SimpleNamespace(run=run))
         mounts = [Mount(MountKind.VOLUME, "/data", source="data")]
-        first = asyncio.create_task(volume_fill.fill(host, mounts, tmp_path, "one"))
+        first = asyncio.create_task(fill.fill(host, mounts, tmp_path, "one"))
         await begun.wait()
-        second = asyncio.create_task(volume_fill.fill(host, mounts, tmp_path, "two"))
+        second = asyncio.create_task(fill.fill(host, mounts, tmp_path, "two"))
         for _ in range(10):
             await asyncio.sleep(0)
         assert not second.done()

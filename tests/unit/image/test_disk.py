@@ -19,7 +19,7 @@ from orlop.lib import boot_record, environment_block, medium
 from orlop.lib.disk_layout import plan_disk
 from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
 from orlop.lib.process import run
-from orlop.system.extras_media import Reader
+from orlop.system.storage.extras_media import Reader
 from tests.unit.lib.test_unified_image import image
 
 MIB = 1 << 20

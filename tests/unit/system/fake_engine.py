@@ -1,4 +1,4 @@
-"""An engine of the kind `system.services` needs, without containers: the second implementation."""
+"""An engine of the kind that services need, without containers: the second implementation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orlop.engine.events import EventHub
 from orlop.lib.errors import NotFound, NotModified
 
 if TYPE_CHECKING:
-    from orlop.engine.config import ContainerConfig
+    from orlop.engine.container.config import ContainerConfig
 
 
 class FakeEngine:

@@ -10,7 +10,7 @@ import pytest
 
 from orlop.system import board_facts
 from orlop.system.board import Facts, lines, screen
-from orlop.system.configuration import Configuration
+from orlop.system.config.configuration import Configuration
 
 STATUS: dict[str, Any] = {
     "hostname": "ship",

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from orlop.lib.errors import OrlopError
-from orlop.system import cloud_control, definitions, seed_disk
-from orlop.system.cloud import make_directory
-from orlop.system.cloud_control import ANSWER, CloudControl, read_dmi
-from orlop.system.configuration import Configuration
+from orlop.system.cloud import control as cloud_control
+from orlop.system.cloud import seed_disk
+from orlop.system.cloud.control import ANSWER, CloudControl, read_dmi
+from orlop.system.cloud.sources import make_directory
+from orlop.system.config.configuration import Configuration
+from orlop.system.services import definitions
 
 SEED = ("nocloud", "iso9660", "/dev/sr0")
 OTHER = ("configdrive", "vfat", "/dev/vdb")
@@ -82,9 +84,9 @@ def test_none_costs_nothing(
     make: Make, boot: Boot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     control = make(sys_vendor="QEMU", product_name="Standard PC")
-    monkeypatch.delitem(sys.modules, "orlop.system.cloud")
+    monkeypatch.delitem(sys.modules, "orlop.system.cloud.sources")
     assert asked(control, boot) == ()
-    assert "orlop.system.cloud" not in sys.modules
+    assert "orlop.system.cloud.sources" not in sys.modules
     assert control.sources(str(tmp_path)) == []
     assert not (tmp_path / "cloud").exists()
     assert boot.started == []

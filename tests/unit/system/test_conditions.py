@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from orlop.system.conditions import Conditions
-from orlop.system.configuration import Configuration
-from orlop.system.services import ServiceState
+from orlop.system.config.configuration import Configuration
+from orlop.system.services.conditions import Conditions
+from orlop.system.services.services import ServiceState
 from orlop.wire.compose import parse_service
 
 

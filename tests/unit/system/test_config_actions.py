@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from orlop.system import commands
-from orlop.system.config_actions import ConfigActions
-from orlop.system.configuration import Configuration
+from orlop.system.config.actions import ConfigActions
+from orlop.system.config.configuration import Configuration
 from orlop.system.parameters import Parameters
 
 UUID = "state-uuid"

@@ -9,9 +9,9 @@ import pytest
 
 from orlop.system.boot import Boot
 from orlop.system.boot_channel import uptime_s
-from orlop.system.config_control import ConfigControl, stale_copies
-from orlop.system.config_store import ConfigStore, Texts
-from orlop.system.configuration import copy_path
+from orlop.system.config.configuration import copy_path
+from orlop.system.config.control import ConfigControl, stale_copies
+from orlop.system.config.store import ConfigStore, Texts
 
 
 @pytest.fixture

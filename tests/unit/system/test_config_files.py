@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from orlop.lib.errors import InvalidArgument
-from orlop.system import commands, config_files, kernel_settings, time_zone
-from orlop.system.config_files import File
+from orlop.system import commands, kernel_settings, time_zone
+from orlop.system.config import files as config_files
+from orlop.system.config.files import File
 
 
 def entry(path: str, **more: Any) -> dict[str, Any]:

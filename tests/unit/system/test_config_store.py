@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from orlop.lib.errors import NotFound
-from orlop.system import config_store
-from orlop.system.config_store import KEPT, ConfigStore, Texts
+from orlop.system.config import store as config_store
+from orlop.system.config.store import KEPT, ConfigStore, Texts
 
 
 @pytest.fixture

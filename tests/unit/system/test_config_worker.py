@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from orlop.system.config_worker import evaluate_bounded, read_sources
+from orlop.system.config.worker import evaluate_bounded, read_sources
 from orlop.wire.config.evaluate import Source
 
 SOURCE = Path(__file__).parents[3] / "src"

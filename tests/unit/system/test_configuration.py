@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from orlop.lib.errors import DeadlineExceeded
-from orlop.system.configuration import ask
+from orlop.system.config.configuration import ask
 
 if TYPE_CHECKING:
     from orlop.lib.children import Children

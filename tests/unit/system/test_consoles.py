@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orlop.engine.images import Image
-    from orlop.system.config_control import Manner
+    from orlop.system.config.control import Manner
     from orlop.wire.config.kinds import Kind
 
 

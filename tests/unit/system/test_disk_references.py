@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from orlop.system import disk_references, formatting
-from orlop.system.block_devices import Volume
-from orlop.system.disk_references import Names, matches, names_match, read_names, split
-from orlop.system.superblock import Superblock
+from orlop.system.storage import disk_references, formatting
+from orlop.system.storage.block_devices import Volume
+from orlop.system.storage.disk_references import Names, matches, names_match, read_names, split
+from orlop.system.storage.superblock import Superblock
 
 VOLUME = Volume("/dev/vda1", Superblock("ext4", "ORLOP_STATE", "abc-1"))
 NAMES = Names(1, "state", "0FC6-AA", "WD 12-3", ("virtio-WD 12-3", "wwn-0x5000"))

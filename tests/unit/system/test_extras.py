@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from orlop.lib.errors import Conflict, NotFound
-from orlop.system import extras, late_disks
-from orlop.system.assembly import idle_parts
-from orlop.system.block_devices import Volume
-from orlop.system.extras_media import Reader, medium_type
 from orlop.system.parameters import parse_parameters
-from orlop.system.superblock import LUKS, LVM, RAID, Superblock, identify
+from orlop.system.storage import extras, late_disks
+from orlop.system.storage.assembly import idle_parts
+from orlop.system.storage.block_devices import Volume
+from orlop.system.storage.extras_media import Reader, medium_type
+from orlop.system.storage.superblock import LUKS, LVM, RAID, Superblock, identify
 
 if TYPE_CHECKING:
     from orlop.lib.children import Children

@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
-from orlop.system import configuration, definitions, handover, hostname, service_files
-from orlop.system.configuration import Configuration, parse_answer
+from orlop.system import handover
+from orlop.system.config import configuration
+from orlop.system.config.configuration import Configuration, parse_answer
+from orlop.system.network import hostname
+from orlop.system.services import definitions
+from orlop.system.services import files as service_files
 from orlop.wire.compose import parse_service
 from orlop.wire.compose_model import Json, Mount, MountKind
 

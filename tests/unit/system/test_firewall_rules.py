@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from orlop.system.configuration import Configuration
-from orlop.system.firewall import tunnel_ports
-from orlop.system.firewall_rules import REMOVAL, plan
+from orlop.system.config.configuration import Configuration
+from orlop.system.network.firewall import tunnel_ports
+from orlop.system.network.firewall_rules import REMOVAL, plan
 
 
 def chain(text: str, name: str) -> list[str]:

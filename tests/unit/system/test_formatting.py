@@ -11,7 +11,7 @@ import pytest
 from orlop.lib import partition_table
 from orlop.lib.children import Children
 from orlop.lib.errors import Conflict
-from orlop.system import formatting
+from orlop.system.storage import formatting
 from tests.unit.system.disk_file import make_disk, put
 
 if TYPE_CHECKING:

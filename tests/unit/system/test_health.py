@@ -11,11 +11,11 @@ import pytest
 
 from orlop.engine.engine import Health as ContainerHealth
 from orlop.engine.events import EventHub
-from orlop.system.configuration import Configuration
+from orlop.system.config.configuration import Configuration
 from orlop.system.health import builtin, keeper
 from orlop.system.health.builtin import Baseline
 from orlop.system.health.plan import Check, Found, Report, Status, Verdict, judge
-from orlop.system.services import ServiceState, ServiceStatus
+from orlop.system.services.services import ServiceState, ServiceStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from orlop.lib.errors import Conflict, InvalidArgument
-from orlop.system import install_unattended, online
-from orlop.system.configuration import Configuration
-from orlop.system.install import Job, Request, effective, parse_request
-from orlop.system.install_unattended import request_of, wanted_disks
+from orlop.system.config.configuration import Configuration
+from orlop.system.install import unattended
+from orlop.system.install.install import Job, Request, effective, parse_request
+from orlop.system.install.unattended import request_of, wanted_disks
+from orlop.system.network import online
 
 if TYPE_CHECKING:
     from orlop.system.boot import Boot
@@ -187,7 +188,7 @@ def test_an_image_from_a_server_waits_for_the_network(
     actions = SimpleNamespace(installer=SimpleNamespace(begin=begin))
     machine = SimpleNamespace(warn=lambda _: None)
     boot = SimpleNamespace(config=SimpleNamespace(current=config, actions=actions), machine=machine)
-    asyncio.run(install_unattended.run(cast("Boot", boot), ("ID=x",)))
+    asyncio.run(unattended.run(cast("Boot", boot), ("ID=x",)))
     assert done == [*(["online"] if image else []), f"begin {image}"]
 
 

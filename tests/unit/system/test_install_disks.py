@@ -11,8 +11,8 @@ import pytest
 
 from orlop.lib import disk_layout, partition_table
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound
-from orlop.system import install_disks
-from orlop.system.install_disks import MARK, Content, Disk, choose, choose_first, look, refusal
+from orlop.system.install import disks as install_disks
+from orlop.system.install.disks import MARK, Content, Disk, choose, choose_first, look, refusal
 from tests.unit.system.disk_file import make_disk, put
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import pytest
 
 from orlop.lib import bios_loader, disk_layout
 from orlop.lib.errors import InvalidArgument
-from orlop.system import install_plan
-from orlop.system.install_disks import MARK
-from orlop.system.install_plan import BootPartition, KeptState, NewState, Put, Step
+from orlop.system.install import plan
+from orlop.system.install.disks import MARK
+from orlop.system.install.plan import BootPartition, KeptState, NewState, Put, Step
 
 MIB = 1 << 20
 SIZE = 1024 * MIB
@@ -31,7 +31,7 @@ def writes(steps: tuple[Step, ...]) -> list[tuple[int, bytes]]:
 
 def test_a_new_disk_boots_with_the_very_last_write() -> None:
     for sector in (512, 4096):
-        steps = install_plan.plan_new(4 * SIZE, sector, LOADER, GUIDS)
+        steps = plan.plan_new(4 * SIZE, sector, LOADER, GUIDS)
         kinds = [type(step) for step in steps]
         assert kinds == [Put, Put, BootPartition, NewState, Put]
         done = writes(steps)
@@ -51,7 +51,7 @@ def test_a_kept_state_comes_first_and_the_disk_boots_again_last() -> None:
     """A state that cannot be used, or is full, is found while the disk still starts what it did."""
     layout = disk_layout.plan_disk(SIZE)
     places = {part.name: (part.start_bytes, part.size_bytes) for part in layout.partitions}
-    steps = install_plan.plan_kept(places, 512, LOADER)
+    steps = plan.plan_kept(places, 512, LOADER)
     assert [type(step) for step in steps] == [KeptState, Put, Put, BootPartition, Put]
     done = writes(steps)
     assert done[0][0] == 0
@@ -65,11 +65,11 @@ def test_a_kept_state_comes_first_and_the_disk_boots_again_last() -> None:
 
 def test_a_disk_that_is_too_small() -> None:
     with pytest.raises(InvalidArgument, match="too small"):
-        install_plan.plan_new(100 * MIB, 512, LOADER, GUIDS)
+        plan.plan_new(100 * MIB, 512, LOADER, GUIDS)
 
 
 def test_each_step_has_words() -> None:
-    steps = install_plan.plan_new(SIZE, 512, LOADER, GUIDS)
-    words = [install_plan.describe(step) for step in steps]
+    steps = plan.plan_new(SIZE, 512, LOADER, GUIDS)
+    words = [plan.describe(step) for step in steps]
     assert len({*words}) == len(words)
     assert "state partition" in " ".join(words)

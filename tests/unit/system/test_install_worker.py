@@ -10,18 +10,17 @@ import pytest
 
 from orlop.lib.errors import OrlopError
 from orlop.lib.fat32 import Piece
-from orlop.system import install_disks, install_source, install_worker
-from orlop.system.install_disks import Disk
-from orlop.system.install_plan import BootPartition
+from orlop.system.install import disks, worker
+from orlop.system.install import source as install_source
+from orlop.system.install.disks import Disk
+from orlop.system.install.plan import BootPartition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orlop.lib.fat32 import Content
 
-DISK = Disk(
-    "vda", "/dev/vda", ("virtio-system",), "system", "", 1 << 30, install_disks.Content.EMPTY
-)
+DISK = Disk("vda", "/dev/vda", ("virtio-system",), "system", "", 1 << 30, disks.Content.EMPTY)
 REQUEST: Mapping[str, Any] = {
     "build": "",
     "disk": ["virtio-system"],
@@ -65,17 +64,17 @@ def test_what_is_looked_at_when_nobody_else_can_have_the_disk(
     image = SimpleNamespace(version="1", id="0" * 16, sha256="0" * 64)
     source = SimpleNamespace(image=image, build="", path="/dev/sr0", bios=b"", files=files)
     monkeypatch.setattr(install_source, "find_medium", lambda _: "/dev/sr0")
-    monkeypatch.setattr(install_disks, "read_all", lambda _: [DISK])
-    monkeypatch.setattr(install_disks, "has_changed", lambda *_: changed)
-    monkeypatch.setattr(install_worker, "read_source", lambda *_: source)
-    monkeypatch.setattr(install_worker, "_private_mounts", lambda: None)
-    monkeypatch.setattr(install_worker, "Target", lambda *_, **__: opened)
-    monkeypatch.setattr(install_worker, "plan", lambda *_, **__: (BootPartition(0, 128 << 20),))
-    monkeypatch.setattr(install_worker, "report", said.append)
+    monkeypatch.setattr(disks, "read_all", lambda _: [DISK])
+    monkeypatch.setattr(disks, "has_changed", lambda *_: changed)
+    monkeypatch.setattr(worker, "read_source", lambda *_: source)
+    monkeypatch.setattr(worker, "_private_mounts", lambda: None)
+    monkeypatch.setattr(worker, "Target", lambda *_, **__: opened)
+    monkeypatch.setattr(worker, "plan", lambda *_, **__: (BootPartition(0, 128 << 20),))
+    monkeypatch.setattr(worker, "report", said.append)
     if refused:
         with pytest.raises(OrlopError, match=refused):
-            install_worker.install(REQUEST)
+            worker.install(REQUEST)
     else:
-        install_worker.install(REQUEST)
+        worker.install(REQUEST)
         assert said[-1]["result"]["dry_run"] is True
     assert opened.closed

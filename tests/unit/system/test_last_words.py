@@ -7,7 +7,7 @@ from typing import Any
 
 from orlop.system import last_words
 from orlop.system.commands import RUNCMD
-from orlop.system.configuration import Configuration
+from orlop.system.config.configuration import Configuration
 from orlop.system.power import PowerAction
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from orlop.lib.errors import Unavailable
-from orlop.system import disks, look_routes
-from orlop.system.listeners import owner_of, parse_sockets, read_listeners
-from orlop.system.state import State
+from orlop.system import look_routes
+from orlop.system.network.listeners import owner_of, parse_sockets, read_listeners
+from orlop.system.storage import disks
+from orlop.system.storage.state import State
 from orlop.wire.compose_model import Json
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"

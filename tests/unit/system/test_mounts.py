@@ -3,11 +3,11 @@
 import pytest
 
 from orlop.lib.mount import MountFlag
-from orlop.system import disk_references, mounts
-from orlop.system.block_devices import Volume
-from orlop.system.disk_references import Names
-from orlop.system.mounts import Request
-from orlop.system.superblock import Superblock
+from orlop.system.storage import disk_references, mounts
+from orlop.system.storage.block_devices import Volume
+from orlop.system.storage.disk_references import Names
+from orlop.system.storage.mounts import Request
+from orlop.system.storage.superblock import Superblock
 from orlop.wire.compose_model import Json
 
 SAFE = MountFlag.NOSUID | MountFlag.NODEV

@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from orlop.system import online
-from orlop.system.configuration import Configuration
+from orlop.system.config.configuration import Configuration
+from orlop.system.network import online
 
 
 def test_it_is_online_already(tmp_path: Path) -> None:

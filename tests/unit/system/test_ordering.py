@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from orlop.system.ordering import cycles, order, stop_waits
+from orlop.system.services.ordering import cycles, order, stop_waits
 from orlop.wire.compose import ServiceDefinition, parse_service
 from orlop.wire.compose_model import Dependency, DependencyCondition
 

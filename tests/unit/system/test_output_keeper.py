@@ -7,7 +7,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from orlop.engine.config import from_service
+from orlop.engine.container.config import from_service
 from orlop.engine.engine import State
 from orlop.engine.tasks import TaskSet
 from orlop.system import output_keeper

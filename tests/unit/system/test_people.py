@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from orlop.system import people, people_control
-from orlop.system.configuration import Configuration
+from orlop.system.config.configuration import Configuration
 from orlop.wire.compose_model import Json
 from orlop.wire.config.document import check_document
 from orlop.wire.located_yaml import parse_yaml

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from orlop.system import persistence
+from orlop.system.storage import persistence
 
 
 def test_mounts_follow_the_list(tmp_path: Path) -> None:

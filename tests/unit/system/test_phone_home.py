@@ -1,4 +1,4 @@
-"""`phone_home`: when it is done, and what a try sends."""
+"""`cloud.phone_home`: when it is done, and what a try sends."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import pytest
 from orlop.engine.registry.settings import Registries
 from orlop.engine.registry.tls import Contexts
 from orlop.lib.errors import OrlopError
-from orlop.system import online, phone_home
-from orlop.system.configuration import Configuration
-from orlop.system.phone_home_worker import post, values
+from orlop.system.cloud import phone_home
+from orlop.system.cloud.phone_home_worker import post, values
+from orlop.system.config.configuration import Configuration
+from orlop.system.network import online
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,17 +12,18 @@ import pytest
 from orlop.lib import cgroup
 from orlop.lib.linux import RebootCommand
 from orlop.lib.mount import MountEntry, UnmountFlag
-from orlop.system import cgroups, firmware, power, unmounting
+from orlop.system import cgroups, firmware, power
 from orlop.system.machine import Machine, Phase
 from orlop.system.parameters import Parameters
 from orlop.system.power import Power, PowerAction
 from orlop.system.power_socket import PowerSocket
-from orlop.system.unmounting import Unmount, plan
+from orlop.system.storage import unmounting
+from orlop.system.storage.unmounting import Unmount, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orlop.system.services import Services
+    from orlop.system.services.services import Services
 
 
 class FakeServices:

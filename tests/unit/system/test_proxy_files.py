@@ -2,9 +2,9 @@
 
 import subprocess
 
-from orlop.system import proxy_files
-from orlop.system.config_files import CONSOLES
-from orlop.system.configuration import Configuration
+from orlop.system.config.configuration import Configuration
+from orlop.system.config.files import CONSOLES
+from orlop.system.network import proxy_files
 from orlop.wire.compose_model import Json
 
 

@@ -11,13 +11,14 @@ from typing import Any, cast
 import pytest
 
 from orlop.lib.password_hash import hash_password
-from orlop.system import recovery, state
-from orlop.system.block_devices import Volume
-from orlop.system.configuration import Configuration
+from orlop.system import recovery
+from orlop.system.config.configuration import Configuration
 from orlop.system.machine import Machine
 from orlop.system.parameters import parse_parameters
-from orlop.system.state import Choice
-from orlop.system.superblock import Superblock
+from orlop.system.storage import state
+from orlop.system.storage.block_devices import Volume
+from orlop.system.storage.state import Choice
+from orlop.system.storage.superblock import Superblock
 
 
 def test_it_is_kept_and_removed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orlop.lib.errors import Conflict, InvalidArgument
-from orlop.system.sealing import Request, device_below, parse_request
+from orlop.system.storage.sealing import Request, device_below, parse_request
 
 KEY = base64.b64encode(b"key").decode()
 

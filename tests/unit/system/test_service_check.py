@@ -6,7 +6,7 @@ import pytest
 
 from orlop.lib.errors import InvalidArgument
 from orlop.system import commands, consoles
-from orlop.system.service_check import RESERVED, Present, check
+from orlop.system.services.check import RESERVED, Present, check
 from orlop.wire.compose_file import parse_file
 from orlop.wire.located_yaml import parse_yaml
 

@@ -17,9 +17,9 @@ import pytest
 from orlop.lib import file_clone
 from orlop.lib.children import Children
 from orlop.lib.errors import Conflict, Internal, NotFound, ResourceExhausted
-from orlop.system import service_data
-from orlop.system.service_data import ServiceData
-from orlop.system.service_overlay import Overlay, ServiceVersion
+from orlop.system.services import data
+from orlop.system.services.data import ServiceData
+from orlop.system.services.overlay import Overlay, ServiceVersion
 from orlop.wire.compose import parse_service
 from tests.unit.system.updates.machine_tree import PowerCut, power
 
@@ -154,7 +154,7 @@ def test_a_volume_from_elsewhere(place: Place) -> None:
 
 
 def test_without_room(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_data, "MARGIN_BYTES", 1 << 60)
+    monkeypatch.setattr(data, "MARGIN_BYTES", 1 << 60)
     for work in (lambda f: f.check_room({"db": 1}), lambda f: f.bring("db", 1)):
         with pytest.raises(ResourceExhausted, match="MiB are free"):
             place.run(work)
@@ -162,7 +162,7 @@ def test_without_room(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_copy_that_fails(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_data, "worker_argv", lambda *_: ["/bin/false"])
+    monkeypatch.setattr(data, "worker_argv", lambda *_: ["/bin/false"])
     with pytest.raises(Internal, match="cannot be copied"):
         place.bring(1)
     assert place.epochs() == {}
@@ -174,7 +174,7 @@ def test_copies_are_kept_for_a_month(place: Place) -> None:
     copy = place.base / "os/data/db@0"
     place.run(lambda found: found.forget_old({("db", 0)}))
     assert copy.exists()
-    os.utime(copy, (0, time.time() - service_data.KEPT_S - 9))
+    os.utime(copy, (0, time.time() - data.KEPT_S - 9))
     place.run(lambda found: found.forget_old({("db", 0)}))
     assert not copy.exists()
 
@@ -188,13 +188,13 @@ def test_of_copies_that_nobody_goes_back_to_some_are_kept(
         os.utime(place.base / f"os/data/db@{epoch - 1}", (0, time.time() - 100 + epoch))
     place.run(lambda found: found.forget_old({("db", 0)}))
     assert sorted(os.listdir(place.base / "os/data")) == ["db@0", "db@3", "db@4"]
-    monkeypatch.setattr(service_data, "SCARCE", 2.0)
+    monkeypatch.setattr(data, "SCARCE", 2.0)
     place.run(lambda found: found.forget_old({("db", 0)}))
     assert os.listdir(place.base / "os/data") == ["db@0"]
 
 
 def test_a_clone_needs_no_room(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_data, "MARGIN_BYTES", 1 << 60)
+    monkeypatch.setattr(data, "MARGIN_BYTES", 1 << 60)
     monkeypatch.setattr(file_clone, "is_possible", lambda _: True)
     place.run(lambda found: found.check_room({"db": 1}))
 
@@ -203,13 +203,13 @@ def test_a_clone_needs_no_room(place: Place, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_power_goes(target: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At each call, there and on the way back: the service has its data in one format."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    exchange = service_data._exchange
+    exchange = data._exchange
 
     def counted(one: Path, other: Path) -> None:
         os.truncate(other / "file", 1)  # a call that is counted: before it, or with it done
         exchange(one, other)
 
-    monkeypatch.setattr(service_data, "_exchange", counted)
+    monkeypatch.setattr(data, "_exchange", counted)
     for cut_at in range(1, MOST_CALLS):
         (tmp_path / f"{cut_at}").mkdir()
         place = Place(tmp_path / f"{cut_at}")

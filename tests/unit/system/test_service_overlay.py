@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.system.definitions import Definitions
-from orlop.system.service_overlay import (
+from orlop.system.services.definitions import Definitions
+from orlop.system.services.overlay import (
     Overlay,
     ServiceVersion,
     is_reference,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.system.service_schedule import follow, next_run
+from orlop.system.services.schedule import follow, next_run
 from orlop.wire.compose import ServiceDefinition, parse_service
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def starts(
         if end(found[-1]):
             raise asyncio.CancelledError
 
-    monkeypatch.setattr("orlop.system.service_schedule.time.time", clock.time)
-    monkeypatch.setattr("orlop.system.service_schedule.asyncio.sleep", clock.sleep)
+    monkeypatch.setattr("orlop.system.services.schedule.time.time", clock.time)
+    monkeypatch.setattr("orlop.system.services.schedule.asyncio.sleep", clock.sleep)
 
     async def main() -> None:
         with pytest.raises(asyncio.CancelledError):
@@ -73,7 +73,7 @@ def starts(
 @pytest.fixture(autouse=True)
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / ".runs.json"
-    monkeypatch.setattr("orlop.system.service_schedule.NOTES", path)
+    monkeypatch.setattr("orlop.system.services.schedule.NOTES", path)
     return path
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from orlop.engine.engine import Health, State
 from orlop.lib.errors import Internal, NotFound, NotModified
-from orlop.system.services import Services, ServiceState
+from orlop.system.services.services import Services, ServiceState
 from orlop.wire.compose import ServiceDefinition, parse_service
 from tests.unit.system.fake_engine import FakeEngine
 
@@ -264,7 +264,7 @@ def test_what_was_asked_for_goes_on_after_a_reexecution() -> None:
 
 
 def _config(bench: Bench, name: str) -> Any:
-    from orlop.engine.config import from_service
+    from orlop.engine.container.config import from_service
 
     return from_service(bench.definitions[name])
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from orlop.lib.errors import Internal, OrlopError
-from orlop.system import extras, mounts, online, shares, storage_actions
+from orlop.system.network import online
+from orlop.system.storage import actions as storage_actions
+from orlop.system.storage import extras, mounts, shares
 
 if TYPE_CHECKING:
     from orlop.lib.children import Children
     from orlop.system.boot import Boot
-    from orlop.system.configuration import Configuration
+    from orlop.system.config.configuration import Configuration
 
 CHILDREN = cast("Children", None)
 

@@ -9,12 +9,12 @@ import pytest
 from orlop.lib.blocking import run_bounded
 from orlop.lib.children import ExitStatus
 from orlop.lib.mount import MountEntry
-from orlop.system import block_devices, state, tpm_lock
-from orlop.system.block_devices import Volume, candidates, probe, read_volume
-from orlop.system.disk_references import Names
 from orlop.system.parameters import parse_parameters
-from orlop.system.state import Choice, choose
-from orlop.system.superblock import Superblock
+from orlop.system.storage import block_devices, state, tpm_lock
+from orlop.system.storage.block_devices import Volume, candidates, probe, read_volume
+from orlop.system.storage.disk_references import Names
+from orlop.system.storage.state import Choice, choose
+from orlop.system.storage.superblock import Superblock
 from tests.unit.system.test_superblock import UUID_TEXT, ext4
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def test_a_torn_superblock_is_mended_from_its_copy(
 def test_what_is_no_file_system_in_an_encrypted_disk_does_not_stop_the_boot(
     monkeypatch: pytest.MonkeyPatch, inner: str
 ) -> None:
-    from orlop.system import unlocking
+    from orlop.system.storage import unlocking
 
     async def unlock(*_: object) -> tuple[str, list[str]]:
         return "/dev/mapper/orlop-state", []
@@ -247,7 +247,7 @@ def test_what_is_no_file_system_in_an_encrypted_disk_does_not_stop_the_boot(
 
 
 def test_no_mistake_in_opening_a_disk_stops_the_boot(monkeypatch: pytest.MonkeyPatch) -> None:
-    from orlop.system import unlocking
+    from orlop.system.storage import unlocking
 
     async def unlock(*_: object) -> tuple[str, list[str]]:
         raise ValueError("something nobody thought of")

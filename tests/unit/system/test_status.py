@@ -5,12 +5,12 @@ from typing import cast
 
 from orlop.engine.engine import Health
 from orlop.system import status
-from orlop.system.addresses import Address, parse_if_inet6
-from orlop.system.configuration import Configuration
+from orlop.system.config.configuration import Configuration
 from orlop.system.machine import Machine, Phase, StageTime
+from orlop.system.network.addresses import Address, parse_if_inet6
 from orlop.system.parameters import Parameters
-from orlop.system.services import Services, ServiceState, ServiceStatus
-from orlop.system.state import State
+from orlop.system.services.services import Services, ServiceState, ServiceStatus
+from orlop.system.storage.state import State
 from orlop.wire.compose_model import Json
 from orlop.wire.config.table import SECRETS
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orlop.system.superblock import HEAD_BYTES, Superblock, identify
+from orlop.system.storage.superblock import HEAD_BYTES, Superblock, identify
 
 UUID = bytes(range(16))
 UUID_TEXT = "00010203-0405-0607-0809-0a0b0c0d0e0f"

@@ -7,8 +7,8 @@ import pytest
 
 from orlop.lib import linux
 from orlop.lib.errors import Conflict
-from orlop.system import swap
-from orlop.system.state import State
+from orlop.system.storage import swap
+from orlop.system.storage.state import State
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

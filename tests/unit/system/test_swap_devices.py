@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orlop.lib import linux
-from orlop.system import swap, swap_devices
-from orlop.system.block_devices import Volume
-from orlop.system.superblock import HEAD_BYTES, Superblock, identify
+from orlop.system.storage import swap, swap_devices
+from orlop.system.storage.block_devices import Volume
+from orlop.system.storage.superblock import HEAD_BYTES, Superblock, identify
 
 if TYPE_CHECKING:
     from orlop.wire.compose_model import Json

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orlop.lib import linux
-from orlop.system import zram
+from orlop.system.storage import zram
 
 PAGE = 4096
 

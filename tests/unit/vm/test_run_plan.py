@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orlop.cli.host_run import parser, plan_disks, prepare_disk
+from orlop.cli.host.run import parser, plan_disks, prepare_disk
 from orlop.lib.errors import InvalidArgument
 from orlop.vm import accelerator, ssh
 from orlop.vm.config import merge

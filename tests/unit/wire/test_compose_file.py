@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orlop.lib.errors import InvalidArgument
-from orlop.system import persistence
+from orlop.system.storage import persistence
 from orlop.wire.compose_file import ServicesFile, parse_file
 from orlop.wire.compose_model import Dependency, DependencyCondition, MountKind, ServiceDefinition
 from orlop.wire.located_yaml import parse_yaml

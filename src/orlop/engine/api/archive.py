@@ -43,7 +43,7 @@ def _stat_header(answer: dict[str, Any]) -> tuple[str, str]:
 
 
 async def _head(engine: Engine, exchange: Exchange) -> None:
-    from orlop.engine import archive
+    from orlop.engine.archives import archive
 
     container = engine.find(exchange.parameters["id"])
     request = {"op": "stat", "path": _path(exchange)}
@@ -53,7 +53,7 @@ async def _head(engine: Engine, exchange: Exchange) -> None:
 
 
 async def _get(engine: Engine, exchange: Exchange) -> None:
-    from orlop.engine import archive
+    from orlop.engine.archives import archive
 
     container = engine.find(exchange.parameters["id"])
     request = {"op": "get", "path": _path(exchange)}
@@ -67,7 +67,7 @@ async def _get(engine: Engine, exchange: Exchange) -> None:
 
 
 async def _put(engine: Engine, exchange: Exchange) -> None:
-    from orlop.engine import archive
+    from orlop.engine.archives import archive
 
     container = engine.find(exchange.parameters["id"])
     request: dict[str, Any] = {

@@ -12,7 +12,7 @@ from orlop.wire.detach_keys import DetachScanner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orlop.engine.streams import Fanout
+    from orlop.engine.container.streams import Fanout
     from orlop.wire.stdcopy import Stream
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api import filters as filtering
 from orlop.engine.api import network_render, render, render_host
-from orlop.engine.state import Health, State
+from orlop.engine.container.state import Health, State
 from orlop.lib.errors import InvalidArgument, NotFound, OrlopError
 from orlop.wire.docker.fields import quoted
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orlop.engine.api.exchange import Exchange
-    from orlop.engine.container import Container
+    from orlop.engine.container.container import Container
     from orlop.engine.engine import Engine
 
 LIST_FILTERS = frozenset(

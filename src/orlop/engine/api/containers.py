@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orlop.engine import names
 from orlop.engine.api import render, settling
 from orlop.engine.api.router import Route, bind
+from orlop.engine.container import names
 from orlop.engine.images import check_reference
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound
 from orlop.wire.docker.body import JSON_TYPE
@@ -165,7 +165,7 @@ def _side(exchange: Exchange, key: str, name: str) -> int:
 
 
 async def _top(engine: Engine, exchange: Exchange) -> None:
-    from orlop.engine import top
+    from orlop.engine.container import top
 
     container = engine.find(exchange.parameters["id"])
     if not container.record.state.is_up:

@@ -12,7 +12,6 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orlop.engine import capabilities
 from orlop.engine.api.request_health import TIMES, parse_healthcheck, with_times
 from orlop.engine.api.request_log import parse_log
 from orlop.engine.api.request_mounts import parse_mounts, parse_volumes_from
@@ -31,7 +30,8 @@ from orlop.engine.api.request_security import (
     parse_namespace,
     parse_security,
 )
-from orlop.engine.config import NO_NETWORKING, ContainerConfig
+from orlop.engine.container.config import NO_NETWORKING, ContainerConfig
+from orlop.engine.runtime import capabilities
 from orlop.lib.errors import InvalidArgument, NotFound, NotImplementedYet
 from orlop.wire.compose_model import RestartMode
 from orlop.wire.docker.fields import quoted
@@ -39,7 +39,7 @@ from orlop.wire.docker.fields import quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orlop.engine.endpoints import Networking
+    from orlop.engine.container.endpoints import Networking
     from orlop.engine.images import Image
     from orlop.wire.docker.fields import Object
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orlop.engine.config import ContainerConfig, Resources
+    from orlop.engine.container.config import ContainerConfig, Resources
     from orlop.wire.docker.fields import Object
 
 _NO = "Your kernel does not support"

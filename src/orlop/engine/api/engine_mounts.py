@@ -14,7 +14,7 @@ from orlop.lib.errors import InvalidArgument
 from orlop.wire.compose_model import MountKind, Propagation
 
 if TYPE_CHECKING:
-    from orlop.engine.config import ContainerConfig
+    from orlop.engine.container.config import ContainerConfig
     from orlop.wire.compose_model import Mount
     from orlop.wire.docker.fields import Object
 

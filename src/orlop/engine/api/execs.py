@@ -8,8 +8,8 @@ from orlop.engine.api.attach import Attachment, stream_type
 from orlop.engine.api.containers import window
 from orlop.engine.api.create_request import parse_console_size, parse_environment
 from orlop.engine.api.router import Route
-from orlop.engine.exec_session import ExecRequest, ExecSession
-from orlop.engine.state import State
+from orlop.engine.container.exec_session import ExecRequest, ExecSession
+from orlop.engine.container.state import State
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from orlop.wire import detach_keys, stdcopy
 from orlop.wire.docker.fields import Object

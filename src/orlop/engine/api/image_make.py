@@ -14,7 +14,7 @@ from orlop.engine.api.body import body_input
 from orlop.engine.api.image_store import check_new_name, publish, store_of
 from orlop.engine.api.router import Route, bind
 from orlop.engine.api.times import to_text
-from orlop.engine.state import State
+from orlop.engine.container.state import State
 from orlop.engine.store import child_image, container_tree
 from orlop.engine.store.byte_input import ByteInput
 from orlop.engine.worker_process import read_some
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from orlop.engine.api.exchange import Exchange
-    from orlop.engine.container import Container
+    from orlop.engine.container.container import Container
     from orlop.engine.engine import Engine
     from orlop.wire.registry.reference import Reference
 

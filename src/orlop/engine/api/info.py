@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.engine.api.server import API_VERSION, MIN_API_VERSION
 from orlop.engine.api.times import to_text
-from orlop.engine.state import State
+from orlop.engine.container.state import State
 from orlop.wire.registry.proxies import without_password
 
 if TYPE_CHECKING:

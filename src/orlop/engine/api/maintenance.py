@@ -11,13 +11,13 @@ from orlop.engine.api import filters as filtering
 from orlop.engine.api.create_warnings import limit_warnings
 from orlop.engine.api.request_resources import parse_resources, parse_restart
 from orlop.engine.api.times import parse_time
-from orlop.engine.state import State
+from orlop.engine.container.state import State
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from orlop.wire.docker.fields import Object
 
 if TYPE_CHECKING:
     from orlop.engine.api.exchange import Exchange
-    from orlop.engine.config import Resources
+    from orlop.engine.container.config import Resources
     from orlop.engine.engine import Engine
 
 _UNUSED = (State.CREATED, State.EXITED, State.DEAD)

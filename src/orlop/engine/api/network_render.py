@@ -9,8 +9,8 @@ from orlop.engine.api.times import to_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orlop.engine.container import Container
-    from orlop.engine.endpoints import EndpointConfig, Networking
+    from orlop.engine.container.container import Container
+    from orlop.engine.container.endpoints import EndpointConfig, Networking
     from orlop.engine.network.model import Endpoint, Network, SandboxState
     from orlop.engine.network.networks import Networks
 
@@ -148,7 +148,7 @@ def endpoints(container: Container) -> dict[str, Any]:
         from orlop.engine.api.render import network_id
 
         return {config.network: _endpoint(None, None, network_id(config.network))}
-    from orlop.engine.endpoints import EndpointConfig
+    from orlop.engine.container.endpoints import EndpointConfig
     from orlop.engine.network import joining
 
     if config.network in ("host", "none"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from orlop.engine.endpoints import EndpointConfig, Networking, PortBinding
+from orlop.engine.container.endpoints import EndpointConfig, Networking, PortBinding
 from orlop.engine.network.catalogue import NetworkRequest
 from orlop.engine.network.ipam import parse_address
 from orlop.engine.network.joining import BRIDGE_MODES, CONTAINER_MODE, is_own

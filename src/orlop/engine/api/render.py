@@ -11,12 +11,12 @@ from weakref import WeakKeyDictionary
 from orlop.engine.api import network_render, render_host
 from orlop.engine.api.exchange import encode_json
 from orlop.engine.api.times import human_duration, to_text
-from orlop.engine.spec import merged_environment
-from orlop.engine.state import Health, State
+from orlop.engine.container.state import Health, State
+from orlop.engine.runtime.spec import merged_environment
 
 if TYPE_CHECKING:
-    from orlop.engine.config import ContainerConfig
-    from orlop.engine.container import Container
+    from orlop.engine.container.config import ContainerConfig
+    from orlop.engine.container.container import Container
     from orlop.engine.images import Image
     from orlop.wire.compose_model import HealthCheck
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from orlop.engine.spec import MASKED_PATHS, READONLY_PATHS
+from orlop.engine.runtime.spec import MASKED_PATHS, READONLY_PATHS
 from orlop.lib.errors import NotFound
 from orlop.wire.compose_model import MountKind, Seccomp
 
 if TYPE_CHECKING:
-    from orlop.engine.config import ContainerConfig, Resources
-    from orlop.engine.container import Container
+    from orlop.engine.container.config import ContainerConfig, Resources
+    from orlop.engine.container.container import Container
     from orlop.wire.compose_model import Mount
 
 DEFAULT_LOG_DRIVER = "json-file"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orlop.engine.log_syslog import check_options
+from orlop.engine.logs.syslog import check_options
 from orlop.lib.errors import InvalidArgument
 from orlop.lib.units import parse_size_bytes
 from orlop.wire.compose_model import LogLimits

@@ -1,6 +1,6 @@
 """`Binds`, `Mounts`, `Tmpfs`, `Volumes` and `VolumesFrom` of a create request, as mounts.
 
-A volume is named here and made later (`engine.volume_mounts`); an anonymous one has no source yet.
+A volume is named here and made later (`engine.volumes.mounts`); an anonymous one has no source yet.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from orlop.engine.config import VolumeRequest
+from orlop.engine.container.config import VolumeRequest
 from orlop.lib.errors import InvalidArgument, NotFound, NotImplementedYet
 from orlop.lib.units import parse_size_bytes
 from orlop.wire.compose_model import Mount, MountKind, Propagation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from orlop.engine.config import DeviceRule, IoLimit, IoWeight, Resources
+from orlop.engine.container.config import DeviceRule, IoLimit, IoWeight, Resources
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.compose_model import Device, RestartMode, RestartPolicy, Ulimit
 

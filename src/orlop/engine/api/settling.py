@@ -12,10 +12,10 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from orlop.engine.state import WaitCondition
+from orlop.engine.container.state import WaitCondition
 
 if TYPE_CHECKING:
-    from orlop.engine.container import Container
+    from orlop.engine.container.container import Container
 
 SETTLING_S = 0.1
 _LOOK_AGAIN_S = 0.002

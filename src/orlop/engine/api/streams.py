@@ -9,8 +9,8 @@ from orlop.engine.api import settling
 from orlop.engine.api.attach import Attachment, stream_type
 from orlop.engine.api.router import Route, bind
 from orlop.engine.api.times import parse_time
-from orlop.engine.log_reader import LineStamper, LogQuery, LogReader
-from orlop.engine.state import State, WaitCondition
+from orlop.engine.container.state import State, WaitCondition
+from orlop.engine.logs.reader import LineStamper, LogQuery, LogReader
 from orlop.lib.errors import Conflict, InvalidArgument, NotImplementedYet
 from orlop.wire import detach_keys, stdcopy
 from orlop.wire.docker.fields import quoted
@@ -19,7 +19,7 @@ from orlop.wire.stdcopy import Stream
 if TYPE_CHECKING:
     from orlop.engine.api.attach import ByteStream
     from orlop.engine.api.exchange import Exchange
-    from orlop.engine.container import Container
+    from orlop.engine.container.container import Container
     from orlop.engine.engine import Engine
 
 STATS_INTERVAL_S = 1.0
@@ -71,7 +71,7 @@ async def _logs(engine: Engine, exchange: Exchange) -> None:
     await exchange.begin_stream(stream_type(container.config.tty, exchange.api_version))
     details = b""
     if exchange.flag("details"):
-        from orlop.engine.log_attributes import details as details_of
+        from orlop.engine.logs.attributes import details as details_of
 
         details = details_of(container.record)
     stamper = LineStamper(timestamps=query.timestamps, details=details)
@@ -110,7 +110,7 @@ async def _wait(engine: Engine, exchange: Exchange) -> None:
 
 async def _stats(engine: Engine, exchange: Exchange) -> None:
     container = engine.find(exchange.parameters["id"])
-    from orlop.engine import stats
+    from orlop.engine.container import stats
 
     stream = exchange.flag("stream", default=True)
     one_shot = exchange.flag("one-shot")

@@ -6,7 +6,7 @@ import re
 import time
 from datetime import UTC, datetime
 
-from orlop.engine.log_reader import format_time
+from orlop.engine.logs.reader import format_time
 from orlop.lib.errors import InvalidArgument, OrlopError
 from orlop.lib.units import parse_duration_s
 

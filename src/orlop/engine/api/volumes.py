@@ -15,7 +15,7 @@ from orlop.wire.docker.fields import Object
 if TYPE_CHECKING:
     from orlop.engine.api.exchange import Exchange
     from orlop.engine.engine import Engine
-    from orlop.engine.volume_record import Volume
+    from orlop.engine.volumes.record import Volume
 
 LIST_FILTERS = frozenset({"dangling", "driver", "label", "name"})
 PRUNE_FILTERS = frozenset({"all", "label", "label!"})

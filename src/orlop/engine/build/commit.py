@@ -7,9 +7,9 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from orlop.engine import rootfs
 from orlop.engine.build.roots import mounted_layers
 from orlop.engine.build.trees import DirectoryTree, EmptyTree
+from orlop.engine.runtime import rootfs
 from orlop.engine.store import container_tree
 from orlop.engine.store.child_image import EMPTY_LAYER
 from orlop.wire.tar import Kind
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orlop.engine.build.builder import Build
     from orlop.engine.build.step_images import StageState
     from orlop.engine.build.trees import Tree
-    from orlop.engine.container import Container
+    from orlop.engine.container.container import Container
     from orlop.wire.tar import Header
 
 STUBS = tuple(f"/{name}" for name in rootfs.STUB_FILES)

@@ -13,12 +13,12 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orlop.engine import users
 from orlop.engine.build import selection
 from orlop.engine.build.archive_source import open_archive
 from orlop.engine.build.context_tree import clean_path
 from orlop.engine.build.layer_writer import LayerWriter
 from orlop.engine.build.trees import resolve
+from orlop.engine.runtime import users
 from orlop.engine.store.spool import sha256
 from orlop.engine.store.tar_reader import entries
 from orlop.lib.errors import InvalidArgument

@@ -18,7 +18,7 @@ from orlop.engine.build.copying import CopySource, copying
 from orlop.engine.build.roots import mounted_layers
 from orlop.engine.build.trees import DirectoryTree, resolve
 from orlop.engine.images import sha256_hex
-from orlop.engine.rootfs import mount_overlay
+from orlop.engine.runtime.rootfs import mount_overlay
 from orlop.lib import mount as mounting
 from orlop.lib.errors import Internal, InvalidArgument, OrlopError
 from orlop.lib.units import parse_size_bytes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orlop.engine.build.output import Output
-    from orlop.engine.streams import Fanout
+    from orlop.engine.container.streams import Fanout
     from orlop.wire.stdcopy import Stream
 
 MAX_WAITING_BYTES = 8 << 20

@@ -10,7 +10,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from orlop.engine.rootfs import mount_overlay
+from orlop.engine.runtime.rootfs import mount_overlay
 from orlop.lib import mount
 from orlop.lib.errors import Internal
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orlop.engine.build.builder import Build
     from orlop.engine.build.commands import Command
     from orlop.engine.build.step_images import StageState
-    from orlop.engine.container import Container
+    from orlop.engine.container.container import Container
 
 
 async def run(build: Build, state: StageState, instruction: model.Run, index: int) -> None:

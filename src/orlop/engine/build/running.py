@@ -14,11 +14,11 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orlop.engine import names
 from orlop.engine.api.create_request import parse_create
 from orlop.engine.build.output import BuildFailed, short_id
 from orlop.engine.build.output_listener import OutputListener
-from orlop.engine.state import State
+from orlop.engine.container import names
+from orlop.engine.container.state import State
 from orlop.lib.children import UNKNOWN_STATUS
 from orlop.lib.errors import OrlopError
 from orlop.wire.docker.fields import Object
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from orlop.engine.build.output import Output
-    from orlop.engine.config import ContainerConfig
-    from orlop.engine.container import Container
+    from orlop.engine.container.config import ContainerConfig
+    from orlop.engine.container.container import Container
+    from orlop.engine.container.record import Record
     from orlop.engine.engine import Engine
-    from orlop.engine.record import Record
     from orlop.wire.compose_model import Mount
 
 log = logging.getLogger(__name__)

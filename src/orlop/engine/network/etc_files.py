@@ -11,7 +11,7 @@ from orlop.lib.errors import OrlopError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orlop.engine.endpoints import Networking
+    from orlop.engine.container.endpoints import Networking
     from orlop.engine.network.model import Endpoint
 
 HOST_GATEWAY = "host-gateway"

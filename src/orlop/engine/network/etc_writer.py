@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.network import etc_files
 from orlop.engine.network.link_environment import link_variables
-from orlop.engine.spec import merged_environment
+from orlop.engine.runtime.spec import merged_environment
 from orlop.lib.errors import Conflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from orlop.engine.container import Container
+    from orlop.engine.container.container import Container
+    from orlop.engine.container.record import Record
     from orlop.engine.network.core import Core
     from orlop.engine.network.model import Endpoint, SandboxState
     from orlop.engine.network.sandbox import Sandbox
-    from orlop.engine.record import Record
 
 
 class EtcWriter:

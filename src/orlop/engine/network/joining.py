@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orlop.engine.endpoints import EndpointConfig, PortBinding
+from orlop.engine.container.endpoints import EndpointConfig, PortBinding
 from orlop.engine.network.ipam import Pool, parse_address, parse_subnet
 from orlop.engine.network.model import IFACE_PREFIX, INTERFACE_NAME, Driver, Endpoint
 from orlop.lib.errors import InvalidArgument, OrlopError
@@ -14,7 +14,7 @@ from orlop.lib.errors import InvalidArgument, OrlopError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from orlop.engine.config import ContainerConfig
+    from orlop.engine.container.config import ContainerConfig
     from orlop.engine.network.model import Network
 
 BRIDGE_MODES = ("bridge", "default", "")

@@ -9,9 +9,9 @@ from orlop.engine.network import joining
 from orlop.lib.errors import Forbidden, Internal, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
-    from orlop.engine.config import ContainerConfig
-    from orlop.engine.container import Container
-    from orlop.engine.endpoints import EndpointConfig
+    from orlop.engine.container.config import ContainerConfig
+    from orlop.engine.container.container import Container
+    from orlop.engine.container.endpoints import EndpointConfig
     from orlop.engine.network.model import Network
     from orlop.engine.network.networks import Networks
 

@@ -13,7 +13,7 @@ from orlop.wire import dns
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orlop.engine.endpoints import EndpointConfig
+    from orlop.engine.container.endpoints import EndpointConfig
     from orlop.engine.network.core import Core
     from orlop.engine.network.model import Endpoint
     from orlop.engine.network.sandbox import Sandbox

@@ -25,7 +25,7 @@ from orlop.lib.errors import Forbidden, Internal, NotFound, OrlopError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from orlop.engine.container import Container
+    from orlop.engine.container.container import Container
     from orlop.engine.host import Host
     from orlop.engine.network.catalogue import NetworkRequest
     from orlop.engine.network.joining import NetworkPools

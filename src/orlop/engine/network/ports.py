@@ -20,7 +20,7 @@ from orlop.wire.docker.fields import quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from orlop.engine.endpoints import PortBinding
+    from orlop.engine.container.endpoints import PortBinding
     from orlop.engine.network.model import PublishedPort
 
 ANY4, ANY6 = "0.0.0.0", "::"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from orlop.engine.endpoints import EndpointConfig
+    from orlop.engine.container.endpoints import EndpointConfig
     from orlop.engine.network.kernel import Kernel
     from orlop.engine.network.model import Endpoint, Network
     from orlop.engine.network.name_server import NameServer

@@ -27,16 +27,16 @@ from orlop.lib.errors import Conflict, Internal, InvalidArgument, OrlopError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from orlop.engine.config import ContainerConfig
-    from orlop.engine.container import Container
-    from orlop.engine.endpoints import EndpointConfig
-    from orlop.engine.layout import Layout
+    from orlop.engine.container.config import ContainerConfig
+    from orlop.engine.container.container import Container
+    from orlop.engine.container.endpoints import EndpointConfig
+    from orlop.engine.container.layout import Layout
+    from orlop.engine.container.record import Record
     from orlop.engine.network.core import Core
     from orlop.engine.network.joining import NetworkPools
     from orlop.engine.network.model import Endpoint, Network
     from orlop.engine.network.rules import Row
-    from orlop.engine.record import Record
-    from orlop.engine.spec import HostFacts
+    from orlop.engine.runtime.spec import HostFacts
 
 
 class Sandboxes:

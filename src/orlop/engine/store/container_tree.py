@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from orlop.engine.container import Container
+    from orlop.engine.container.container import Container
     from orlop.lib.children import Child
 
 TIMEOUT_S = 3600.0
@@ -120,7 +120,7 @@ def _open_upper(container: Container) -> int:
 
 def _open_lower(lowers: tuple[Path, ...], place: Path) -> int:
     """The image by itself, read-only: a descriptor, which alone keeps it mounted."""
-    from orlop.engine.rootfs import mount_overlay
+    from orlop.engine.runtime.rootfs import mount_overlay
 
     place.mkdir(mode=0o700)
     try:

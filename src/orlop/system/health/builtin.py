@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.engine import Health
 from orlop.lib.blocking import run_bounded
-from orlop.system.definitions import IMAGES
 from orlop.system.early import RELEASE_FILE
 from orlop.system.health.plan import Found, Status
-from orlop.system.service_overlay import FILE as OVERLAY
-from orlop.system.service_state import ServiceState
+from orlop.system.services.definitions import IMAGES
+from orlop.system.services.overlay import FILE as OVERLAY
+from orlop.system.services.state import ServiceState
 
 if TYPE_CHECKING:
-    from orlop.system.service_state import ServiceStatus
+    from orlop.system.services.state import ServiceStatus
 
 KIND = "built-in"
 PING_S = 10.0

@@ -16,11 +16,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import Internal, NotFound, OrlopError
-from orlop.system import service_files
-from orlop.system.configuration import as_list, as_map, ask
+from orlop.system.config.configuration import as_list, as_map, ask
 from orlop.system.health import builtin
 from orlop.system.health.plan import Found, Report, Status, Verdict, judge, settings
-from orlop.system.service_state import ServiceState
+from orlop.system.services import files
+from orlop.system.services.state import ServiceState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STATE_DIRECTORY = "/var/lib/orlop"
-USER_SOCKET = f"{service_files.USER_API_DIRECTORY}/docker.sock"
+USER_SOCKET = f"{files.USER_API_DIRECTORY}/docker.sock"
 ENGINE = "engine"
 AT_ONCE = 8
 """Programs in containers of the system at a time."""
@@ -135,7 +135,7 @@ class Health:
         now = builtin.read_baseline()
         self._seen = self._seen.or_now(now)
         async with asyncio.TaskGroup() as group:
-            ping = group.create_task(builtin.ping("engine", service_files.API_SOCKET))
+            ping = group.create_task(builtin.ping("engine", files.API_SOCKET))
             user = group.create_task(self._ping_user())
             disk = group.create_task(builtin.disk(self._directory, write=write))
             declared = group.create_task(self.run((*wanted.checks, *more), wanted.settle_s))

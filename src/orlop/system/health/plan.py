@@ -15,7 +15,7 @@ from orlop.lib.units import parse_duration_s
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from orlop.system.configuration import Configuration
+    from orlop.system.config.configuration import Configuration
     from orlop.wire.compose_model import Json
 
 SETTLE_S = 120.0

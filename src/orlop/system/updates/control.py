@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import Conflict, Forbidden, NotModified, OrlopError, Unavailable
-from orlop.system import extras
-from orlop.system.config_store import boot_id
+from orlop.system.config.store import boot_id
 from orlop.system.machine import Phase
 from orlop.system.power import PowerAction
-from orlop.system.service_overlay import reference
+from orlop.system.services.overlay import reference
+from orlop.system.storage import extras
 from orlop.system.updates import (
     collect,
     decide,
@@ -255,7 +255,7 @@ class Updates:
         good = (await asyncio.to_thread(generations.read, generations.standing().good)).services
         new = (await asyncio.to_thread(generations.read, number)).services
         if any(version.epoch for version in (*good.values(), *new.values())):
-            from orlop.system.service_data import ServiceData
+            from orlop.system.services.data import ServiceData
 
             needs = {**dict.fromkeys(good, 0), **{name: v.epoch for name, v in new.items()}}
             await ServiceData(self._boot, self.directory).check_room(needs)
@@ -352,7 +352,7 @@ class Updates:
         """Those of services that no generation has any more, and copies of data as well."""
         generations = await asyncio.to_thread(ledger.generations.all)
         if (self.directory / "data").exists():
-            from orlop.system.service_data import ServiceData
+            from orlop.system.services.data import ServiceData
 
             needed = {(n, v.epoch) for g in generations for n, v in g.services.items()}
             names = {name for name, _ in needed}

@@ -17,7 +17,7 @@ from orlop.lib import mount
 from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import OrlopError, Unavailable
 from orlop.lib.mount import MountFlag
-from orlop.system.block_devices import SYS_BLOCK, candidates
+from orlop.system.storage.block_devices import SYS_BLOCK, candidates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,6 +1,6 @@
 """Storage extras on the ESP: renewed with the image, as a system takes none but those of its build.
 
-    /orlop/extras-ID.erofs    ID is the beginning of its SHA-256; where `extras_media` looks
+    /orlop/extras-ID.erofs    ID is the beginning of its SHA-256; where `storage.extras_media` looks
 
 A machine whose state is on LUKS, RAID or LVM does not find it without them. So one that has extras
 in use is given no image without those that the image says it takes. All functions block.

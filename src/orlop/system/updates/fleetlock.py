@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
 from orlop.lib.errors import OrlopError
-from orlop.system.configuration import as_map, ask
+from orlop.system.config.configuration import as_map, ask
 from orlop.system.machine_id import machine_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orlop.lib.children import Children
-    from orlop.system.configuration import Configuration
+    from orlop.system.config.configuration import Configuration
     from orlop.wire.compose_model import Json
 
 ID_FILE = "fleet-id"

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import Forbidden, OrlopError
 from orlop.lib.units import parse_duration_s
 from orlop.system import time_zone
-from orlop.system.config_store import boot_id
-from orlop.system.configuration import as_list, as_map
+from orlop.system.config.configuration import as_list, as_map
+from orlop.system.config.store import boot_id
 from orlop.system.health.keeper import ENGINE, USER_SOCKET
 from orlop.system.health.plan import Verdict
-from orlop.system.service_state import ServiceState, in_utc
+from orlop.system.services.state import ServiceState, in_utc
 from orlop.system.updates import fleetlock, held_lock, windows
 from orlop.system.updates.held_lock import Held
 

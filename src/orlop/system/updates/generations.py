@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file, known_fields
 from orlop.lib.errors import NotFound
-from orlop.system.config_store import PUBLIC, SECRET, Texts
-from orlop.system.service_overlay import ServiceVersion, parse_versions
+from orlop.system.config.store import PUBLIC, SECRET, Texts
+from orlop.system.services.overlay import ServiceVersion, parse_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

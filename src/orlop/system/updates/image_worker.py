@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib.errors import OrlopError
 from orlop.lib.unified_image import describe
-from orlop.system.config_worker import drop_privileges
+from orlop.system.config.worker import drop_privileges
 
 if TYPE_CHECKING:
     from orlop.wire.compose_model import Json

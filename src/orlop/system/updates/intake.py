@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib.boot_files import BootImage, image_files
 from orlop.lib.errors import InvalidArgument, ResourceExhausted
-from orlop.system.configuration import as_map, ask
+from orlop.system.config.configuration import as_map, ask
 from orlop.system.updates.generations import Image, Release
 from orlop.system.updates.stage import Candidate
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import boot_record
 from orlop.lib.errors import NotFound
-from orlop.system import service_overlay
+from orlop.system.services import overlay
 from orlop.system.updates import bad as bad_images
 from orlop.system.updates import extras_files, staging
 from orlop.system.updates.generations import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from orlop.system.config_store import ConfigStore, Texts
+    from orlop.system.config.store import ConfigStore, Texts
 
 RECORDS = "orlop"
 """The directory of the boot records on the ESP."""
@@ -45,7 +45,7 @@ class Ledger:
         self.journal = Journal(directory)
         self.generations = Generations(directory)
         self.config = config
-        self.services = directory / service_overlay.FILE.name
+        self.services = directory / overlay.FILE.name
 
     def texts(self) -> Texts:
         """The configuration in force."""
@@ -77,7 +77,7 @@ def adopt(ledger: Ledger, esp: Path, build: str) -> None:
         raise NotFound(f"the image {record.default} is not on the EFI system partition") from None
     texts = ledger.texts()
     number = ledger.generations.next_number()
-    services = service_overlay.read(ledger.services, build)
+    services = overlay.read(ledger.services, build)
     first = Generation(number, time.time(), Release(), image, services, digest_of(texts))
     ledger.generations.add(first, texts)
     ledger.generations.stand(Standing(good=number))
@@ -114,7 +114,7 @@ def restore_configuration(ledger: Ledger, number: int) -> bool:
 def use_services(ledger: Ledger, generation: Generation) -> None:
     """Let the boot of the image of *generation* start the services of *generation*."""
     builds = [other.image.build for other in ledger.generations.all()]
-    service_overlay.write(ledger.services, generation.image.build, generation.services, builds)
+    overlay.write(ledger.services, generation.image.build, generation.services, builds)
 
 
 def needed_images(ledger: Ledger, esp: Path) -> set[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import Conflict, Forbidden, NotModified, Unavailable
-from orlop.system import extras
+from orlop.system.storage import extras
 from orlop.system.updates import extras_files, fetch, intake, release_services, staging
 from orlop.system.updates.fetch import Offer, Running
 from orlop.system.updates.generations import Image

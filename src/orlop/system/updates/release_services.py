@@ -9,9 +9,9 @@ import json
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument, NotFound
-from orlop.system import configuration
-from orlop.system.configuration import as_map
-from orlop.system.service_overlay import ServiceVersion, reference
+from orlop.system.config import configuration
+from orlop.system.config.configuration import as_map
+from orlop.system.services.overlay import ServiceVersion, reference
 from orlop.wire.compose import parse_service
 from orlop.wire.compose_model import to_json
 

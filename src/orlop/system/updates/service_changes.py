@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orlop.system import service_overlay
+from orlop.system.services import overlay
 from orlop.system.updates import bad, decide
 from orlop.system.updates.generations import Standing
 from orlop.system.updates.journal import Status
@@ -106,7 +106,7 @@ def undone(ledger: Ledger, number: int, error: str, *, is_bad: bool) -> None:
 def is_kept(ledger: Ledger, change: Change) -> bool:
     """Whether boots start the new services already: then there is only a way on."""
     target = ledger.generations.read(int(str(change.data["generation"])))
-    return service_overlay.read(ledger.services, target.image.build) == dict(target.services)
+    return overlay.read(ledger.services, target.image.build) == dict(target.services)
 
 
 def after_interruption(ledger: Ledger, change: Change) -> None:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import Conflict, NotFound, OrlopError, Unavailable
 from orlop.system.health.builtin import read_baseline
 from orlop.system.health.plan import Verdict, of_release
-from orlop.system.ordering import order
-from orlop.system.service_data import ServiceData
-from orlop.system.service_state import ServiceState
+from orlop.system.services.data import ServiceData
+from orlop.system.services.ordering import order
+from orlop.system.services.state import ServiceState
 from orlop.system.updates import service_changes
 from orlop.system.updates.journal import Status
 from orlop.system.updates.service_changes import HEALTH, SERVICE
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from orlop.system.boot import Boot
     from orlop.system.health.builtin import Baseline
-    from orlop.system.service_overlay import ServiceVersion
+    from orlop.system.services.overlay import ServiceVersion
     from orlop.system.updates.generations import Generation
     from orlop.system.updates.ledger import Ledger
     from orlop.wire.compose_model import Json, ServiceDefinition
@@ -168,7 +168,7 @@ class ServiceUpdate:
 
     def _refuse_without_image(self, name: str) -> None:
         """Raises Unavailable: what runs would be that of the system."""
-        from orlop.system.service_overlay import is_reference
+        from orlop.system.services.overlay import is_reference
 
         if not is_reference(self._boot.services.definition(name).image):
             raise Unavailable(f"the image of service {name} is not there")

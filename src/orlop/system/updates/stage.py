@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument, NotModified
-from orlop.system.service_overlay import ServiceVersion
+from orlop.system.services.overlay import ServiceVersion
 from orlop.system.updates import bad, extras_files, staging
 from orlop.system.updates.generations import Generation, Image, Release
 from orlop.system.updates.journal import Status, Task

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orlop.engine.config import ContainerConfig
-from orlop.engine.endpoints import EndpointConfig, Networking, PortBinding
+from orlop.engine.container.config import ContainerConfig
+from orlop.engine.container.endpoints import EndpointConfig, Networking, PortBinding
 from orlop.engine.network import etc_files, joining, ports, sandbox
 from orlop.engine.network.model import Driver, Endpoint, Network, PoolConfig, SandboxState
 from orlop.engine.network.store import NetworkStore

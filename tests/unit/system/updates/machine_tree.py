@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.lib import boot_record
 from orlop.lib.boot_record import BootRecord
-from orlop.system import service_overlay
-from orlop.system.config_store import ConfigStore, Texts
-from orlop.system.service_overlay import ServiceVersion
+from orlop.system.config.store import ConfigStore, Texts
+from orlop.system.services import overlay
+from orlop.system.services.overlay import ServiceVersion
 from orlop.system.updates import (
     decide,
     extras_files,
@@ -233,7 +233,7 @@ class Tree:
 
     def services(self) -> dict[str, ServiceVersion]:
         """Those that a boot starts."""
-        return service_overlay.read(self.ledger().services, self.running)
+        return overlay.read(self.ledger().services, self.running)
 
     def rename_build(self, build: str) -> None:
         """The system that runs says so of itself."""

@@ -11,7 +11,7 @@ import pytest
 
 from orlop.engine.tasks import TaskSet
 from orlop.lib.errors import Conflict, Forbidden, NotModified, Unavailable
-from orlop.system.configuration import Configuration
+from orlop.system.config.configuration import Configuration
 from orlop.system.updates import control, esp, panics
 from orlop.system.updates.control import Updates
 from tests.unit.system.updates.machine_tree import Tree, image

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from orlop.lib.errors import Forbidden
-from orlop.system.config_store import boot_id
-from orlop.system.configuration import Configuration
+from orlop.system.config.configuration import Configuration
+from orlop.system.config.store import boot_id
 from orlop.system.health.plan import Report, Verdict
 from orlop.system.updates import fleetlock, gate, gate_worker, held_lock
 from orlop.system.updates.held_lock import Held

@@ -14,9 +14,11 @@ import pytest
 from orlop.engine.registry.settings import Registries
 from orlop.lib.children import Children
 from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotModified
-from orlop.system import configuration, extras, service_overlay, service_worker
-from orlop.system.configuration import Configuration
-from orlop.system.service_overlay import ServiceVersion
+from orlop.system.config import configuration
+from orlop.system.config.configuration import Configuration
+from orlop.system.services import overlay, worker
+from orlop.system.services.overlay import ServiceVersion
+from orlop.system.storage import extras
 from orlop.system.updates import automatic, bad, extras_files, offers, stage, trials
 from orlop.system.updates.automatic import Automatic
 from orlop.system.updates.bad import Bad
@@ -344,7 +346,7 @@ def services_of(place: Place, name: str = "time", definition: str = "") -> dict[
 
 def test_services_with_the_image_that_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     async def ask(_: Children, request: dict[str, Json]) -> dict[str, Json]:
-        return service_worker.read(request)
+        return worker.read(request)
 
     monkeypatch.setattr(configuration, "ask_services", ask)
     place.tree.rename_build(BUILD)
@@ -381,7 +383,7 @@ def test_an_image_and_services(place: Place) -> None:
     tree.arm(2)
     assert tree.services() == {}
     ledger = tree.ledger()
-    assert service_overlay.read(ledger.services, BUILD) == ledger.generations.read(2).services
+    assert overlay.read(ledger.services, BUILD) == ledger.generations.read(2).services
     # The next image has it within, with the data that is there.
     trials.abandon(ledger, tree.esp, _armed(ledger), "for this test")
     ledger.generations.stand(Standing(good=2))

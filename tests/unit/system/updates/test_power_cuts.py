@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orlop.lib.errors import NotModified, OrlopError
-from orlop.system.config_store import Texts
+from orlop.system.config.store import Texts
 from orlop.system.updates import collect, interrupted, rollback, trials
 from tests.unit.system.updates.machine_tree import PowerCut, Tree, image, power
 

@@ -11,7 +11,7 @@ import pytest
 
 from orlop.engine.registry.settings import Registries
 from orlop.lib.errors import InvalidArgument, Unavailable
-from orlop.system.configuration import Configuration
+from orlop.system.config.configuration import Configuration
 from orlop.system.updates import settings as settings_module
 from orlop.system.updates.fetch import Running
 from orlop.system.updates.settings import identity, place, settings, trust

@@ -13,7 +13,7 @@ import pytest
 
 from orlop.engine.tasks import TaskSet
 from orlop.lib.errors import Conflict, Internal
-from orlop.system.configuration import Configuration
+from orlop.system.config.configuration import Configuration
 from orlop.system.health.builtin import Baseline
 from orlop.system.health.plan import Report, Verdict
 from orlop.system.updates import control, later, trial_boot, trials

@@ -13,7 +13,7 @@ import pytest
 from orlop.lib import boot_record
 from orlop.lib.boot_record import BootRecord
 from orlop.lib.errors import Conflict, Internal, InvalidArgument, NotModified, ResourceExhausted
-from orlop.system.config_store import ConfigStore, Texts
+from orlop.system.config.store import ConfigStore, Texts
 from orlop.system.updates import (
     bad,
     collect,

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from orlop.lib.errors import InvalidArgument, OrlopError
-from orlop.system.seed_disk import recognise
+from orlop.system.cloud.seed_disk import recognise
 from orlop.wire.cloud import azure_disk, udf
 from orlop.wire.cloud.conversation import NoAnswer
 from tests.unit.wire.cloud.udf_image import CUSTOM_DATA, IMAGE

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from orlop.lib.errors import InvalidArgument
-from orlop.system.config_worker import evaluate_all
+from orlop.system.config.worker import evaluate_all
 from orlop.wire.cloud.answer import MAX_ANSWER_BYTES, Answer, decode, encode
 from orlop.wire.config.evaluate import Source
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from orlop.lib.errors import InvalidArgument
-from orlop.system.configuration import Configuration
+from orlop.system.config.configuration import Configuration
 from orlop.system.health.plan import Check, Settings, settings
 from orlop.wire.config.document import check_document
 from orlop.wire.located_yaml import parse_yaml

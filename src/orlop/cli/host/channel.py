@@ -1,0 +1,121 @@
+"""`./orlop channel`: which release machines take, by when, and which they never do.
+
+./orlop channel set NAME --release V [--ramp 0h=1%,24h=50%,72h=100%] [--start TIME]
+./orlop channel revoke NAME VERSION [--reason TEXT]     nobody takes it; who has it leaves it
+./orlop channel barrier NAME VERSION                    older machines run it before newer ones
+./orlop channel dead-end NAME VERSION [--reason TEXT]   machines that run it stay with it
+./orlop channel show NAME
+
+All take --key DIR (targets, snapshot and timestamp keys) and --out DIR (the repository).
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from orlop.cli.host.release import describe_ramp, parse_days, put_on_channel
+from orlop.image import release_keys, release_repository
+from orlop.image.release_maker import read_channel, releases
+from orlop.image.release_repository import Repository
+from orlop.lib.errors import InvalidArgument, NotFound
+from orlop.wire.channel import NAME, Barrier, Channel, format_channel, parse_channel, parse_ramp
+from orlop.wire.channel import target_name as channel_target
+from orlop.wire.json_fields import parse_moment
+
+
+def main(argv: list[str]) -> int:
+    options = _parse(argv)
+    repository = release_repository.open_repository(options.out)
+    name: str = options.name
+    if NAME.fullmatch(name) is None:
+        raise InvalidArgument(f"{name!r} cannot be the name of a channel")
+    if options.verb != "show":
+        keys = release_keys.read(*options.key)
+        change(repository, options)
+        # What a machine would refuse is not published.
+        parse_channel(repository.read(channel_target(name)), name)
+        release_repository.publish(repository, keys, days=parse_days(options.expires))
+    show(name, _channel(repository, name))
+    return 0
+
+
+def change(repository: Repository, options: argparse.Namespace) -> None:
+    """Do what is asked to the channel.
+
+    Raises:
+        NotFound: there is no such channel, or release.
+    """
+    name = options.name
+    if options.verb == "set":
+        start = parse_moment(options.start, "--start") if options.start else int(time.time())
+        ramp = parse_ramp(options.ramp) if options.ramp else ()
+        put_on_channel(repository, name, options.release, ramp, start)
+        return
+    channel, version = _channel(repository, name), options.version
+    known = releases(repository)
+    if version not in known:
+        raise NotFound(f"{repository.directory} has no release {version}")
+    match options.verb:
+        case "revoke":
+            channel = replace(channel, revoked={**channel.revoked, version: options.reason})
+        case "dead-end":
+            channel = replace(channel, dead_ends={**channel.dead_ends, version: options.reason})
+        case _:
+            barrier = Barrier(version, known[version].sequence)
+            others = [other for other in channel.barriers if other.version != version]
+            channel = replace(channel, barriers=(*others, barrier))
+    channel = replace(channel, sequence=channel.sequence + 1)
+    repository.add(channel_target(name), format_channel(channel))
+
+
+def show(name: str, channel: Channel) -> None:
+    """The channel, for people."""
+    print(f"channel {name}, sequence {channel.sequence}: {channel.release}{describe_ramp(channel)}")
+    for barrier in channel.barriers:
+        print(f"  barrier  {barrier.version} (sequence {barrier.sequence})")
+    for version, reason in channel.dead_ends.items():
+        print(f"  dead end {version} {reason}".rstrip())
+    for version, reason in channel.revoked.items():
+        print(f"  revoked  {version} {reason}".rstrip())
+
+
+def _channel(repository: Repository, name: str) -> Channel:
+    channel = read_channel(repository, name)
+    if channel is None:
+        raise NotFound(
+            f"{repository.directory} has no channel {name}",
+            hint=f"./orlop channel set {name} --release VERSION",
+        )
+    return channel
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="./orlop channel",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb, text in (
+        ("set", "what the channel has"),
+        ("revoke", "take a release back"),
+        ("barrier", "one that nobody leaves out"),
+        ("dead-end", "one that nothing follows"),
+        ("show", "what it says now"),
+    ):
+        below = verbs.add_parser(verb, help=text)
+        below.add_argument("name")
+        below.add_argument("--out", type=Path, required=True, metavar="DIR")
+        if verb != "show":
+            below.add_argument("--key", type=Path, action="append", required=True, metavar="DIR")
+            below.add_argument("--expires", default="", metavar="DAYS")
+        if verb == "set":
+            below.add_argument("--release", required=True, metavar="VERSION")
+            below.add_argument("--ramp", default="", metavar="0h=1%%,24h=50%%")
+            below.add_argument("--start", default="", metavar="TIME")
+        elif verb != "show":
+            below.add_argument("version")
+        if verb in ("revoke", "dead-end"):
+            below.add_argument("--reason", default="")
+    return parser.parse_args(argv)

@@ -1,0 +1,364 @@
+"""`./orlop release`: sign a build as a release, into a directory that any web server can serve.
+
+./orlop release new-keys DIR                         root, targets, snapshot and timestamp keys
+./orlop release --key DIR --out DIR [--channel NAME] a release of out/orlop.efi
+./orlop release ls --out DIR                         releases and channels
+./orlop release refresh --key DIR --out DIR          before timestamp.json ends; with two keys only
+./orlop release rotate --key OLD --new-key NEW --out DIR   other keys from now on
+./orlop release archive FILE --out DIR               one tar for machines without a network
+./orlop release push oci://HOST/NAME:TAG --out DIR   as an artifact in a registry
+"""
+
+import argparse
+import json
+import tarfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from orlop.cli.host import release_push
+from orlop.cli.host.settings import host_settings
+from orlop.image import release_keys, release_repository
+from orlop.image.extras import IMAGE_FILE as EXTRAS_FILE
+from orlop.image.release_keys import ROOT_KEYS, ROOT_THRESHOLD
+from orlop.image.release_maker import Wanted, make_release, read_channel, releases
+from orlop.image.release_repository import Repository
+from orlop.lib import atomic_file
+from orlop.lib.errors import Conflict, InvalidArgument, NotFound
+from orlop.wire.channel import BUCKETS, Channel, Step, format_channel
+from orlop.wire.channel import target_name as channel_target
+from orlop.wire.json_fields import format_moment, parse_moment
+from orlop.wire.release import Release
+from orlop.wire.tuf.metadata import ROLES
+
+ROOT_FILE = "root.json"
+
+
+def main(argv: list[str]) -> int:
+    verb = argv[0] if argv and argv[0] in VERBS else ""
+    return VERBS[verb](argv[1:] if verb else argv) or 0
+
+
+def make(argv: list[str]) -> None:
+    """A release of a build."""
+    parser = _parser("", epilog=__doc__)
+    _places(parser, key=True)
+    parser.add_argument("--image", type=Path, help="unified kernel image (out/orlop.efi)")
+    parser.add_argument(
+        "--extras", type=Path, help=f"for storage ({EXTRAS_FILE} beside the image, if it is there)"
+    )
+    parser.add_argument("--no-extras", action="store_true")
+    parser.add_argument("--version", default="", help="the image's own unless given")
+    parser.add_argument("--sequence", type=int, default=0, help="one above the last unless given")
+    parser.add_argument("--service", action="append", default=[], metavar="NAME=ARCHIVE")
+    parser.add_argument("--definition", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--epoch", action="append", default=[], metavar="NAME=NUMBER")
+    parser.add_argument("--handover", action="append", default=[], metavar="NAME")
+    parser.add_argument("--minimum-sequence", type=int, default=0, help="who may take it")
+    parser.add_argument("--not-after", default="", metavar="TIME", help="2027-01-31T00:00:00Z")
+    parser.add_argument("--dead-end", default="", metavar="REASON", help="nothing follows it")
+    parser.add_argument("--health", type=Path, help="checks, a JSON object")
+    parser.add_argument("--delta-from", action="append", metavar="VERSION|FILE")
+    parser.add_argument("--no-delta", action="store_true")
+    parser.add_argument("--expires", default="", metavar="DAYS", help="of the metadata")
+    parser.add_argument("--channel", default="", help="and publish it there, for all at once")
+    parser.add_argument("--archive", type=Path, metavar="FILE", help="and as one tar")
+    options = parser.parse_args(argv)
+    keys = release_keys.read(*options.key)
+    repository = open_or_create(options.out, options.key)
+    release = make_release(repository, _wanted(options))
+    if options.channel:
+        put_on_channel(repository, options.channel, release.version)
+    release_repository.publish(repository, keys, days=parse_days(options.expires))
+    describe(release)
+    if options.archive:
+        write_archive(repository, options.archive, release.version)
+
+
+def _wanted(options: argparse.Namespace) -> Wanted:
+    not_after = parse_moment(options.not_after, "--not-after") if options.not_after else 0
+    health = json.loads(options.health.read_text()) if options.health else {}
+    if not isinstance(health, dict):
+        raise InvalidArgument(f"{options.health}: a JSON object expected")
+    pairs = {
+        name: dict(_pair(word, name) for word in getattr(options, name))
+        for name in ("service", "definition", "epoch")
+    }
+    image = options.image or host_settings().out / "orlop.efi"
+    extras = options.extras
+    if extras is None and (image.parent / EXTRAS_FILE).exists():
+        extras = image.parent / EXTRAS_FILE
+    return Wanted(
+        image=image,
+        extras=None if options.no_extras else extras,
+        version=options.version,
+        sequence=options.sequence,
+        services={name: Path(path) for name, path in pairs["service"].items()},
+        definitions={name: Path(path) for name, path in pairs["definition"].items()},
+        epochs={name: int(number) for name, number in pairs["epoch"].items()},
+        handover=frozenset(options.handover),
+        minimum_sequence=options.minimum_sequence,
+        not_after=not_after,
+        dead_end=options.dead_end,
+        health=health,
+        delta_from=[] if options.no_delta else options.delta_from,
+    )
+
+
+def _pair(word: str, option: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not equals or not name or not value:
+        raise InvalidArgument(f"--{option} takes NAME=..., not {word!r}")
+    return name, value
+
+
+def describe(release: Release) -> None:
+    """What was made, for people."""
+    image = release.image
+    print(f"release {release.version}, sequence {release.sequence}, build {image.build}")
+    print(f"  image    {image.size_bytes:>12,} bytes  {image.sha256}")
+    if release.extras is not None:
+        print(f"  extras   {release.extras.size_bytes:>12,} bytes  {release.extras.sha256}")
+    for delta in release.deltas:
+        share = 100 * delta.size_bytes / image.size_bytes
+        print(f"  delta    {delta.size_bytes:>12,} bytes  {share:.1f} %, from {delta.source[:16]}")
+    for name, service in release.services.items():
+        size = service.archive.size_bytes if service.archive else 0
+        print(f"  {name:<8} {size:>12,} bytes  {service.digest}")
+
+
+def new_keys(argv: list[str]) -> None:
+    """Keys, and the root of trust that names them."""
+    parser = _parser("new-keys")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--roots", type=int, default=ROOT_KEYS, help="how many root keys")
+    parser.add_argument("--threshold", type=int, default=ROOT_THRESHOLD, help="how many must sign")
+    options = parser.parse_args(argv)
+    if not 1 <= options.threshold <= options.roots <= 16:
+        raise InvalidArgument(f"{options.threshold} of {options.roots} root keys cannot be")
+    keys = release_keys.make(options.directory, options.roots)
+    public = {role: keys.public(role) for role in ROLES}
+    root = release_repository.make_root(1, public, options.threshold, keys.of("root"))
+    atomic_file.write_bytes(options.directory / ROOT_FILE, root)
+    print(f"{options.directory / ROOT_FILE} is what machines trust: ./orlop build --trust, or")
+    print("orlop os trust ROOT.json on a machine. Now move root-*.pem to where no network is,")
+    print(f"each elsewhere: {options.threshold} of them are needed, to change keys only.")
+
+
+def show(argv: list[str]) -> None:
+    """Releases and channels."""
+    parser = _parser("ls")
+    _places(parser)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(argv)
+    repository = release_repository.open_repository(options.out)
+    found = sorted(releases(repository).values(), key=lambda release: release.sequence)
+    channels = {name: read_channel(repository, name) for name in repository.names("channels")}
+    if options.json:
+        rows = [{"version": r.version, "sequence": r.sequence} for r in found]
+        names = {name: channel.release for name, channel in channels.items() if channel}
+        print(json.dumps({"releases": rows, "channels": names}, indent=1))
+        return
+    for release in found:
+        describe(release)
+    for name, channel in channels.items():
+        if channel is not None:
+            print(f"channel {name}: {channel.release}{describe_ramp(channel)}")
+
+
+def describe_ramp(channel: Channel) -> str:
+    """When who may take it; empty if everybody may since the beginning."""
+    if channel.ramp == (Step(0, BUCKETS),):
+        return ""
+    steps = [f"{step.after_s / 3600:g}h={step.buckets / 100:g}%" for step in channel.ramp]
+    return f", from {format_moment(channel.start)}: {', '.join(steps)}"
+
+
+def refresh(argv: list[str]) -> None:
+    """The same once more, with a later end."""
+    parser = _parser("refresh")
+    _places(parser, key=True)
+    parser.add_argument("--expires", default="", metavar="DAYS")
+    options = parser.parse_args(argv)
+    repository = release_repository.open_repository(options.out)
+    only = ("snapshot", "timestamp")
+    keys = release_keys.read(*options.key)
+    release_repository.publish(repository, keys, days=parse_days(options.expires), only=only)
+    print(f"{options.out}: timestamp {repository.versions['timestamp']}")
+
+
+def rotate(argv: list[str]) -> None:
+    """Other keys, signed for by the old root keys and by the new ones."""
+    parser = _parser("rotate")
+    _places(parser, key=True)
+    parser.add_argument("--new-key", type=Path, action="append", required=True, metavar="DIR")
+    parser.add_argument("--threshold", type=int, default=0, help="of the new root keys")
+    options = parser.parse_args(argv)
+    repository = release_repository.open_repository(options.out)
+    old, new = release_keys.read(*options.key), release_keys.read(*options.new_key)
+    public = {role: new.public(role) for role in ROLES}
+    threshold = options.threshold or min(
+        repository.root.roles["root"].threshold, len(public["root"])
+    )
+    signers = [*old.of("root"), *new.of("root")]
+    number = repository.root.version + 1
+    root = release_repository.make_root(number, public, threshold, signers)
+    release_repository.rotate(repository, root)
+    # At once, as machines take nothing that the old keys have signed any more.
+    release_repository.publish(repository, new)
+    atomic_file.write_bytes(options.new_key[0] / ROOT_FILE, root)
+    print(f"root {number} is published; {options.new_key[0] / ROOT_FILE} is for new machines")
+
+
+def archive(argv: list[str]) -> None:
+    """One tar with all that a machine needs for one release."""
+    parser = _parser("archive")
+    _places(parser)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--version", default="", help="the newest unless given")
+    options = parser.parse_args(argv)
+    repository = release_repository.open_repository(options.out)
+    write_archive(repository, options.file, options.version)
+
+
+def write_archive(repository: Repository, target: Path, version: str) -> None:
+    """Everything signed, and the blobs of one release.
+
+    Raises:
+        NotFound: there is no such release.
+    """
+    members = files_of(repository, version)
+    temporary = target.parent / f"{atomic_file.TEMPORARY_PREFIX}{target.name}"
+    with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as stream:
+        for path in members:
+            stream.add(path, str(path.relative_to(repository.directory)), filter=_plain)
+    temporary.rename(target)
+    print(f"{target}: {target.stat().st_size:,} bytes, {len(members)} files")
+
+
+def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Without what is of this machine and moment."""
+    return member.replace(uid=0, gid=0, uname="", gname="", mtime=0, mode=0o644, deep=False)
+
+
+def files_of(repository: Repository, version: str) -> list[Path]:
+    """The files that a machine needs for release *version* (empty: the newest), in order."""
+    known = releases(repository)
+    if not known:
+        raise NotFound(f"{repository.directory} has no releases yet")
+    version = version or max(known.values(), key=lambda release: release.sequence).version
+    if version not in known:
+        raise NotFound(f"{repository.directory} has no release {version}")
+    release = known[version]
+    blobs = {blob.sha256 for blob in (*release.blobs(), *release.deltas)}
+    metadata = sorted(repository.metadata.glob("*.root.json"))
+    metadata += [
+        repository.metadata / f"{repository.versions[role]}.{role}.json"
+        for role in ("targets", "snapshot")
+    ]
+    metadata.append(repository.metadata / "timestamp.json")
+    targets = [
+        repository.path_of(name)
+        for name in sorted(repository.targets)
+        if not name.startswith("blobs/") or name.removeprefix("blobs/") in blobs
+    ]
+    return [*metadata, *targets]
+
+
+def push(argv: list[str]) -> None:
+    """As an artifact into a registry."""
+    parser = _parser("push")
+    _places(parser)
+    parser.add_argument("reference", help="oci://HOST/NAME:TAG")
+    parser.add_argument("--version", default="", help="the blobs of this one; the newest otherwise")
+    parser.add_argument("--insecure", action="store_true", help="without TLS, or unchecked")
+    options = parser.parse_args(argv)
+    repository = release_repository.open_repository(options.out)
+    files = files_of(repository, options.version)
+    named = {str(path.relative_to(options.out)): path for path in files}
+    digest = release_push.push(options.reference, named, insecure=options.insecure)
+    print(f"{options.reference}: {digest}, {len(named)} files")
+
+
+def open_or_create(directory: Path, keys: Sequence[Path]) -> Repository:
+    """The repository in *directory*; a new one begins with the root that lies beside the keys.
+
+    Raises:
+        NotFound: there is neither.
+    """
+    try:
+        return release_repository.open_repository(directory)
+    except NotFound:
+        for place in keys:
+            if (place / ROOT_FILE).exists():
+                return release_repository.create(directory, (place / ROOT_FILE).read_bytes())
+        raise NotFound(
+            f"{directory} is no repository, and {keys[0]} has no {ROOT_FILE} to begin one with",
+            hint="./orlop release new-keys DIR",
+        ) from None
+
+
+def put_on_channel(
+    repository: Repository, name: str, version: str, ramp: Sequence[Step] = (), start: int = 0
+) -> Channel:
+    """Let *version* be what the channel *name* has.
+
+    Raises:
+        NotFound: there is no such release. Conflict: it is revoked there.
+    """
+    if version not in repository.names("releases"):
+        raise NotFound(f"{repository.directory} has no release {version}")
+    before = read_channel(repository, name)
+    if before is not None and version in before.revoked:
+        raise Conflict(f"release {version} is revoked on channel {name}")
+    base = before or Channel(sequence=0, release=version, dead_ends={}, revoked={})
+    channel = replace(
+        base,
+        sequence=base.sequence + 1,
+        release=version,
+        start=start or int(time.time()),
+        ramp=tuple(ramp) or (Step(0, BUCKETS),),
+    )
+    repository.add(channel_target(name), format_channel(channel))
+    return channel
+
+
+def parse_days(text: str) -> int:
+    """`30`, `30d`; 0 if empty.
+
+    Raises:
+        InvalidArgument: no number of days.
+    """
+    number = text.removesuffix("d") or "0"
+    if not number.isdigit() or (text and not 1 <= int(number) <= 36500):
+        raise InvalidArgument(f"{text!r} is no number of days")
+    return int(number)
+
+
+def _parser(verb: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=f"./orlop release {verb}".rstrip(),
+        description="Releases: signed, for machines that update themselves. See docs/releases.md.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _places(parser: argparse.ArgumentParser, *, key: bool = False) -> None:
+    if key:
+        parser.add_argument(
+            "--key", type=Path, action="append", required=True, metavar="DIR", help="keys"
+        )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the repository")
+
+
+VERBS: dict[str, Callable[[list[str]], int | None]] = {
+    "": make,
+    "new-keys": new_keys,
+    "ls": show,
+    "refresh": refresh,
+    "rotate": rotate,
+    "archive": archive,
+    "push": push,
+}

@@ -1,0 +1,139 @@
+"""What an installation does to a disk, step by step, decided before anything is touched. Pure.
+
+At no moment does the disk start something that is not whole. On a disk that is made anew the first
+two sectors, from which on it has partitions and boots, are written last; until then the second has
+a mark. On one whose state is kept that is looked after first: if it cannot be, the disk starts what
+it did. Then the boot code and the head of the boot partition are taken away, and come back last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orlop.lib import bios_loader, disk_layout, partition_table
+from orlop.lib.fat32 import plan_geometry
+from orlop.system.install.disks import MARK, PARTITIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orlop.lib.partition_table import Write
+
+EDGE_BYTES = 1 << 20
+STATE_NUMBER = 3
+GUID_BYTES = 16 * 4
+_BACKUP_SECTOR = 6
+_HEAD = "what starts a machine from the disk"
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write *data*, in this order, each for good before the next."""
+
+    what: str
+    writes: tuple[Write, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BootPartition:
+    """Make the file system that UEFI and GRUB read, its first sector last."""
+
+    start_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewState:
+    """Make the state's file system, with the configuration in it."""
+
+    start_bytes: int
+    size_bytes: int
+    encrypted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeptState:
+    """Leave the state as it is, but for the configuration, if there is one, and old releases."""
+
+    start_bytes: int
+    size_bytes: int
+
+
+type Step = Put | BootPartition | NewState | KeptState
+
+
+def plan_new(
+    size_bytes: int, sector: int, loader: bytes, guids: bytes, *, encrypted: bool = False
+) -> tuple[Step, ...]:
+    """The steps for a disk on which nothing is kept. *guids*: `GUID_BYTES` random bytes.
+
+    Raises:
+        InvalidArgument: the disk is too small, or *loader* is none.
+    """
+    layout = disk_layout.plan_disk(size_bytes, sector)
+    bios, esp, state = layout.partitions
+    placed = bios_loader.place(loader, bios.start_bytes, bios.size_bytes)
+    table = partition_table.make_table(
+        layout.partitions, size_bytes, sector, guids, placed.boot_code
+    )
+    return (
+        Put("erasing what was there", _erase(size_bytes, sector)),
+        Put("boot loader", (partition_table.Write(bios.start_bytes, placed.core),)),
+        BootPartition(esp.start_bytes, esp.size_bytes),
+        NewState(state.start_bytes, state.size_bytes, encrypted),
+        Put(_HEAD, table),
+    )
+
+
+def _erase(size_bytes: int, sector: int) -> tuple[Write, ...]:
+    """The mark first: an interruption leaves either what was there or our unfinished work."""
+    end = size_bytes // sector * sector
+    return (
+        partition_table.Write(sector, MARK.ljust(sector, b"\0")),
+        partition_table.Write(0, bytes(sector)),
+        partition_table.Write(2 * sector, bytes(EDGE_BYTES - 2 * sector)),
+        partition_table.Write(end - EDGE_BYTES, bytes(EDGE_BYTES)),
+    )
+
+
+def plan_kept(
+    places: Mapping[str, tuple[int, int]], sector: int, loader: bytes
+) -> tuple[Step, ...]:
+    """The steps for a disk whose partitions are at *places* (`install_disks.own_partitions`).
+
+    Raises:
+        InvalidArgument: a partition is too small, or *loader* is none.
+    """
+    bios_at, bios_bytes = places[PARTITIONS[0]]
+    esp_at, esp_bytes = places[PARTITIONS[1]]
+    plan_geometry(esp_bytes, sector)
+    placed = bios_loader.place(loader, bios_at, bios_bytes)
+    code = placed.boot_code
+    return (
+        KeptState(*places[PARTITIONS[2]]),
+        Put(
+            "the disk does not boot any more",
+            (
+                partition_table.Write(0, bytes(len(code))),
+                partition_table.Write(esp_at, bytes(sector)),
+                partition_table.Write(esp_at + _BACKUP_SECTOR * sector, bytes(sector)),
+            ),
+        ),
+        Put("boot loader", (partition_table.Write(bios_at, placed.core),)),
+        BootPartition(esp_at, esp_bytes),
+        Put(_HEAD, (partition_table.Write(0, code),)),
+    )
+
+
+def describe(step: Step) -> str:
+    """*step* for people."""
+    match step:
+        case Put(what, _):
+            return what
+        case BootPartition(_, size):
+            return f"boot partition, {size >> 20} MiB"
+        case NewState(_, size, encrypted):
+            return f"state partition, {size >> 20} MiB{', encrypted' if encrypted else ''}"
+        case KeptState(_, _):
+            return "the state stays as it is"
