@@ -27,6 +27,8 @@ _RANGE_BEGIN, _RANGE_END = 8, 16
 _KEPT = PVID | UNTAGGED
 
 _FAMILY = 7
+_SET = 19
+"""RTM_SETLINK: of this family there is no RTM_NEWLINK."""
 _AF_SPEC, _EXT_MASK = 26, 29
 _FILTER_COMPRESSED = 4
 _FLAGS, _INFO = 0, 2
@@ -67,7 +69,7 @@ def decode(answer: Message) -> tuple[int, dict[int, int]]:
 
 def add(index: int, vlans: Vlans, *, own: bool) -> Request:
     """Give port *index* these, or others of their flags; *own*: the port is the bridge itself."""
-    return Request(link.NEW, Flag.ACK, _payload(index, vlans, own=own))
+    return Request(_SET, Flag.ACK, _payload(index, vlans, own=own))
 
 
 def delete(index: int, vlans: Iterable[int], *, own: bool) -> Request:

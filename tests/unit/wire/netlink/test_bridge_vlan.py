@@ -24,6 +24,7 @@ def entries(payload: bytes) -> list[bytes]:
 def test_ranges_are_written_where_they_can_be() -> None:
     vlans = {1: 6, 2: 2, 10: 0, 11: 0, 12: 0, 14: 0, 20: 4}
     request = bridge_vlan.add(5, vlans, own=False)
+    assert request.type == 19  # RTM_SETLINK; the kernel takes no RTM_NEWLINK of this family
     assert entries(request.payload) == [
         *(entry(6, 1), entry(2, 2), entry(8, 10), entry(16, 12), entry(0, 14), entry(4, 20)),
     ]
