@@ -153,7 +153,6 @@ def test_changes_at_run_time(machines: Pair) -> None:
     reaches(a, "10.1.0.2", "10.2.0.2")
 
 
-@pytest.mark.long
 def test_bridges_filter_vlans_and_vlans_are_in_vlans(machines: Pair) -> None:
     a, b = machines
     for own, machine in enumerate(machines, 1):
