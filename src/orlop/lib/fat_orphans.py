@@ -18,7 +18,7 @@ _BAD = 0x0FFFFFF7
 _CLUSTER = 0x0FFFFFFF
 _ENTRY_BYTES = 4
 _INFO, _FREE_COUNT_AT, _UNKNOWN = b"RRaA", 488, b"\xff\xff\xff\xff"
-_DOTS = {".", ".."}
+_DOTS = {b".".ljust(11), b"..".ljust(11)}
 _MAX_DEPTH = 16
 
 
@@ -26,13 +26,13 @@ def find(system: FileSystem) -> list[int]:
     """The clusters that no file has; pure.
 
     Raises:
-        InvalidArgument: it is not FAT32, or two files have a cluster, or a chain leads nowhere.
+        InvalidArgument: it is not FAT32, or two files have a cluster, or a chain leads nowhere, or
+            a folder is too large to be read whole.
     """
     if system.bits != 32 or len(system.table) < system.end * _ENTRY_BYTES:
         raise InvalidArgument("this is not a file system of FAT32")
     owned = bytearray(system.end)
-    _own(system, system.root_cluster, owned)
-    _walk(system, system.root, owned, 0)
+    _walk(system, system.root_cluster, owned, 0)
     table = memoryview(system.table)[: system.end * _ENTRY_BYTES].cast("I")
     return [
         cluster
@@ -41,23 +41,30 @@ def find(system: FileSystem) -> list[int]:
     ]
 
 
-def _walk(system: FileSystem, folder: bytes, owned: bytearray, depth: int) -> None:
-    if depth > _MAX_DEPTH:
-        raise InvalidArgument("folders go too deep")
-    for name, entry in entries(folder):
+def _walk(system: FileSystem, first: int, owned: bytearray, depth: int) -> None:
+    folder = system.content(first, MAX_FOLDER_BYTES)
+    # Of what is not seen every file would be taken for lost.
+    if depth > _MAX_DEPTH or len(folder) != _own(system, first, owned) * system.cluster_bytes:
+        raise InvalidArgument("there are more folders, or larger ones, than can be looked through")
+    for _, entry in entries(folder):
         kind, first, size = described(entry)
-        if name in _DOTS or not (first or size):
+        if entry[:11] in _DOTS or not (first or size):
             continue
-        _own(system, first, owned)
         if kind & FOLDER:
-            _walk(system, system.content(first, MAX_FOLDER_BYTES), owned, depth + 1)
+            _walk(system, first, owned, depth + 1)
+        else:
+            _own(system, first, owned)
 
 
-def _own(system: FileSystem, first: int, owned: bytearray) -> None:
+def _own(system: FileSystem, first: int, owned: bytearray) -> int:
+    """How many clusters there are from *first* on."""
+    count = 0
     for cluster in system.chain(first):
         if owned[cluster]:
             raise InvalidArgument(f"cluster {cluster} belongs to two files")
         owned[cluster] = 1
+        count += 1
+    return count
 
 
 def give_back(device: str) -> int:

@@ -25,6 +25,7 @@ MAX_FOLDER_BYTES = 1 << 20
 _MAX_TABLE_BYTES = 16 << 20
 _FAT16_CLUSTERS = 4085
 _DELETED, _LAST = 0xE5, 0
+_LAST_PART = 0x40
 _BOOT_SECTOR = struct.Struct("<11xHBHBHHxHHHIII")
 
 
@@ -161,8 +162,10 @@ def entries(folder: bytes) -> Iterator[tuple[str, bytes]]:
         entry = folder[at : at + ENTRY_BYTES]
         if entry[0] == _LAST:
             return
-        if entry[11] == LONG_NAME:
-            long = entry[1:11] + entry[14:26] + entry[28:32] + long
+        if entry[11] == LONG_NAME and entry[0] != _DELETED:
+            # What comes before the last part, which is the first here, is of another name.
+            rest = b"" if entry[0] & _LAST_PART else long
+            long = entry[1:11] + entry[14:26] + entry[28:32] + rest
             continue
         if entry[0] != _DELETED and not entry[11] & LABEL:
             # UTF-16, of which only ASCII can be looked for: the codec is not in the image.

@@ -10,7 +10,8 @@ import pytest
 
 from orlop.lib.errors import InvalidArgument, NotFound, ResourceExhausted
 from orlop.lib.fat32 import Piece, make_fat32, plan_geometry
-from orlop.lib.fat_reader import read_file
+from orlop.lib.fat_entries import FILE, entry, long_entries
+from orlop.lib.fat_reader import entries, read_file
 
 if TYPE_CHECKING:
     from orlop.lib.fat32 import Content
@@ -188,3 +189,20 @@ def test_a_damaged_one_is_an_error_and_ends(tmp_path: Path) -> None:
             read_file(part_of(bytes(data)), "orlop/images/a.efi")
         except (InvalidArgument, NotFound):
             pass
+
+
+def test_what_is_left_of_other_names_is_no_part_of_a_name() -> None:
+    """Of a file that was removed, and of one that a power cut has kept from coming about."""
+    short = entry(b"SHORT   EFI", FILE, 0, 0, (0, 0))
+    long = b"".join(
+        (
+            long_entries("an older name", b"ANOLDE~1   "),
+            long_entries("thirteen-long", b"THIRTE~1   "),
+        )
+    )
+    alias = entry(b"THIRTE~1   ", FILE, 0, 0, (0, 0))
+    removed = b"\xe5" + long_entries("removed", b"REMOVE~1   ")[1:]
+    assert [name for name, _ in entries(long + alias + removed + short)] == [
+        "thirteen-long",
+        "SHORT.EFI",
+    ]

@@ -22,7 +22,10 @@ LAST = 0x0FFFFFFF
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    path = tmp_path / "esp"
+    return make_disk(tmp_path / "esp", FILES)
+
+
+def make_disk(path: Path, files: dict[str, bytes]) -> Path:
     with path.open("w+b") as file:
         file.truncate(SIZE_BYTES)
 
@@ -30,7 +33,7 @@ def disk(tmp_path: Path) -> Path:
             file.seek(offset)
             file.write(data)
 
-        make_fat32(write, SIZE_BYTES, "ORLOP_ESP", dict(FILES), epoch=1_700_000_000, volume_id=7)
+        make_fat32(write, SIZE_BYTES, "ORLOP_ESP", dict(files), epoch=1_700_000_000, volume_id=7)
     return path
 
 
@@ -88,6 +91,19 @@ def test_what_is_damaged_is_left_alone(disk: Path) -> None:
         with pytest.raises(InvalidArgument):
             fat_orphans.give_back(str(disk))
         assert disk.read_bytes() == before
+
+
+def test_files_of_a_folder_that_is_not_seen_whole_are_not_lost(tmp_path: Path) -> None:
+    """It has one entry more than are looked at."""
+    count = fat_reader.MAX_FOLDER_BYTES // 32 - 2
+    many = {f"many/{number:08}": b"" for number in range(count)}
+    disk = make_disk(tmp_path / "esp", many)
+    assert fat_orphans.give_back(str(disk)) == 0
+    disk = make_disk(tmp_path / "esp", {**many, f"many/{count:08}": b"data"})
+    before = disk.read_bytes()
+    with pytest.raises(InvalidArgument, match="larger"):
+        fat_orphans.give_back(str(disk))
+    assert disk.read_bytes() == before
 
 
 def test_no_other_kind_of_file_system(tmp_path: Path) -> None:
