@@ -140,6 +140,8 @@ class Connection(asyncio.Protocol):
         self._body_handed_over = False
         self._left: asyncio.Event | None = None
         self._reading_paused = False
+        self.silent_since_s: float | None = None
+        """On the loop's clock, while the client is waited for: for a request, or more of one."""
         self.task: asyncio.Task[None] | None = None
 
     # asyncio calls these.
@@ -403,13 +405,17 @@ class Connection(asyncio.Protocol):
         event = self._http.next_event()
         if event is not http.Signal.NEED_DATA:
             return event
-        async with asyncio.timeout(IDLE_TIMEOUT_S):
-            while event is http.Signal.NEED_DATA:
-                self._unread_bytes = 0
-                self.resume_reading()
-                self._arrived.clear()
-                await self._arrived.wait()
-                event = self._http.next_event()
+        try:
+            async with asyncio.timeout(IDLE_TIMEOUT_S):
+                while event is http.Signal.NEED_DATA:
+                    self.silent_since_s = asyncio.get_running_loop().time()
+                    self._unread_bytes = 0
+                    self.resume_reading()
+                    self._arrived.clear()
+                    await self._arrived.wait()
+                    event = self._http.next_event()
+        finally:
+            self.silent_since_s = None
         return event
 
     async def _skip_body(self) -> bool:

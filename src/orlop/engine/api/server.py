@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import os
 import resource
 import socket
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 1024
-"""Of clients; one more makes the one go that has been without a request for longest."""
+"""Of clients. One more makes another go: one without a request, or else the one that has been
+silent for longest in the midst of its request."""
 
 BACKLOG = 4096
 """The kernel's own limit. Clients do not wait: with one more they are told EAGAIN."""
@@ -117,14 +119,25 @@ class ApiServer:
 
     def _opened(self, connection: Connection) -> bool:
         if len(self._connections) >= self._most:
-            idle = next((other for other in self._connections if other.is_idle), None)
-            if idle is None:
+            other = self._least_missed()
+            if other is None:
                 return False
-            del self._connections[idle]
-            idle.abort()
+            del self._connections[other]
+            other.abort()
         self._connections[connection] = None
         connection.task = self._tasks.start(connection.run(), "api connection")
         return True
+
+    def _least_missed(self) -> Connection | None:
+        """The connection that goes for a new one."""
+        silent: tuple[Connection | None, float] = (None, math.inf)
+        for connection in self._connections:
+            if connection.is_idle:
+                return connection
+            since_s = connection.silent_since_s
+            if since_s is not None and since_s < silent[1]:
+                silent = connection, since_s
+        return silent[0]
 
     def _closed(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
