@@ -76,6 +76,9 @@ _CERTIFICATES = {"tlscacert": "ca_cert", "tlscert": "server_cert", "tlskey": "se
 _OWN_TLS = "/etc/docker/tls/"
 """Where RancherOS kept what `ros tls generate` made, and started dockerd."""
 
+_MAX_DIGITS = 9
+"""Of a number; Python refuses to read those of thousands."""
+
 _PROXIES = {"http_proxy", "https_proxy", "no_proxy"}
 _POLICIES = {"none": "off", "download": "stage", "auto": "apply"}
 
@@ -128,7 +131,7 @@ def _build(found: dict[Path, object], target: Path, form: str, text: str) -> Non
         case "map":
             key, _, inner = text.partition("=")
             found[target] = {**(present if isinstance(present, dict) else {}), key: inner}
-        case "number" if text.isdecimal():
+        case "number" if text.isdecimal() and len(text) <= _MAX_DIGITS:
             found[target] = int(text)
         case "flag" if text in ("true", "false"):
             found[target] = text == "true"

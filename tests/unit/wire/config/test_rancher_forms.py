@@ -55,6 +55,7 @@ def test_options_of_dockerd(options: str, found: object) -> None:
         ("[1400]", "1400 is no option with its value"),
         ("[--mtu]", "--mtu is no option with its value"),
         ("[--mtu, many]", "mtu: must be"),
+        (f"[--mtu, '{'9' * 5000}']", "mtu: must be"),
         ("[-H, 'tcp://0.0.0.0:2375']", "for clients with certificates: orlop.engine.tls"),
         ("[--storage-driver=zfs]", "--storage-driver is an option of dockerd without"),
     ],
