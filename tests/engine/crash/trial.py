@@ -23,7 +23,10 @@ QUIET_S = 0.3
 MISSED_S = 3.0
 """After the answer, a point that was there in the first pass comes until then, or not this time."""
 
-DELETING = ("/removal.py", "/runtime.py", "/confinement.py", "/trash/")
+DELETING = (
+    *("engine/removal.py", "store/removal.py", "runtime/crun.py", "runtime/confinement.py"),
+    "/trash/",
+)
 """In the names of points that delete what is in nobody's way: if they fail, the next start does."""
 
 MANY = 3

@@ -176,9 +176,9 @@ def check_platform(image: Image, name: str, wanted: str) -> None:
 
 
 def _refuse_what_cannot_be(body: Object, host: Object) -> None:
+    """Fields that are understood and cannot be honoured here, in dockerd's words."""
     if host.text("UTSMode") == "host" and body.text("Hostname"):
         raise InvalidArgument("conflicting options: hostname and the UTS mode")
-    """Fields that are understood and cannot be honoured here, in dockerd's words."""
     _refuse_empty(body)
     runtime, isolation = host.text("Runtime"), host.text("Isolation")
     if runtime not in RUNTIMES:

@@ -167,7 +167,7 @@ class Installer:
         self.job: Job | None = None
 
     async def disks(self) -> list[Json]:
-        """The disks there are: `install_disks.to_json`.
+        """The disks there are: `install.disks.to_json`.
 
         Raises:
             OrlopError: they cannot be looked at.

@@ -100,7 +100,7 @@ def _erase(size_bytes: int, sector: int) -> tuple[Write, ...]:
 def plan_kept(
     places: Mapping[str, tuple[int, int]], sector: int, loader: bytes
 ) -> tuple[Step, ...]:
-    """The steps for a disk whose partitions are at *places* (`install_disks.own_partitions`).
+    """The steps for a disk whose partitions are at *places* (`install.disks.own_partitions`).
 
     Raises:
         InvalidArgument: a partition is too small, or *loader* is none.

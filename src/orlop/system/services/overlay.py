@@ -129,7 +129,7 @@ class Overlay:
         """Before services are started: each has its data in the format that it knows.
 
         Raises:
-            OrlopError: as `service_data.ServiceData.bring_all`, whose code most boots do not need.
+            OrlopError: as `services.data.ServiceData.bring_all`, whose code most boots do not need.
         """
         epochs = (version.epoch for version in self.versions.values())
         if any(epochs) or os.access(self.path.with_name(EPOCHS), os.F_OK):
