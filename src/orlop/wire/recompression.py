@@ -38,7 +38,7 @@ MAX_CLUSTERS = 1 << 14
 _FRAME = struct.Struct("<II")
 _HEAD = struct.Struct("<8sIIII")
 _CLUSTER = struct.Struct("<IIII")
-MAX_BYTES = _HEAD.size + 2 * MAX_CLUSTERS * _CLUSTER.size
+MAX_BYTES = _FRAME.size + _HEAD.size + 2 * MAX_CLUSTERS * _CLUSTER.size
 
 
 @dataclass(frozen=True, slots=True)

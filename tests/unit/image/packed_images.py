@@ -20,7 +20,7 @@ from orlop.lib.process import run
 from tests.unit.lib.test_unified_image import image as unified_image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 WORDS = [random.Random(number).randbytes(3).hex().encode() for number in range(3000)]
 KERNEL = random.Random(1).randbytes(50_000)
@@ -78,7 +78,17 @@ def image(changed: bytes = b"", without: str = "") -> bytes:
     )
 
 
-def applied(old: bytes, delta: bytes, size_bytes: int, place: Path) -> bytes:
+def _any_room(_: int) -> None:
+    pass
+
+
+def applied(
+    old: bytes,
+    delta: bytes,
+    size_bytes: int,
+    place: Path,
+    check_room: Callable[[int], None] = _any_room,
+) -> bytes:
     """What the machine makes of *old* and *delta*, in the folder *place*."""
     from orlop.system.updates import delta as deltas
 
@@ -88,7 +98,7 @@ def applied(old: bytes, delta: bytes, size_bytes: int, place: Path) -> bytes:
     before = Path.cwd()
     os.chdir(place)
     try:
-        deltas.apply(base, "delta", "made", size_bytes)
+        deltas.apply(base, "delta", "made", size_bytes, check_room)
     finally:
         os.chdir(before)
         os.close(base)

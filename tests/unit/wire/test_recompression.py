@@ -8,7 +8,9 @@ import pytest
 
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.recompression import (
+    MAX_BYTES,
     MAX_CLUSTER_BYTES,
+    MAX_CLUSTERS,
     MAX_DICTIONARY_BYTES,
     MAX_PLAIN_BYTES,
     Cluster,
@@ -29,6 +31,11 @@ def test_what_is_written_is_read() -> None:
     assert parse_recipe(FRAME) == (RECIPE, len(FRAME))
     assert parse_recipe(FRAME + b"what follows") == (RECIPE, len(FRAME))
     assert FRAME[:4] == bytes.fromhex("502a4d18")
+
+
+def test_the_longest_is_as_long_as_is_read() -> None:
+    most = tuple(Cluster(9 * number, 9, 10) for number in range(MAX_CLUSTERS))
+    assert len(format_recipe(Recipe(6, 1 << 19, most, most))) == MAX_BYTES
 
 
 def test_a_delta_without_one() -> None:

@@ -22,7 +22,7 @@ from orlop.wire import recompression
 from orlop.wire.release import MAX_IMAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
     from orlop.wire.recompression import Recipe
@@ -67,9 +67,11 @@ def open_base(path: str) -> int:
         return -1
 
 
-def apply(base: int, difference: str, target: str, size: int) -> None:
+def apply(
+    base: int, difference: str, target: str, size: int, check_room: Callable[[int], None]
+) -> None:
     """Make the file *target* of *size* bytes out of *base* and *difference*, in the present
-    directory.
+    directory. *check_room* raises if so many bytes more are not to be had there.
 
     Raises:
         InvalidArgument: the difference is damaged, or one to another image. OSError: no room.
@@ -81,13 +83,17 @@ def apply(base: int, difference: str, target: str, size: int) -> None:
     ):
         found = recompression.parse_recipe(os.pread(patch.fileno(), recompression.MAX_BYTES, 0))
         if found is None:
+            check_room(size)
             _patch(base, patch.fileno(), 0, output.fileno(), size)
             return
         recipe, start = found
-        with _nameless() as old, _nameless() as new:
-            _expand(base, recipe, old.fileno())
-            expanded = recompression.expanded_bytes(size, recipe.new)
-            _patch(old.fileno(), patch.fileno(), start, new.fileno(), expanded)
+        before = recompression.expanded_bytes(os.fstat(base).st_size, recipe.old)
+        expanded = recompression.expanded_bytes(size, recipe.new)
+        check_room(expanded + max(before, size))
+        with _nameless() as new:
+            with _nameless() as old:
+                _expand(base, recipe, old.fileno())
+                _patch(old.fileno(), patch.fileno(), start, new.fileno(), expanded)
             _collect(new.fileno(), recipe, output.fileno(), size)
 
 

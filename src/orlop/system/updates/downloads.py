@@ -61,8 +61,9 @@ class Downloads:
             try:
                 self._patch(blob)
                 return
-            except (OrlopError, OSError) as error:
-                report({"notice": f"the delta is of no use, fetching the whole image: {error}"})
+            except (OrlopError, OSError, MemoryError) as error:
+                why = str(error) or "it takes too much memory"
+                report({"notice": f"the delta is of no use, fetching the whole image: {why}"})
                 _remove(digest + PART)
         self._fetch(str(blob["path"]), digest, size)
 
@@ -72,7 +73,7 @@ class Downloads:
         self._fetch(str(difference["path"]), name, int(difference["size_bytes"]))
         target = str(blob["sha256"])
         try:
-            delta.apply(self._base, name, target + PART, int(blob["size_bytes"]))
+            delta.apply(self._base, name, target + PART, int(blob["size_bytes"]), check_room)
         finally:
             _remove(name)
         if digest_of(target + PART) != target:
@@ -105,7 +106,7 @@ class Downloads:
                 stream.truncate(0)
                 stream.seek(0)
                 hashed, done = sha256(), 0
-            _check_room(stream.fileno(), size - done)
+            check_room(size - done)
 
             def sink(piece: memoryview) -> None:
                 nonlocal done
@@ -129,8 +130,9 @@ class Downloads:
             report({"progress": {"sha256": digest, "done": done, "size_bytes": size}})
 
 
-def _check_room(descriptor: int, needed: int) -> None:
-    found = os.fstatvfs(descriptor)
+def check_room(needed: int) -> None:
+    """Raises ResourceExhausted: the present directory has not so many bytes, and some to spare."""
+    found = os.statvfs(".")
     free = found.f_bavail * found.f_frsize
     if free < needed + MARGIN_BYTES:
         raise ResourceExhausted(

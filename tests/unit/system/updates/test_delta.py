@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orlop.image.delta_maker import make_delta
-from orlop.lib.errors import InvalidArgument
+from orlop.lib.errors import InvalidArgument, ResourceExhausted
 from orlop.system.updates import delta
 from orlop.wire.recompression import format_recipe, parse_recipe
 from tests.unit.image.packed_images import applied, image
@@ -51,6 +51,18 @@ def test_another_base(difference: bytes, tmp_path: Path) -> None:
             assert applied(base, difference, len(NEW), tmp_path) != NEW
         except InvalidArgument:
             pass
+
+
+def test_without_room_for_all_of_it_nothing_is_begun(difference: bytes, tmp_path: Path) -> None:
+    def none(needed: int) -> None:
+        raise ResourceExhausted(str(needed))
+
+    with pytest.raises(ResourceExhausted) as refused:
+        applied(OLD, difference, len(NEW), tmp_path, none)
+    assert int(refused.value.message) > len(OLD) + len(NEW)
+    assert (tmp_path / "made").stat().st_blocks == 0
+    with pytest.raises(ResourceExhausted, match=f"^{len(NEW)}$"):
+        applied(OLD, b"no recipe", len(NEW), tmp_path, none)
 
 
 def test_a_cluster_that_comes_out_otherwise(difference: bytes, tmp_path: Path) -> None:
