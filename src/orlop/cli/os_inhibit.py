@@ -8,7 +8,7 @@ import signal
 import time
 
 from orlop.cli.arguments import UsageError
-from orlop.lib.errors import NotFound, Unavailable
+from orlop.lib.errors import NotFound, OrlopError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from orlop.cli.client import Client
 
 LOOK_S = 0.2
-AGAIN_S = 60.0
-"""So long an engine that is replaced may take to answer again."""
 
 
 def inhibit(client: Client, arguments: Arguments) -> int:
@@ -28,7 +26,7 @@ def inhibit(client: Client, arguments: Arguments) -> int:
     if not program:
         raise UsageError("orlop os inhibit [--reason TEXT] -- PROGRAM [ARGUMENT...]")
     reason = arguments.value("reason")
-    held = _hold(client, reason)
+    held: _socket.socket | None = _hold(client, reason)
     try:
         pid = os.posix_spawnp(program[0], program, os.environ)
     except OSError as error:
@@ -41,11 +39,15 @@ def inhibit(client: Client, arguments: Arguments) -> int:
             if ended:
                 code = os.waitstatus_to_exitcode(status)
                 return code if code >= 0 else 128 - code
-            if select.select([held], [], [], LOOK_S)[0] and not held.recv(4096):
-                held.close()
+            if held is None:
+                time.sleep(LOOK_S)
                 held = _hold_again(client, reason)
+            elif select.select([held], [], [], LOOK_S)[0] and _is_cut(held):
+                held.close()
+                held = None
     finally:
-        held.close()
+        if held is not None:
+            held.close()
         signal.signal(signal.SIGINT, before)
 
 
@@ -54,13 +56,17 @@ def _hold(client: Client, reason: str) -> _socket.socket:
     return client.request("POST", "/orlop/os/inhibit", {"reason": reason}).detach()[0]
 
 
-def _hold_again(client: Client, reason: str) -> _socket.socket:
-    """The engine was replaced while it runs."""
-    until_s = time.monotonic() + AGAIN_S
-    while True:
-        try:
-            return _hold(client, reason)
-        except Unavailable:
-            if time.monotonic() > until_s:
-                raise
-            time.sleep(LOOK_S)
+def _is_cut(held: _socket.socket) -> bool:
+    try:
+        return not held.recv(4096)
+    except ConnectionError:
+        return True
+
+
+def _hold_again(client: Client, reason: str) -> _socket.socket | None:
+    """The engine was replaced while it runs; None if it does not answer yet. The program goes on in
+    any case."""
+    try:
+        return _hold(client, reason)
+    except OrlopError:
+        return None

@@ -182,11 +182,15 @@ def test_no_turn_yet(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> 
 def test_inhibit_holds_its_connection_while_the_program_runs(
     engine: FakeEngine, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """And asks again when it is cut, as by an engine that is replaced."""
+    """And asks again when it is cut, as by an engine that is replaced, until it is answered."""
     held: list[bytes] = []
     ended = threading.Event()
 
     def hold(connection: socket.socket, _: bytes) -> None:
+        if held == [b"cut"]:
+            held.append(b"refused")
+            connection.sendall(b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n")
+            return
         connection.sendall(b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"result": {}}\n')
         if not held:
             held.append(b"cut")
@@ -200,6 +204,6 @@ def test_inhibit_holds_its_connection_while_the_program_runs(
     assert main(["os", "inhibit", "--reason", "moving", "--", "sh", "-c", wait]) == 3
     assert capfd.readouterr().out == "ran\n"
     assert ended.wait(60)
-    assert held == [b"cut", b""]
+    assert held == [b"cut", b"refused", b""]
     assert json.loads(engine.requests[0][1]) == {"reason": "moving"}
     assert main(["os", "inhibit"]) == 2

@@ -183,7 +183,7 @@ class Updates:
             if text := await gate.why(held):
                 raise Forbidden(text)
             return await self._apply(dry_run=True, reboot=reboot)
-        async with gate.entered("update", held):
+        async with gate.entered("update", held, reboots=reboot):
             return await self._apply(dry_run=False, reboot=reboot)
 
     async def _apply(self, *, dry_run: bool, reboot: bool) -> dict[str, Json]:

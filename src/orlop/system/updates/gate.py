@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import Forbidden, OrlopError
+from orlop.lib.errors import Conflict, Forbidden, OrlopError
 from orlop.lib.units import parse_duration_s
 from orlop.system import time_zone
 from orlop.system.config.configuration import as_list, as_map
@@ -67,6 +67,8 @@ class Gate:
         self._lock = asyncio.Lock()
         self._inhibitors: list[str] = []
         """Reasons of people who are at something; there as long as they are connected."""
+        self._is_going = False
+        """Somebody is through, and a reboot follows."""
         self._line = asyncio.Lock()
         """One request at a time: a renewal that comes after the return would take a slot again."""
 
@@ -96,7 +98,13 @@ class Gate:
 
     @contextmanager
     def inhibition(self, reason: str) -> Iterator[None]:
-        """Nothing goes through it during the block."""
+        """Nothing goes through it during the block.
+
+        Raises:
+            Conflict: something has gone through it: it is too late.
+        """
+        if self._is_going:
+            raise Conflict("the machine is about to reboot")
         self._inhibitors.append(reason)
         try:
             yield
@@ -105,10 +113,10 @@ class Gate:
 
     @asynccontextmanager
     async def entered(
-        self, purpose: str, held: Callable[[], str] = str, to: str = ""
+        self, purpose: str, held: Callable[[], str] = str, to: str = "", *, reboots: bool = True
     ) -> AsyncIterator[None]:
-        """For who makes the machine reboot, for *purpose* (`update` or `reboot`), in the block. If
-        the block fails nothing has become of it.
+        """For who makes the machine reboot, for *purpose* (`update` or `reboot`), in the block, or
+        leaves that to somebody else (not *reboots*). If the block fails nothing has become of it.
 
         Raises:
             Forbidden: with the one reason why it may not.
@@ -123,9 +131,11 @@ class Gate:
                 await self._refuse(held)
                 await self._drain()
                 await self._refuse(held)
+                self._is_going = reboots
                 await asyncio.to_thread(held_lock.note_going, self._directory)
                 yield
             except BaseException:
+                self._is_going = False
                 await self._back_to(before)
                 raise
 

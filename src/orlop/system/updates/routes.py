@@ -97,8 +97,8 @@ async def _inhibit(boot: Boot, exchange: Exchange) -> None:
     reason = str((await exchange.json()).get("reason") or "")
     if len(reason) > MAX_REASON or not reason.isprintable():
         raise InvalidArgument(f"reason: up to {MAX_REASON} printable characters expected")
-    await exchange.begin_stream(JSON_TYPE)
     with boot.health.gate.inhibition(reason):
+        await exchange.begin_stream(JSON_TYPE)
         await exchange.write_json({"result": {}})
         await asyncio.Event().wait()
 

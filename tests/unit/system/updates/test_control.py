@@ -45,7 +45,9 @@ class Machine:
 
         class Gate:
             @asynccontextmanager
-            async def entered(self, _purpose: str, held: Callable[[], str]) -> AsyncIterator[None]:
+            async def entered(
+                self, _purpose: str, held: Callable[[], str], *, reboots: bool
+            ) -> AsyncIterator[None]:
                 outer.calls.append("gate")
                 if text := held():
                     raise Forbidden(text)

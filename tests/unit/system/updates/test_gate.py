@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from orlop.lib.errors import Forbidden
+from orlop.lib.errors import Conflict, Forbidden
 from orlop.system.config.configuration import Configuration
 from orlop.system.config.store import boot_id
 from orlop.system.health.plan import Report, Verdict
@@ -166,6 +166,26 @@ def test_the_lock_is_not_asked_for_while_something_else_is_in_the_way(
         patch.setattr(windows, "is_open", lambda found, *_: not found)
         asyncio.run(main())
     assert server.requests == []
+
+
+def test_who_inhibits_too_late_is_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        machine = Machine(tmp_path, OPEN)
+        with pytest.raises(RuntimeError):
+            async with machine.entered("update"):
+                raise RuntimeError("it fails")
+        await enter(machine, reboots=False)
+        with machine.inhibition("moving"):
+            pass
+        async with machine.entered("update"):
+            with pytest.raises(Conflict, match="about to reboot"), machine.inhibition("moving"):
+                pass
+        with pytest.raises(Conflict, match="about to reboot"), machine.inhibition("moving"):
+            pass
+        assert await machine.why() == ""
+        await machine.end()
+
+    asyncio.run(main())
 
 
 def test_what_is_sent(tmp_path: Path, server: Server) -> None:
