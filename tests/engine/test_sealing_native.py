@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from orlop.engine import worker_process
 from orlop.image.pcr_policy import MEASURE
 from orlop.lib.children import Children
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
@@ -254,17 +255,17 @@ def _change(request: Request) -> object:
 
 
 def _key(disk: str) -> bytes:
-    return _run(lambda children: sealing.unseal(children, disk))
+    with sealing.in_memory() as file:
+        found = _run(lambda children: sealing.unseal(children, disk, file))
+        key = Path(file).read_bytes()
+    assert found == bool(key)
+    return key
 
 
 def test_a_disk_is_sealed_and_sealed_again(disk: str, chip: Chip) -> None:
     assert _key(disk) == b""
-    assert _change(Request(disk, KEY)) == {
-        "device": disk,
-        "slot": "1",
-        "pcrs": [7],
-        "signed": False,
-    }
+    done = {"device": disk, "slot": "1", "pcrs": [7], "signed": False}
+    assert _change(Request(disk, KEY)) == done
     key = _key(disk)
     assert len(base64.b64decode(key)) == 32
     assert _opens(disk, key)
@@ -278,11 +279,24 @@ def test_a_disk_is_sealed_and_sealed_again(disk: str, chip: Chip) -> None:
     found = _metadata(disk)
     assert sorted(found["keyslots"]) == ["0", "2"]
     [token] = found["tokens"].values()
-    assert (token["type"], token["keyslots"], token["tpm2-pcrs"]) == (
-        "systemd-tpm2",
-        ["2"],
-        [7, 15],
-    )
+    assert (token["type"], token["keyslots"]) == ("systemd-tpm2", ["2"])
+    assert token["tpm2-pcrs"] == [7, 15]
+
+
+def test_the_key_does_not_pass_through_the_memory_of_who_asks(
+    disk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _change(Request(disk, KEY))
+    said: list[bytes] = []
+    read = worker_process._read
+
+    async def listen(descriptor: int) -> bytes:
+        said.append(await read(descriptor))
+        return said[-1]
+
+    monkeypatch.setattr(worker_process, "_read", listen)
+    assert _opens(disk, _key(disk))
+    assert json.loads(b"".join(said)) == {"found": True}
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def parse_request(body: Mapping[str, object]) -> Request:
 
 
 @contextmanager
-def in_memory(content: bytes) -> Iterator[str]:
+def in_memory(content: bytes = b"") -> Iterator[str]:
     """A path by which a program reads *content*, which is on no file system."""
     descriptor = os.memfd_create("key", os.MFD_CLOEXEC)
     try:
@@ -93,14 +93,21 @@ def in_memory(content: bytes) -> Iterator[str]:
         os.close(descriptor)
 
 
-async def unseal(children: Children, device: str) -> bytes:
-    """The key that the TPM has for *device*; empty if there is none on it.
+async def unseal(children: Children, device: str, file: str) -> bool:
+    """Have the key that the TPM has for *device* put into *file*, a path of `in_memory`; whether
+    there is one.
+
+    It does not pass through PID 1, whose memory is there to be read as long as the machine runs: by
+    whoever has become root with a state of their own behind the header that holds the key.
 
     Raises:
         OrlopError: there is one, and why it is not to be had.
     """
-    answer = await _ask(children, "unseal", device)
-    return str(answer.get("key", "")).encode()[:MAX_KEY_BYTES]
+    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        return bool((await _ask(children, "unseal", device, key=descriptor))["found"])
+    finally:
+        os.close(descriptor)
 
 
 async def check(children: Children, pcrs: Sequence[int]) -> None:
@@ -137,9 +144,11 @@ async def change(children: Children, request: Request, opened: str) -> Mapping[s
         return {**done, "signed": found["signed"]}
 
 
-async def _ask(children: Children, verb: str, device: str, *pcrs: str) -> dict[str, Any]:
-    words = ("tpm", verb, device, TPM, POLICY, *pcrs)
-    async with start_worker(children, *words, fds={}, timeout_s=WORK_TIMEOUT_S) as it:
+async def _ask(
+    children: Children, verb: str, device: str, *pcrs: str, key: int | None = None
+) -> dict[str, Any]:
+    words, fds = ("tpm", verb, device, TPM, POLICY, *pcrs), {} if key is None else {3: key}
+    async with start_worker(children, *words, fds=fds, timeout_s=WORK_TIMEOUT_S) as it:
         return await it.result()
 
 

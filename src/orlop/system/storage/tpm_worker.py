@@ -4,7 +4,7 @@
 signed image has left, and opens the TPM as root, gives everything else up, and only then looks at
 what it has read. The answer to
 
-    unseal    {"key"}, or {} if the disk has no key that a TPM has sealed
+    unseal    {"found"}: whether the disk has a key that a TPM has sealed; it is on descriptor 3
     check     {}, or why the TPM cannot seal to these registers; no device is looked at
     seal      {"key", "slot", "token", "own"}: what is to be added; nothing is written here
     look      {"own"}: the tokens that Orlop has made, each with its key slots
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 KEY_FILE, SIGNATURE_FILE = "tpm2-pcr-public-key.pem", "tpm2-pcr-signature.json"
 KEY_BYTES = 32
+KEY_DESCRIPTOR = 3
 LIMITS = Limits(memory_bytes=256 << 20, cpu_s=60, file_bytes=1 << 20, open_files=8)
 
 
@@ -67,7 +68,9 @@ def _work(verb: str, device: str, path: str, folder: str, pcrs: str = "") -> Map
         return {}
     header = parse_header(data)
     if verb == "unseal":
-        return unseal(header, reach, policy)
+        key = unseal(header, reach, policy)
+        os.write(KEY_DESCRIPTOR, key)
+        return {"found": bool(key)}
     if verb == "look":
         header.check_others()
         return {"own": header.own}
@@ -106,20 +109,18 @@ def read_policy(folder: str) -> Policy:
     return Policy(*found)
 
 
-def unseal(
-    header: Header, reach: Callable[[], Tpm], policy: Policy = NO_POLICY
-) -> Mapping[str, object]:
-    """The key of the first token that the TPM opens."""
+def unseal(header: Header, reach: Callable[[], Tpm], policy: Policy = NO_POLICY) -> bytes:
+    """The key of the first token that the TPM opens; empty without a token."""
     problems = list(header.problems)
     for token in header.tokens:
         try:
             # The slot's passphrase is this text.
-            return {"key": base64.b64encode(reach().unseal(token, policy.signatures)).decode()}
+            return base64.b64encode(reach().unseal(token, policy.signatures))
         except OrlopError as error:
             problems.append(str(error))
     if problems:
         raise Conflict("; ".join(dict.fromkeys(problems)))
-    return {}
+    return b""
 
 
 def seal(

@@ -79,11 +79,11 @@ def _reason(error: OrlopError | OSError | TimeoutError) -> str:
 
 async def _open_with_tpm(device: str, children: Children) -> bool:
     """Whether there was a key for it."""
-    key = await sealing.unseal(children, device)
-    if key:
-        with sealing.in_memory(key) as file:
+    with sealing.in_memory() as file:
+        found = await sealing.unseal(children, device, file)
+        if found:
             await _open(device, file, children)
-    return bool(key)
+    return found
 
 
 async def _open(device: str, file: str, children: Children) -> None:
