@@ -54,16 +54,16 @@ if ENCRYPTED:
     # There is no device mapper here: what is in the partition is a loop device, not decrypted.
     import shutil, subprocess
     from orlop.system.storage import extras
-    from orlop.system import install_luks
+    from orlop.system.install import luks
     from orlop.system.storage import sealing
     extras.program, extras.ENVIRONMENT = shutil.which, {"LANG": "C.UTF-8", "PATH": os.defpath}
-    install_luks.STRETCHED, install_luks.DEVICE = sealing.QUICK, sys.argv[2]
+    luks.STRETCHED, luks.DEVICE = sealing.QUICK, sys.argv[2]
     mine = []
     def run(*words):
         return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
-    def count(*words, whole=install_luks._cryptsetup):
+    def count(*words, whole=luks._cryptsetup):
         commit(None, whole=lambda _: whole(*words))
-    def open_(part, key, *more, whole=install_luks.Lock._open):
+    def open_(part, key, *more, whole=luks.Lock._open):
         whole(part, key, "--test-passphrase")
         if not more:
             loop = run("losetup", "--find", "--show", "--offset", str(16 << 20), part)
@@ -74,8 +74,8 @@ if ENCRYPTED:
             commit(None, whole=lambda _: None)
         run("losetup", "--detach", os.readlink(sys.argv[2]))
         os.unlink(sys.argv[2])
-    install_luks._cryptsetup, install_luks._close = count, close
-    install_luks.Lock._open = staticmethod(open_)
+    luks._cryptsetup, luks._close = count, close
+    luks.Lock._open = staticmethod(open_)
 from orlop.system.install.worker import main
 sys.exit(main([]))
 """

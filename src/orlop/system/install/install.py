@@ -59,7 +59,7 @@ class Request:
     keep_state: bool = False
     dry_run: bool = False
     encrypt: str = ""
-    """How the state is to be opened, one of `install_encryption.KINDS`; empty: not encrypted."""
+    """How the state is to be opened, one of `install.encryption.KINDS`; empty: not encrypted."""
     key: str = field(default="", repr=False)
     """What opens the state, in Base64: a passphrase, or of a state that is kept any key."""
     recovery_key: str = field(default="", repr=False)
@@ -108,9 +108,9 @@ def check_keys(request: Request) -> None:
         InvalidArgument: it does not.
     """
     if request.encrypt or request.key or request.recovery_key or request.key_file:
-        from orlop.system import install_encryption
+        from orlop.system.install import encryption
 
-        install_encryption.check(request)
+        encryption.check(request)
 
 
 class Job:
@@ -198,9 +198,9 @@ class Installer:
         try:
             config = await self._checked_configuration(request, job)
             if request.encrypt or request.key or request.key_file:
-                from orlop.system import install_encryption
+                from orlop.system.install import encryption
 
-                await install_encryption.prepare(request, boot.children)
+                await encryption.prepare(request, boot.children)
         except BaseException:
             job.end()
             raise

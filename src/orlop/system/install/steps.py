@@ -17,6 +17,7 @@ from orlop.lib.medium import hash_of
 from orlop.lib.mount import MountFlag, mount, unmount
 from orlop.system.config.store import ConfigStore, Texts
 from orlop.system.install.disks import STATE_TYPES
+from orlop.system.install.luks import with_children
 from orlop.system.install.plan import (
     STATE_NUMBER,
     BootPartition,
@@ -27,7 +28,6 @@ from orlop.system.install.plan import (
     describe,
 )
 from orlop.system.install.target import drop_cache_of, partition_of
-from orlop.system.install_luks import with_children
 from orlop.system.storage.formatting import MAKERS
 from orlop.system.storage.state import CHECKER
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from orlop.lib.fat32 import Content
     from orlop.lib.medium import Source
     from orlop.system.install.disks import Disk
+    from orlop.system.install.luks import Lock
     from orlop.system.install.target import Target
-    from orlop.system.install_luks import Lock
 
 MAKE_TIMEOUT_S = 1800.0
 MOUNT_POINT = "/run/orlop/install"

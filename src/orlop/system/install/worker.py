@@ -20,8 +20,8 @@ from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from orlop.lib.iso9660 import Extent
 from orlop.lib.medium import read_source, within
 from orlop.lib.mount import MountFlag, mount
-from orlop.system import install_luks
 from orlop.system.install import disks as install_disks
+from orlop.system.install import luks
 from orlop.system.install import plan as install_plan
 from orlop.system.install import source as install_source
 from orlop.system.install.steps import Installation
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
         request = json.loads(stream.read(MAX_REQUEST_BYTES))
     try:
         if not request.get("busy"):
-            install_luks.close_leftover()
+            luks.close_leftover()
         if request["verb"] == "disks":
             medium = install_source.find_medium(request["build"])
             disks = install_disks.read_all(medium)
@@ -76,7 +76,7 @@ def install(request: Mapping[str, Any]) -> None:
         raise refused
     source = _source(request, medium)
     encrypt, file = request.get("encrypt", ""), request.get("key_file", "")
-    lock = install_luks.Lock(encrypt, install_luks.keys_of(request))
+    lock = luks.Lock(encrypt, luks.keys_of(request))
     if disk.is_locked and keep_state and not (disk.busy or lock.has_keys):
         raise InvalidArgument(
             f"the state on {disk.device} is encrypted: what opens it is needed",

@@ -1,7 +1,7 @@
 """An installation whose state is encrypted: what may be asked for, and what has to be there first.
 
 The keys come with the request and go to the worker in memory; nothing here writes, logs or keeps
-them. `install_luks` is the worker's part.
+them. `install.luks` is the worker's part.
 """
 
 from __future__ import annotations

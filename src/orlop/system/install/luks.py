@@ -16,7 +16,7 @@ from orlop.engine.worker_process import report
 from orlop.lib.children import Children
 from orlop.lib.disk_layout import STATE_LABEL
 from orlop.lib.errors import Conflict, Internal, OrlopError
-from orlop.system.install_encryption import TPM
+from orlop.system.install.encryption import TPM
 from orlop.system.storage import extras, sealing, unlocking
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def keys_of(request: Mapping[str, Any]) -> list[Key]:
 
 
 class Lock:
-    """What opens a state with *keys*; *kind* is one of `install_encryption.KINDS`, or empty."""
+    """What opens a state with *keys*; *kind* is one of `install.encryption.KINDS`, or empty."""
 
     def __init__(self, kind: str, keys: Sequence[Key]) -> None:
         self._keys = keys
