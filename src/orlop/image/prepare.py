@@ -130,16 +130,21 @@ def _fields(node: ast.ClassDef) -> list[_Field] | None:
                 pass
             case _:
                 return None
-    earlier: set[str] = set()
-    for field in found:
+    return found if _mean_what_they_say(node, found) else None
+
+
+def _mean_what_they_say(node: ast.ClassDef, fields: list[_Field]) -> bool:
+    """Whether names and defaults are the same at the end of the class, and in a constant."""
+    taken = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+    for field in fields:
+        if field.name in taken or field.name.startswith("__"):
+            return False
         if field.default is None:
             continue
-        if any(
-            isinstance(part, ast.Name) and part.id in earlier for part in ast.walk(field.default)
-        ):
-            return None  # it means another field's default
-        earlier.add(field.name)
-    return found
+        if any(isinstance(part, ast.Name) and part.id in taken for part in ast.walk(field.default)):
+            return False  # another field's default, or what comes before a method of that name
+        taken.add(field.name)
+    return True
 
 
 def _field(name: str, value: ast.expr | None) -> _Field | None:

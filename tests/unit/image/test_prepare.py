@@ -136,6 +136,8 @@ def test_lines_stay_where_they_are() -> None:
         "@dataclass(slots=True)\nclass C:\n    a: ClassVar[int] = 1\n",
         "@dataclass(slots=True)\nclass C:\n    a: int = field(init=False, default=0)\n",
         "@dataclass(slots=True)\nclass C:\n    a: int = 1\n    b: int = a\n",
+        "@dataclass(slots=True)\nclass C:\n    __a: int\n",
+        "@dataclass(slots=True)\nclass C:\n    a: int = max(1, 2)\n    def max(self): return 1\n",
         "@dataclass(slots=True)\nclass C:\n    a: int\n    def __eq__(self, other): return True\n",
         "@dataclass(slots=True)\nclass C:\n    a: int\nclass D(C): pass\n",
         "@other\n@dataclass(slots=True)\nclass C:\n    a: int\n",
