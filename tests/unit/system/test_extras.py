@@ -10,7 +10,7 @@ import pytest
 
 from orlop.lib.errors import Conflict, NotFound
 from orlop.system.parameters import parse_parameters
-from orlop.system.storage import extras, late_disks
+from orlop.system.storage import extras, extras_media, late_disks
 from orlop.system.storage.assembly import idle_parts
 from orlop.system.storage.block_devices import Volume
 from orlop.system.storage.extras_media import Reader, medium_type
@@ -37,7 +37,7 @@ def test_the_file_of_this_build_is_taken(tmp_path: Path, reader: Reader) -> None
         stream.write(bytes(4096))
     reader.verify(str(source), str(copy))
     assert copy.read_bytes() == content
-    assert reader.names[-1] == f"orlop/extras-{hashlib.sha256(content).hexdigest()[:16]}.erofs"
+    assert reader.names[0] == f"orlop/extras-{hashlib.sha256(content).hexdigest()[:16]}.erofs"
 
 
 @pytest.mark.parametrize("data", [b"", b"extras" * 999, b"Extras" + b"extras" * 999])
@@ -50,6 +50,31 @@ def test_others_are_not(tmp_path: Path, reader: Reader, data: bytes) -> None:
 def test_a_system_without_extras_takes_none(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="knows of no extras"):
         Reader(str(tmp_path / "none"))
+
+
+def test_one_of_another_build_does_not_hide_the_right_one(
+    tmp_path: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a boot partition where somebody has put the first ones by hand."""
+    used: list[str] = []
+    monkeypatch.setattr(extras_media, "MEDIUM", str(tmp_path / "medium"))
+    monkeypatch.setattr(extras_media, "MEMORY", str(tmp_path / "memory"))
+    monkeypatch.setattr(extras_media, "medium_type", lambda _: "vfat")
+    monkeypatch.setattr(extras_media, "mount", lambda *_: None)
+    monkeypatch.setattr(extras_media, "detach", lambda _: None)
+    monkeypatch.setattr(extras_media, "_use", lambda path, _: used.append(path))
+    content = (tmp_path / "file").read_bytes()
+    own, by_hand, below = (tmp_path / "medium" / name for name in reader.names)
+    own.parent.mkdir(parents=True)
+    by_hand.write_bytes(b"of the first build")
+    with pytest.raises(Conflict, match="another build"):
+        extras_media._use_medium("/dev/x", reader)
+    for path in (own, below):
+        path.write_bytes(content)
+        found = extras_media._use_medium("/dev/x", reader)
+        assert found == f"/dev/x, /{path.relative_to(tmp_path / 'medium')}"
+        path.write_bytes(b"damaged")
+    assert used == [f"{tmp_path}/memory/{extras_media.NAME}"] * 2
 
 
 def test_media_are_known_by_their_labels(tmp_path: Path) -> None:

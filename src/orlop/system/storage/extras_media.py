@@ -60,8 +60,8 @@ class Reader:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the file is called on a medium."""
-        return (NAME, f"orlop/{NAME}", f"orlop/extras-{self.digest[:ID_DIGITS]}.erofs")
+        """What the file is called on a medium; first where an update puts that of its build."""
+        return (f"orlop/extras-{self.digest[:ID_DIGITS]}.erofs", NAME, f"orlop/{NAME}")
 
     def verify(self, source: str, copy: str = "") -> None:
         """Whether *source*, a file or a disk, begins with them; *copy* gets a copy. Blocks.
@@ -129,9 +129,16 @@ def _use_medium(device: str, reader: Reader) -> str:
     os.makedirs(MEDIUM, mode=0o700, exist_ok=True)
     mount(device, MEDIUM, fstype, _QUIET | MountFlag.RDONLY | MountFlag.NOEXEC)
     try:
+        problem: Conflict | None = None
         for path in _present(f"{MEDIUM}/{name}" for name in reader.names):
-            _use_copy(path, reader)
-            return f"{device}, {path.removeprefix(MEDIUM)}"
+            try:
+                _use_copy(path, reader)
+            except Conflict as error:
+                problem = error
+            else:
+                return f"{device}, {path.removeprefix(MEDIUM)}"
+        if problem is not None:
+            raise problem
         return ""
     finally:
         detach(MEDIUM)
