@@ -62,7 +62,10 @@ GET = ("status", "list", "why", "history", "verify")
 
 def run(arguments: Arguments) -> int:
     client = Client()
-    verb, *words = arguments.words or ["status"]
+    words = arguments.words
+    if words[:1] != ["inhibit"]:  # the others have no program: it is what `--` is elsewhere
+        words = [*words, *arguments.program]
+    verb, *words = words or ["status"]
     match words:
         case [] if verb in GET:
             return _show(client, verb, as_json=arguments.flag("json"))

@@ -207,3 +207,11 @@ def test_inhibit_holds_its_connection_while_the_program_runs(
     assert held == [b"cut", b"refused", b""]
     assert json.loads(engine.requests[0][1]) == {"reason": "moving"}
     assert main(["os", "inhibit"]) == 2
+
+
+def test_words_after_the_end_of_options_are_words(engine: FakeEngine) -> None:
+    answer(engine, "POST /orlop/os/pin", {"result": {"generation": 2}})
+    assert main(["os", "pin", "--", "2"]) == 0
+    assert json.loads(engine.requests[0][1]) == {"generation": 2}
+    assert main(["os", "gc", "--", "2"]) == 2
+    assert engine.asked() == ["POST /orlop/os/pin"]
