@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,10 +76,23 @@ def wanted(of: Configuration) -> tuple[str, ...]:
         for entry in (files if isinstance(files, list) else [])
         if isinstance(entry, dict) and entry.get("container", "console") == "console"
     }
-    rc = bool(paths & {*RC_FILES}) or os.access(RC_KEPT, os.X_OK)
+    rc = bool(paths & {*RC_FILES}) or is_program(RC_KEPT)
     return tuple(name for name in (BOOTCMD, RUNCMD) if of.is_configured(name)) + (
         (RC_LOCAL,) if rc else ()
     )
+
+
+def is_program(path: str) -> bool:
+    """Whether *path* is a file that can be executed, or a link, which means something in the
+    console alone. No link is followed: it could lead PID 1 to a server that does not answer."""
+    try:
+        for parent in reversed(Path(path).parents):
+            if not stat.S_ISDIR(os.lstat(parent).st_mode):
+                return False
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISLNK(mode) or (stat.S_ISREG(mode) and bool(mode & 0o111))
 
 
 def scripts(of: Configuration) -> dict[str, str]:

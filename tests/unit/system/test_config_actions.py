@@ -98,3 +98,19 @@ def test_no_commands() -> None:
     boot = Boot(Configuration(cloud=CLOUD), "console")
     follow(boot, Configuration())
     assert boot.done == []
+
+
+def test_a_program_that_people_have_left_is_found_without_following_links(tmp_path: Path) -> None:
+    folder, program = tmp_path / "bin", tmp_path / "bin/start.sh"
+    assert not commands.is_program(str(program))
+    folder.mkdir()
+    program.write_text("#!/bin/sh\n")
+    assert not commands.is_program(str(program))
+    program.chmod(0o755)
+    assert commands.is_program(str(program))
+    program.rename(folder / "other.sh")
+    program.symlink_to("other.sh")
+    assert commands.is_program(str(program))
+    folder.rename(tmp_path / "share")
+    folder.symlink_to("share")
+    assert not commands.is_program(str(program))
