@@ -56,7 +56,7 @@ class Header:
     tokens: tuple[Token, ...]
     problems: tuple[str, ...]
     own: dict[str, tuple[str, ...]]
-    """The number of each token that Orlop has made, and its slots."""
+    """The number of each token that Orlop has made, and its slot; none if that has gone already."""
 
     def free_slot(self) -> str:
         """One that nothing uses.
@@ -110,8 +110,10 @@ def parse_header(data: bytes) -> Header:
         except OrlopError as error:
             problems.append(f"token {number[:2]}: {error}")
             continue
-        tokens.append(token)
-        if fields.flag(OWN) and _NUMBER.fullmatch(number) and len(token.slots) == 1:
+        # One whose slot has gone opens nothing: whoever took it away was interrupted.
+        if token.slots:
+            tokens.append(token)
+        if fields.flag(OWN) and _NUMBER.fullmatch(number) and len(token.slots) <= 1:
             own[number] = token.slots
     slots = frozenset(document.sections("keyslots"))
     return Header(slots, tuple(tokens), tuple(problems), own)

@@ -100,6 +100,13 @@ def test_a_token_for_several_slots_is_not_taken_for_ours() -> None:
     assert parse_header(disk(JSON | {"keyslots": ["0", "1"]})).own == {}
 
 
+def test_a_token_whose_slot_has_gone_opens_nothing_and_is_still_ours() -> None:
+    """A power cut between the two steps of taking a key away, after another was added."""
+    found = parse_header(disk(JSON | {"keyslots": []}, JSON))
+    assert found.tokens == (TOKEN,)
+    assert found.own == {"0": (), "1": ("1",)}
+
+
 def test_a_disk_has_so_many_slots() -> None:
     with pytest.raises(Conflict, match="in use"):
         parse_header(disk(slots=SLOTS)).free_slot()
