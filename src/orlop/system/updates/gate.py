@@ -267,10 +267,12 @@ class Gate:
             await self._keep_giving_back()
             return
         if lock.boot == boot_id():
+            if self._lock.locked() or self._renewing is not None:
+                return  # this program has taken it before it came here
             # PID 1 was executed anew: what had not come to its reboot never will.
             if lock.going:
                 self._begin_renewing(lock)
-            elif not self._lock.locked():
+            else:
                 await self.became_good()
             return
         self._begin_renewing(lock)

@@ -188,6 +188,24 @@ def test_who_inhibits_too_late_is_told(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_what_this_program_has_taken_is_not_followed(tmp_path: Path, server: Server) -> None:
+    """It is looked for some time after the boot, when somebody may have taken it."""
+
+    async def main() -> None:
+        machine = Machine(tmp_path, lock(server))
+        await enter(machine)
+        renewing = [*machine.tasks]
+        await machine.follow()
+        assert machine.tasks == renewing
+        again = Machine(tmp_path, lock(server))  # as after a re-execution
+        await again.follow()
+        assert len(again.tasks) == 1
+        await machine.end()
+        await again.end()
+
+    asyncio.run(main())
+
+
 def test_what_is_sent(tmp_path: Path, server: Server) -> None:
     async def main() -> None:
         machine = Machine(tmp_path, lock(server))
