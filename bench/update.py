@@ -46,7 +46,7 @@ def measure(iso: Path, new: Path, after: medium.Source, scratch: Path) -> dict[s
     base = delta.open_base(str(old))
     try:
         os.chdir(scratch)
-        delta.apply(base, str(difference), str(made), new.stat().st_size)
+        delta.apply(base, str(difference), str(made), new.stat().st_size, lambda _: None)
     finally:
         os.close(base)
     applied_s = time.monotonic()
