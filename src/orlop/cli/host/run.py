@@ -120,6 +120,11 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+def module_of(subcommand: str) -> str:
+    """The module of one of `SUBCOMMANDS`."""
+    return f"orlop.cli.host.run_{subcommand}"
+
+
 def main(argv: Sequence[str]) -> int:
     """Run `./orlop run` with *argv* and return the exit status.
 
@@ -127,7 +132,7 @@ def main(argv: Sequence[str]) -> int:
         OrlopError: with what went wrong; whoever called reports it.
     """
     if argv and argv[0] in SUBCOMMANDS:
-        module = importlib.import_module(f"orlop.cli.host_run_{argv[0]}")
+        module = importlib.import_module(module_of(argv[0]))
         status: int = module.main(argv[1:])
         return status
     options = parser().parse_args(argv)
