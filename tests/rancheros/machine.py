@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.rancheros.seen import HASH, KEY, Document, in_force, told
+from tests.rancheros.seen import HASH, KEY, Document, has_text, in_force, told
 
 MACHINE: tuple[Document, ...] = (
     Document(
@@ -18,7 +18,7 @@ MACHINE: tuple[Document, ...] = (
         ("ssh_authorized_keys",),
         f"ssh_authorized_keys:\n- {KEY}\n",
         lambda seen: KEY in seen.machine.path("/run/orlop/people/keys/rancher").read_text(),
-        "grep -q mate$ /run/orlop/people/keys/rancher",
+        "orlop exec ssh grep -q mate$ /run/orlop/people/keys/rancher",
         together=True,
     ),
     Document(
@@ -56,7 +56,7 @@ write_files:
     restrict default nopeer
 """,
         told("time", "servers", ["clock.example"]),
-        "orlop exec time cat /run/time/chrony.conf | grep -q '^server clock.example iburst'",
+        has_text("time", "/run/time/chrony.conf", "server clock.example iburst"),
     ),
     Document(
         ("write_files",),
@@ -70,7 +70,7 @@ write_files:
             == "an authority"
             for service in ("console", "engine")
         ),
-        "orlop exec engine test -s /etc/docker/certs.d/registry.example:5000/ca.crt",
+        has_text("engine", "/etc/docker/certs.d/registry.example:5000/ca.crt", "an authority"),
     ),
     Document(
         ("write_files",),

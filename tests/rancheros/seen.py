@@ -9,6 +9,7 @@ console.
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -103,3 +104,10 @@ def told(service: str, path: str, value: object) -> Callable[[Seen], object]:
 def in_force(path: str, value: object) -> Callable[[Seen], object]:
     """Whether *value* is in force at *path*, with slashes: what a native machine cannot show."""
     return lambda seen: seen.in_force(path) == value
+
+
+def has_text(service: str, path: str, text: str) -> str:
+    """A command for a machine that succeeds when *service*, which need not have a shell, has *text*
+    in its file *path*."""
+    program = f"import sys; sys.exit({text!r} not in open({path!r}).read())"
+    return f"orlop exec {service} /usr/bin/python3.13 -I -S -c {shlex.quote(program)}"

@@ -1,6 +1,7 @@
 """RancherOS's keys on a machine: the documents of tests/rancheros at boot."""
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,9 +41,10 @@ def booted(lab: Lab, directory: Path, *texts: str) -> Iterator[Machine]:
 
 
 def look(machine: Machine, document: Document) -> None:
-    """Wait until *document* has done its work."""
+    """Wait until a person on the console sees that *document* has done its work."""
     if document.vm:
-        machine.wait_until_succeeds(document.vm, timeout_s=180)
+        command = f"orlop exec console sh -c {shlex.quote(document.vm)}"
+        machine.wait_until_succeeds(command, timeout_s=90)
 
 
 def test_documents_of_every_area_at_once(lab: Lab, tmp_path: Path) -> None:
