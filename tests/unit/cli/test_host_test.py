@@ -2,7 +2,7 @@
 
 import pytest
 
-from orlop.cli.host.test import STAGES, parse, workers
+from orlop.cli.host.test import STAGES, parse
 from orlop.cli.host.test_stages import Outcome, parse_counts
 from orlop.lib.errors import InvalidArgument
 
@@ -66,12 +66,3 @@ def test_names_of_failures() -> None:
     output = "FAILED tests/unit/test_x.py::test_y - assert 1 == 2\n1 failed in 0.1s\n"
 
     assert parse_counts(output).problems == ("tests/unit/test_x.py::test_y - assert 1 == 2",)
-
-
-def test_machines_run_side_by_side_but_not_those_that_somebody_names(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 16)
-    assert workers("unit", whole=True) == workers("unit", whole=False) == 16
-    assert (workers("vm", whole=True), workers("vm", whole=False)) == (4, 1)
-    assert workers("engine", whole=True) == 1

@@ -40,9 +40,6 @@ CATALOGUE_ENTRIES = (
 
 PARALLEL = frozenset({"unit"})
 """Stages whose tests share nothing; the others have machines and cgroups to fight for."""
-BY_FILE = frozenset({"vm"})
-"""Stages whose files share nothing: a machine waits much of its time, so that several pay."""
-MAX_MACHINES = 4
 RETRIED = frozenset({"engine", "vm", "conformance"})
 
 
@@ -160,19 +157,8 @@ def _run_stage(
         folder = host.checkout / "tests" / stage
         if not any(folder.glob("**/test_*.py")):
             return Outcome()
+        workers = (os.cpu_count() or 1) if stage in PARALLEL else 1
         arguments = list(request.arguments)
-        whole = not any(f"tests/{stage}" in word for word in arguments)
-        if whole:
+        if not any(f"tests/{stage}" in word for word in arguments):
             arguments.append(str(folder.relative_to(host.checkout)))
-        at_once = workers(stage, whole=whole)
-        return run_pytest(
-            arguments, host.checkout, log, report, workers=at_once, by_file=stage in BY_FILE
-        )
-
-
-def workers(stage: str, *, whole: bool) -> int:
-    """How many run tests of *stage* at once; of files that somebody names, one after the other."""
-    processors = os.cpu_count() or 1
-    if stage in BY_FILE:
-        return min(processors, MAX_MACHINES) if whole else 1
-    return processors if stage in PARALLEL else 1
+        return run_pytest(arguments, host.checkout, log, report, workers=workers)

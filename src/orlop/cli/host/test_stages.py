@@ -20,9 +20,6 @@ TAIL_LINES = 60
 WIDTH = "180"
 """Of pytest's lines: the summary is to say what failed, and why."""
 
-SLOW_FACTOR_VARIABLE = "ORLOP_TEST_SLOW"
-"""By this the tests of machines multiply all their limits (tests/vm/lab.py)."""
-
 MAX_RETRIED = 5
 """So many failed tests get a second chance; more are no accident."""
 
@@ -120,22 +117,10 @@ def run_lint(checkout: Path, log: Path, report: Report) -> Outcome:
 
 
 def run_pytest(
-    arguments: Sequence[str],
-    checkout: Path,
-    log: Path,
-    report: Report,
-    *,
-    workers: int,
-    by_file: bool = False,
+    arguments: Sequence[str], checkout: Path, log: Path, report: Report, *, workers: int
 ) -> Outcome:
-    """Run pytest, reading its progress; tests that fail are shown when they are all done.
-
-    Of several *workers* each takes the next test, or the next file.
-    """
+    """Run pytest, reading its progress; tests that fail are shown when they are all done."""
     parallel = ["-n", str(workers)] if workers > 1 else []
-    if parallel and by_file:
-        parallel += ["--dist", "loadfile"]
-    slow = {SLOW_FACTOR_VARIABLE: str(workers)} if by_file else {}
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *parallel, *arguments]
     lines: list[str] = []
     with log.open("w", encoding="utf-8") as stream:
@@ -143,7 +128,7 @@ def run_pytest(
         process = subprocess.Popen(
             argv,
             cwd=checkout,
-            env=slow | _environment(),
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
