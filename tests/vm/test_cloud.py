@@ -63,7 +63,7 @@ def test_nocloud_on_a_cd(lab: Lab, tmp_path: Path) -> None:
         assert machine.succeed("hostname").strip() == "ship"
         machine.wait_until_succeeds("ip -4 addr show dev eth0 | grep -q 10.0.2.77/24")
         assert "10.0.2.15" not in machine.succeed("ip addr")
-        assert "nameserver 192.0.2.53" in machine.succeed("cat /etc/resolv.conf")
+        machine.wait_until_succeeds("grep -q '^nameserver 192.0.2.53' /etc/resolv.conf")
         found = config(machine)
         assert found["config"]["ssh_authorized_keys"] == [f"{KEY} user", f"{KEY} meta"]
         assert found["origins"]["hostname"] == "user-data:2"
