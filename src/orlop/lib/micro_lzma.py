@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 
+from orlop.lib import shared_library
 from orlop.lib.errors import InvalidArgument, Unavailable
 
 _FINISH, _STREAM_END = 3, 1
@@ -36,6 +37,19 @@ class _Options(ctypes.Structure):
     _fields_ = (("dict_size", _Number), ("rest", ctypes.c_uint64 * 32))
 
 
+_FUNCTIONS = (
+    ("lzma_lzma_preset", ctypes.c_ubyte, (_Pointer, _Number)),
+    ("lzma_microlzma_encoder", ctypes.c_int, (_Pointer, _Pointer)),
+    (
+        "lzma_microlzma_decoder",
+        ctypes.c_int,
+        (_Pointer, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_ubyte, _Number),
+    ),
+    ("lzma_code", ctypes.c_int, (_Pointer, ctypes.c_int)),
+    ("lzma_end", None, (_Pointer,)),
+)
+
+
 @functools.cache
 def load() -> ctypes.CDLL:
     """Open the library; for a worker that cannot later.
@@ -44,23 +58,9 @@ def load() -> ctypes.CDLL:
         Unavailable: there is none, or it is older than this form.
     """
     try:
-        library = ctypes.CDLL("liblzma.so.5")
-        for name, result, arguments in (
-            ("lzma_lzma_preset", ctypes.c_ubyte, (_Pointer, _Number)),
-            ("lzma_microlzma_encoder", ctypes.c_int, (_Pointer, _Pointer)),
-            (
-                "lzma_microlzma_decoder",
-                ctypes.c_int,
-                (_Pointer, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_ubyte, _Number),
-            ),
-            ("lzma_code", ctypes.c_int, (_Pointer, ctypes.c_int)),
-            ("lzma_end", None, (_Pointer,)),
-        ):
-            function = getattr(library, name)
-            function.restype, function.argtypes = result, arguments
-    except (OSError, AttributeError) as error:
+        return shared_library.load("liblzma.so.5", _FUNCTIONS)
+    except OSError as error:
         raise Unavailable(f"nothing is compressed on this system: {error}") from error
-    return library
 
 
 def decompress(cluster: bytes, plain_bytes: int, dictionary_bytes: int) -> bytes:

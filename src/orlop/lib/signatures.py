@@ -14,6 +14,7 @@ import functools
 import os
 from typing import TYPE_CHECKING
 
+from orlop.lib import shared_library
 from orlop.lib.errors import Internal, InvalidArgument
 
 if TYPE_CHECKING:
@@ -56,13 +57,9 @@ def load() -> ctypes.CDLL:
         Internal: there is none.
     """
     try:
-        library = ctypes.CDLL(LIBRARY)
-        for name, result, arguments in _FUNCTIONS:
-            function = getattr(library, name)
-            function.restype, function.argtypes = result, arguments
-    except (OSError, AttributeError) as error:
+        return shared_library.load(LIBRARY, _FUNCTIONS)
+    except OSError as error:
         raise Internal(f"signatures cannot be checked here: {error}") from error
-    return library
 
 
 def verify(public: bytes, signature: bytes, data: bytes) -> bool:

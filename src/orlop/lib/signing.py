@@ -12,10 +12,13 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orlop.lib import shared_library
 from orlop.lib.errors import Internal, InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from orlop.lib.shared_library import Function
 
 LIBRARY = "libcrypto.so.3"
 CURVE = b"P-256"
@@ -23,43 +26,40 @@ MAX_SIGNATURE_BYTES = 1024
 
 _Pointer = ctypes.c_void_p
 _Out = ctypes.POINTER(ctypes.POINTER(ctypes.c_ubyte))
+_Size = ctypes.POINTER(ctypes.c_size_t)
+_FUNCTIONS: tuple[Function, ...] = (
+    # Of a variable number; for "EC" there is one more, the curve's name.
+    ("EVP_PKEY_Q_keygen", _Pointer, [_Pointer] * 2 + [ctypes.c_char_p] * 2),
+    ("EVP_PKEY_free", None, [_Pointer]),
+    ("EVP_PKEY_is_a", ctypes.c_int, [_Pointer, ctypes.c_char_p]),
+    ("EVP_MD_CTX_new", _Pointer, []),
+    ("EVP_MD_CTX_free", None, [_Pointer]),
+    (
+        "EVP_DigestSignInit_ex",
+        ctypes.c_int,
+        [_Pointer] * 2 + [ctypes.c_char_p] + [_Pointer] * 4,
+    ),
+    (
+        "EVP_DigestSign",
+        ctypes.c_int,
+        [_Pointer, ctypes.c_char_p, _Size, ctypes.c_char_p, ctypes.c_size_t],
+    ),
+    (
+        "d2i_AutoPrivateKey",
+        _Pointer,
+        [_Pointer, ctypes.POINTER(ctypes.c_char_p), ctypes.c_long],
+    ),
+    ("i2d_PrivateKey", ctypes.c_int, [_Pointer, _Out]),
+    ("i2d_PUBKEY", ctypes.c_int, [_Pointer, _Out]),
+)
 
 
 @functools.cache
 def _library() -> ctypes.CDLL:
     try:
-        library = ctypes.CDLL(LIBRARY)
+        return shared_library.load(LIBRARY, _FUNCTIONS)
     except OSError as error:
         raise Internal(f"certificates cannot be made here: {error}") from error
-    size = ctypes.POINTER(ctypes.c_size_t)
-    for name, result, arguments in (
-        # Of a variable number; for "EC" there is one more, the curve's name.
-        ("EVP_PKEY_Q_keygen", _Pointer, [_Pointer] * 2 + [ctypes.c_char_p] * 2),
-        ("EVP_PKEY_free", None, [_Pointer]),
-        ("EVP_PKEY_is_a", ctypes.c_int, [_Pointer, ctypes.c_char_p]),
-        ("EVP_MD_CTX_new", _Pointer, []),
-        ("EVP_MD_CTX_free", None, [_Pointer]),
-        (
-            "EVP_DigestSignInit_ex",
-            ctypes.c_int,
-            [_Pointer] * 2 + [ctypes.c_char_p] + [_Pointer] * 4,
-        ),
-        (
-            "EVP_DigestSign",
-            ctypes.c_int,
-            [_Pointer, ctypes.c_char_p, size, ctypes.c_char_p, ctypes.c_size_t],
-        ),
-        (
-            "d2i_AutoPrivateKey",
-            _Pointer,
-            [_Pointer, ctypes.POINTER(ctypes.c_char_p), ctypes.c_long],
-        ),
-        ("i2d_PrivateKey", ctypes.c_int, [_Pointer, _Out]),
-        ("i2d_PUBKEY", ctypes.c_int, [_Pointer, _Out]),
-    ):
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
 
 
 @dataclass(frozen=True, slots=True)

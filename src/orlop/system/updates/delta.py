@@ -16,7 +16,7 @@ import mmap
 import os
 from typing import TYPE_CHECKING
 
-from orlop.lib import micro_lzma
+from orlop.lib import micro_lzma, shared_library
 from orlop.lib.errors import InvalidArgument, Unavailable
 from orlop.wire import recompression
 from orlop.wire.release import MAX_IMAGE_BYTES
@@ -32,6 +32,17 @@ _UNKNOWN = (1 << 64) - 2
 """ZSTD_CONTENTSIZE_ERROR; the largest number is ZSTD_CONTENTSIZE_UNKNOWN."""
 
 
+_FUNCTIONS = (
+    ("ZSTD_createDCtx", _Pointer, ()),
+    ("ZSTD_freeDCtx", _Size, (_Pointer,)),
+    ("ZSTD_DCtx_refPrefix", _Size, (_Pointer, _Pointer, _Size)),
+    ("ZSTD_decompressDCtx", _Size, (_Pointer, _Pointer, _Size, _Pointer, _Size)),
+    ("ZSTD_getFrameContentSize", ctypes.c_uint64, (_Pointer, _Size)),
+    ("ZSTD_isError", ctypes.c_uint, (_Size,)),
+    ("ZSTD_getErrorName", ctypes.c_char_p, (_Size,)),
+)
+
+
 @functools.cache
 def load() -> ctypes.CDLL:
     """Open the library; for a worker that cannot later.
@@ -40,21 +51,9 @@ def load() -> ctypes.CDLL:
         Unavailable: there is none.
     """
     try:
-        library = ctypes.CDLL("libzstd.so.1")
+        return shared_library.load("libzstd.so.1", _FUNCTIONS)
     except OSError as error:
         raise Unavailable(f"no deltas on this system: {error}") from error
-    for name, result, arguments in (
-        ("ZSTD_createDCtx", _Pointer, ()),
-        ("ZSTD_freeDCtx", _Size, (_Pointer,)),
-        ("ZSTD_DCtx_refPrefix", _Size, (_Pointer, _Pointer, _Size)),
-        ("ZSTD_decompressDCtx", _Size, (_Pointer, _Pointer, _Size, _Pointer, _Size)),
-        ("ZSTD_getFrameContentSize", ctypes.c_uint64, (_Pointer, _Size)),
-        ("ZSTD_isError", ctypes.c_uint, (_Size,)),
-        ("ZSTD_getErrorName", ctypes.c_char_p, (_Size,)),
-    ):
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
 
 
 def open_base(path: str) -> int:
