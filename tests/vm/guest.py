@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orlop.lib.errors import OrlopError
+from orlop.lib.errors import DeadlineExceeded, OrlopError
 from orlop.vm.machine import Machine
 
 RUNNING = "running"
@@ -129,3 +129,20 @@ def init_started(machine: Machine) -> str:
 def in_container(name: str, command: str) -> list[str]:
     """The command line that runs a shell command in another service's container."""
     return ["orlop", "exec", name, "sh", "-c", command]
+
+
+def answer_passphrase(
+    machine: Machine, passphrase: str, *, prompt_timeout_s: float, retype_s: float
+) -> None:
+    """Type *passphrase* when the console asks for it, again every *retype_s* until it is taken."""
+    with machine.serial_console() as console:
+        assert console.wait_for(b"Enter passphrase", prompt_timeout_s), machine.describe()
+        # What is typed in the moment between the question and the end of the echo is not taken.
+        while True:
+            console.send(f"{passphrase}\r".encode())
+            try:
+                machine.wait_for_event("stage", "state", timeout_s=retype_s)
+                break
+            except DeadlineExceeded:
+                continue
+        machine.wait_for_ready()

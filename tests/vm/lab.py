@@ -106,18 +106,27 @@ class Lab:
             yield machine
             self.machines.remove(machine)
 
-    def disk(self, name: str, size_mib: int = 256, *, label: str | None = None) -> Disk:
-        """A new disk: blank, or with an ext4 file system called *label*."""
+    def disk(
+        self,
+        name: str,
+        size_mib: int = 256,
+        *,
+        label: str | None = None,
+        content: Path | None = None,
+    ) -> Disk:
+        """A new disk: blank, or with an ext4 file system called *label* that has what is in the
+        folder *content*."""
         path = self.scratch / f"{name}-{next(self._numbers)}.img"
         with path.open("wb") as image:
             image.truncate(size_mib << 20)
         if label is not None:
-            run(["mkfs.ext4", "-q", "-F", "-L", label, path], timeout_s=60)
+            filling: list[str | Path] = [] if content is None else ["-d", content]
+            run(["mkfs.ext4", "-q", "-F", "-L", label, *filling, path], timeout_s=120)
         return Disk(path, serial=name)
 
-    def state_disk(self, size_mib: int = 256) -> Disk:
-        """A disk on which a machine keeps its state."""
-        return self.disk("state", size_mib, label=STATE_LABEL)
+    def state_disk(self, size_mib: int = 256, *, content: Path | None = None) -> Disk:
+        """A disk on which a machine keeps its state, which is what is in *content*."""
+        return self.disk("state", size_mib, label=STATE_LABEL, content=content)
 
     def make_swap(self, disk: Disk, label: str) -> None:
         """Make *disk* a swap area called *label*."""

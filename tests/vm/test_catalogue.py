@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from orlop.lib.process import run
 from orlop.vm.spec import Disk
 from tests.engine.store.archives import LayerBuilder, busybox_layer, docker_archive
 from tests.vm import guest
-from tests.vm.lab import STATE_LABEL, Lab, host_ssh
+from tests.vm.lab import Lab, host_ssh
 
 SYSTEM = "docker --host unix:///run/orlop/system.sock"
 
@@ -23,24 +22,20 @@ NO_DOCKERD = LayerBuilder().add("usr/sbin/dockerd", b"#!/bin/sh\nexit 1\n", mode
 """What should be an engine ends at once."""
 
 
-def state_with(tmp_path: Path, files: Mapping[str, bytes]) -> Disk:
+def state_with(lab: Lab, tmp_path: Path, files: Mapping[str, bytes]) -> Disk:
     """A state disk with *files* in /root."""
-    home = tmp_path / "state.d/lib/orlop/root"
+    top = tmp_path / "state.d"
+    home = top / "lib/orlop/root"
     home.mkdir(parents=True)
     for name, data in files.items():
         (home / name).write_bytes(data)
-    disk = tmp_path / "state.img"
-    with disk.open("wb") as image:
-        image.truncate(1 << 30)
-    top = tmp_path / "state.d"
-    run(["mkfs.ext4", "-q", "-F", "-L", STATE_LABEL, "-d", top, disk], timeout_s=120)
-    return Disk(disk, serial="state")
+    return lab.state_disk(1024, content=top)
 
 
 @pytest.mark.long
 def test_debian_as_the_console(lab: Lab, tmp_path: Path) -> None:
     archive = (lab.out / "catalogue/debian/debian.tar").read_bytes()
-    disks = (state_with(tmp_path, {"debian.tar": archive}),)
+    disks = (state_with(lab, tmp_path, {"debian.tar": archive}),)
     with lab.machine(lab.kernel(), "debian", disks=disks, key=True) as machine:
         machine.boot()
         guest.wait_for_services(machine)
@@ -68,7 +63,7 @@ def test_dockerd_with_a_bridge_and_a_swarm(lab: Lab, tmp_path: Path) -> None:
         "busybox.tar": docker_archive([busybox_layer()], ["busybox:1"]),
         "broken.tar": docker_archive([busybox_layer(), NO_DOCKERD], ["broken:1"]),
     }
-    disks = (state_with(tmp_path, files),)
+    disks = (state_with(lab, tmp_path, files),)
     with lab.machine(lab.kernel(), "dockerd", disks=disks, memory_mib=1024) as machine:
         machine.boot()
         guest.wait_for_services(machine)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from orlop.lib.errors import DeadlineExceeded
 from orlop.vm.machine import Machine
 from orlop.vm.spec import Disk
 from tests.vm import guest
@@ -136,16 +135,8 @@ def test_a_passphrase_opens_what_is_on_half_an_array(place: Place) -> None:
     disks = (stick, replace(place.half, serial="half"))
     with lab.machine(lab.kernel("orlop.state=LABEL=ASKED"), "asked", disks=disks) as machine:
         machine.start()
-        with machine.serial_console() as console:
-            assert console.wait_for(b"Enter passphrase", PROMPT_TIMEOUT_S), machine.describe()
-            # What is typed in the moment between the question and the end of the echo is not taken.
-            while True:
-                console.send(f"{PASSPHRASE}\r".encode())
-                try:
-                    machine.wait_for_event("stage", "state", timeout_s=RETYPE_S)
-                    break
-                except DeadlineExceeded:
-                    continue
-            machine.wait_for_ready()
+        guest.answer_passphrase(
+            machine, PASSPHRASE, prompt_timeout_s=PROMPT_TIMEOUT_S, retype_s=RETYPE_S
+        )
         guest.wait_for_services(machine)
         assert storage(machine) == ("disk", "/dev/mapper/orlop-state", "ext4")

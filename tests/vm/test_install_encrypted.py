@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from orlop.lib.errors import DeadlineExceeded
 from orlop.vm.machine import Machine
 from orlop.vm.spec import Disk, Installed
 from tests.vm import guest
@@ -33,18 +32,9 @@ def check_state(machine: Machine) -> None:
 
 
 def answer(machine: Machine, passphrase: str) -> None:
-    """Type *passphrase* when the console asks for it."""
-    with machine.serial_console() as console:
-        assert console.wait_for(b"Enter passphrase", PROMPT_TIMEOUT_S), machine.describe()
-        # What is typed in the moment between the question and the end of the echo is not taken.
-        while True:
-            console.send(f"{passphrase}\r".encode())
-            try:
-                machine.wait_for_event("stage", "state", timeout_s=RETYPE_S)
-                break
-            except DeadlineExceeded:
-                continue
-        machine.wait_for_ready()
+    guest.answer_passphrase(
+        machine, passphrase, prompt_timeout_s=PROMPT_TIMEOUT_S, retype_s=RETYPE_S
+    )
 
 
 def install_with_tpm(lab: Lab, disk: Disk, folder: Path) -> str:

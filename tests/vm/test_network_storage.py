@@ -11,7 +11,7 @@ import pytest
 from orlop.lib.process import run
 from orlop.vm.spec import Disk
 from tests.vm import guest
-from tests.vm.lab import SSH_PUBLISHED, STATE_LABEL, Lab, host_ssh
+from tests.vm.lab import SSH_PUBLISHED, Lab, host_ssh
 from tests.vm.storage_servers import TARGET, free_port, hang, iscsi_target, nfs_server
 
 if TYPE_CHECKING:
@@ -82,12 +82,7 @@ def state_with_catalogue(lab: Lab, scratch: Path, files: dict[str, str]) -> Disk
     for name, text in files.items():
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_text(text)
-    disk = scratch / "state.img"
-    with disk.open("wb") as image:
-        image.truncate(512 << 20)
-    top = scratch / "state.d"
-    run(["mkfs.ext4", "-q", "-F", "-L", STATE_LABEL, "-d", top, disk], timeout_s=120)
-    return Disk(disk, serial="state")
+    return lab.state_disk(512, content=scratch / "state.d")
 
 
 @pytest.mark.long

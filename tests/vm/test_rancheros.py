@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from orlop.lib.process import run
 from orlop.vm.machine import Machine
 from orlop.vm.spec import Disk, UserNet
 from tests.rancheros.documents import DOCUMENTS, generated
 from tests.rancheros.seen import Document
-from tests.vm.lab import STATE_LABEL, Lab
+from tests.vm.lab import Lab
 
 pytestmark = pytest.mark.long
 
@@ -25,10 +24,7 @@ def disk_with(lab: Lab, directory: Path, texts: list[str]) -> Disk:
     conf.mkdir(parents=True)
     for number, text in enumerate(texts, start=10):
         (conf / f"{number}.yml").write_text(text)
-    disk = lab.disk("state", 128)
-    root = directory / "state"
-    run(["mkfs.ext4", "-q", "-F", "-L", STATE_LABEL, "-d", root, disk.path], timeout_s=60)
-    return disk
+    return lab.state_disk(128, content=directory / "state")
 
 
 @contextlib.contextmanager

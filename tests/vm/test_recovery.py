@@ -1,8 +1,7 @@
 """`orlop.recovery`: a shell on the console and nothing else, for when nothing else works."""
 
 from orlop.lib.password_hash import hash_password
-from orlop.lib.process import run
-from tests.vm.lab import STATE_LABEL, Lab
+from tests.vm.lab import Lab
 
 TIMEOUT_S = 120
 
@@ -32,11 +31,10 @@ def test_recovery_shell(lab: Lab) -> None:
 
 
 def test_recovery_is_locked_once_there_is_a_password(lab: Lab) -> None:
-    disk = lab.disk("locked", 64)
     files = lab.scratch / "locked"
     (files / "lib/orlop").mkdir(parents=True)
     (files / "lib/orlop/recovery.hash").write_text(hash_password("secret", rounds=1000) + "\n")
-    run(["mkfs.ext4", "-q", "-F", "-L", STATE_LABEL, "-d", files, disk.path], timeout_s=60)
+    disk = lab.state_disk(64, content=files)
     with lab.machine(lab.kernel("orlop.recovery"), "locked", disks=(disk,)) as machine:
         machine.start()
         machine.wait_for_ready()
