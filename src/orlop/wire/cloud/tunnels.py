@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from orlop.wire.cloud.values import items, number, text, texts
+from orlop.wire.config.kinds_network import is_wireguard_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 KNOWN = frozenset({"mode", "key", "keys", "port", "mark", "peers", "id", "link", "local", "remote"})
 _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([1-9][0-9]{0,4})")
-_KEY = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 
 
 def translate(entry: Mapping[str, object]) -> dict[str, Json]:
@@ -50,7 +50,7 @@ def _wireguard(entry: Mapping[str, object]) -> dict[str, Json]:
     """A key in a file cannot be said."""
     private = text(entry, "key") or text(entry, "keys", "private")
     peers = [_peer(item) for item in items(entry, "peers")]
-    if not _KEY.fullmatch(private) or not all(peers):
+    if not is_wireguard_key(private) or not all(peers):
         return {}
     found: dict[str, Json] = {"private_key": private, "peers": [*peers]}
     return found | _numbers(entry, {"port": ("listen_port", 65535), "mark": ("mark", 0x7FFFFFFF)})
@@ -59,12 +59,12 @@ def _wireguard(entry: Mapping[str, object]) -> dict[str, Json]:
 def _peer(item: object) -> dict[str, Json]:
     """A peer in our words; empty if something of it is not what it should be."""
     found: dict[str, Json] = {}
-    for ours, pattern, value in (
-        ("public_key", _KEY, text(item, "keys", "public")),
-        ("preshared_key", _KEY, text(item, "keys", "shared")),
-        ("endpoint", _ENDPOINT, text(item, "endpoint")),
+    for ours, is_right, value in (
+        ("public_key", is_wireguard_key, text(item, "keys", "public")),
+        ("preshared_key", is_wireguard_key, text(item, "keys", "shared")),
+        ("endpoint", _ENDPOINT.fullmatch, text(item, "endpoint")),
     ):
-        if value and not pattern.fullmatch(value):
+        if value and not is_right(value):
             return {}
         if value:
             found[ours] = value

@@ -247,10 +247,15 @@ def _mark(fields: Fields, key: str) -> Json:
     return f"{numbers[0]:#x}/{(numbers[1:] or [_MAX_U32])[0]:#x}"
 
 
+def is_wireguard_key(text: str) -> bool:
+    """Whether *text* is 32 bytes in Base64."""
+    # 43 digits and one `=`; the last digit has two bits to spare, which are 0.
+    return re.fullmatch(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=", text) is not None
+
+
 def _wireguard_key(fields: Fields, key: str) -> Json:
     text = fields.string(key).strip()
-    # 32 bytes: 43 digits and one `=`; the last digit has two bits to spare, which are 0.
-    if re.fullmatch(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=", text) is None:
+    if not is_wireguard_key(text):
         fields.fail(key, "must be a key of WireGuard: 32 bytes in base64, as `wg genkey` makes")
     return text
 
