@@ -1,6 +1,5 @@
 """Keys that a TPM seals, with an emulated TPM, tpm2-tools and cryptsetup as the second opinion."""
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -8,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 
 from orlop.engine import worker_process
 from orlop.image.pcr_policy import MEASURE
-from orlop.lib.children import Children
+from orlop.lib.children import Children, run_with_children
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from orlop.system.storage import extras, sealing, tpm_lock, unlocking
 from orlop.system.storage.block_devices import Volume
@@ -238,25 +237,13 @@ def _metadata(disk: str) -> dict[str, dict[str, dict[str, object]]]:
     return found
 
 
-def _run[T](work: Callable[[Children], Awaitable[T]]) -> T:
-    async def scenario() -> T:
-        children = Children()
-        children.start()
-        try:
-            return await work(children)
-        finally:
-            children.close()
-
-    return asyncio.run(scenario())
-
-
 def _change(request: Request) -> object:
-    return _run(lambda children: sealing.change(children, request, ""))
+    return run_with_children(lambda children: sealing.change(children, request, ""))
 
 
 def _key(disk: str) -> bytes:
     with sealing.in_memory() as file:
-        found = _run(lambda children: sealing.unseal(children, disk, file))
+        found = run_with_children(lambda children: sealing.unseal(children, disk, file))
         key = Path(file).read_bytes()
     assert found == bool(key)
     return key
@@ -485,7 +472,7 @@ def test_unlocking_goes_on_without_the_tpm(
 
     def unlock() -> tuple[str, list[str]]:
         volume = Volume(disk, Superblock(LUKS, "", ""))
-        return _run(lambda children: unlocking.unlock(volume, "", children))
+        return run_with_children(lambda children: unlocking.unlock(volume, "", children))
 
     _change(Request(disk, KEY))
     assert unlock() == (unlocking.DEVICE, [])

@@ -29,7 +29,7 @@ from orlop.lib.errors import DeadlineExceeded, OrlopError, Unavailable
 from orlop.lib.linux import set_child_subreaper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 REMEMBERED_ORPHANS = 512
 """Statuses kept of children nobody owned: more than can die while one container starts."""
@@ -450,3 +450,17 @@ async def end_session(child: Child) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KILLED_LIMIT_S):
                 await child.wait()
+
+
+def run_with_children[T](work: Callable[[Children], Awaitable[T]]) -> T:
+    """Run *work*, which starts programs, to its end: for a worker that has no loop of its own."""
+
+    async def run() -> T:
+        children = Children()
+        children.start()
+        try:
+            return await work(children)
+        finally:
+            children.close()
+
+    return asyncio.run(run())

@@ -6,21 +6,22 @@ that the smallest machine has; what is random needs none of that. Keys are in me
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orlop.engine.worker_process import report
-from orlop.lib.children import Children
+from orlop.lib.children import run_with_children
 from orlop.lib.disk_layout import STATE_LABEL
 from orlop.lib.errors import Conflict, Internal, OrlopError
 from orlop.system.install.encryption import TPM
 from orlop.system.storage import extras, sealing, unlocking
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from orlop.lib.children import Children
 
 NAME = "orlop-install"
 DEVICE = f"/dev/mapper/{NAME}"
@@ -35,20 +36,6 @@ class Key(NamedTuple):
     options: Sequence[str]
 
 
-def with_children[T](work: Callable[[Children], Awaitable[T]]) -> T:
-    """Run *work*, which starts programs, to its end."""
-
-    async def run() -> T:
-        children = Children()
-        children.start()
-        try:
-            return await work(children)
-        finally:
-            children.close()
-
-    return asyncio.run(run())
-
-
 def keys_of(request: Mapping[str, Any]) -> list[Key]:
     """The keys that *request* names, in the order of their slots.
 
@@ -57,7 +44,7 @@ def keys_of(request: Mapping[str, Any]) -> list[Key]:
     """
     found = []
     if file := request.get("key_file"):
-        content = with_children(lambda children: unlocking.read_key(file, children))
+        content = run_with_children(lambda children: unlocking.read_key(file, children))
         found.append(Key(content, STRETCHED))
     for name, options in (("key", STRETCHED), ("recovery_key", sealing.QUICK)):
         if content := base64.b64decode(request.get(name) or ""):
@@ -83,10 +70,10 @@ class Lock:
             OrlopError: cryptsetup, or the TPM, refuses.
         """
         first, *others = self._keys
-        with_children(lambda children: _format(children, part, first, others))
+        run_with_children(lambda children: _format(children, part, first, others))
         if self._by_tpm:
             request = sealing.Request(part, first.content)
-            done = with_children(lambda children: sealing.change(children, request, ""))
+            done = run_with_children(lambda children: sealing.change(children, request, ""))
             image = ", and the image is signed with the same key" if done["signed"] else ""
             pcrs = ", ".join(map(str, request.pcrs))
             report({"text": f"the TPM opens the state while PCR {pcrs} stays as it is{image}"})
@@ -148,7 +135,7 @@ def _close() -> None:
 
 
 def _cryptsetup(*words: str) -> None:
-    with_children(lambda children: _run(children, *words))
+    run_with_children(lambda children: _run(children, *words))
 
 
 async def _run(children: Children, *words: str) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from orlop.engine.worker_process import report
+from orlop.lib.children import run_with_children
 from orlop.lib.disk_layout import ESP_LABEL, STATE_LABEL
 from orlop.lib.errors import Internal, OrlopError
 from orlop.lib.fat32 import Piece, check_room, make_fat32, plan_geometry
@@ -17,7 +18,6 @@ from orlop.lib.medium import hash_of
 from orlop.lib.mount import MountFlag, mount, unmount
 from orlop.system.config.store import ConfigStore, Texts
 from orlop.system.install.disks import STATE_TYPES
-from orlop.system.install.luks import with_children
 from orlop.system.install.plan import (
     STATE_NUMBER,
     BootPartition,
@@ -218,7 +218,7 @@ class Installation:
             OrlopError: it fails, with the last that it says.
         """
 
-        status, output = with_children(lambda it: it.run(command, timeout_s=MAKE_TIMEOUT_S))
+        status, output = run_with_children(lambda it: it.run(command, timeout_s=MAKE_TIMEOUT_S))
         if not status.ok:
             last = output.decode(errors="replace").strip().splitlines()[-1:]
             raise OrlopError(f"{os.path.basename(command[0])} failed: {' '.join(last)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import http.server
 import threading
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orlop.image import release_repository
 from orlop.image.delta_maker import make_delta
-from orlop.lib.children import Children
+from orlop.lib.children import Children, run_with_children
 from orlop.system.updates.fetch import Fetched, Offer, Progress, Running, Settings, check, fetch
 from orlop.wire.channel import Channel, Step, format_channel
 from orlop.wire.channel import target_name as channel_target
@@ -21,7 +20,7 @@ from orlop.wire.release import target_name as release_target
 from tests.unit.wire.tuf.lab import Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from orlop.wire.channel import Refused
@@ -112,21 +111,12 @@ class ReleaseLab(Lab):
         async def work(children: Children) -> Fetched:
             return await fetch(offer, children, progress.append)
 
-        return asyncio.run(_run(work)), progress
+        return run_with_children(work), progress
 
 
 def ask(settings: Settings) -> Offer | Refused:
     """What a machine with *settings* is told."""
-    return asyncio.run(_run(lambda children: check(settings, children)))
-
-
-async def _run[T](work: Callable[[Children], Awaitable[T]]) -> T:
-    children = Children()
-    children.start()
-    try:
-        return await work(children)
-    finally:
-        children.close()
+    return run_with_children(lambda children: check(settings, children))
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
