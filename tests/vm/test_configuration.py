@@ -1,12 +1,11 @@
 """The configuration over boots: broken files, trials, commands, kernel parameters."""
 
-import contextlib
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from orlop.vm.machine import LostVM, Machine
+from orlop.vm.machine import Machine
 from orlop.vm.spec import Disk
 from tests.bad_configurations import BAD_DOCUMENTS
 from tests.vm import guest
@@ -72,9 +71,7 @@ def over_ssh(machine: Machine, words: list[str]) -> str:
 
 
 def reboot(machine: Machine) -> None:
-    # Not `guest.end`: on a busy host the command takes longer than that waits for it.
-    with contextlib.suppress(LostVM):
-        machine.run(["orlop", "reboot"])
+    guest.end(machine, "orlop", "reboot")
     machine.wait_for_ready()
     guest.wait_for_services(machine)
 

@@ -1,6 +1,5 @@
 """Users of the configuration: SSH with keys and certificates, the console, sudo, the Docker API."""
 
-import contextlib
 import json
 import re
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orlop.vm.machine import LostVM, Machine
+from orlop.vm.machine import Machine
 from tests.vm import guest
 from tests.vm.lab import SSH_PUBLISHED, Lab
 
@@ -214,8 +213,7 @@ def test_a_bad_document_shuts_nobody_out_and_numbers_stay(place: Place) -> None:
     host_key = "cat /var/lib/orlop/ssh/ssh_host_ed25519_key.pub"
     before = place.ssh("alice", "alice", "id -u; cat mark").stdout, machine.succeed(host_key)
     machine.succeed(f"printf 'users: [{{name: alice, grups: docker}}]\\n' > {CONF}; sync")
-    with contextlib.suppress(LostVM):
-        machine.run(["orlop", "reboot"])
+    guest.end(machine, "orlop", "reboot")
     machine.wait_for_ready()
     guest.wait_for_services(machine)
     assert any("broken.yml:1" in text and "groups" in text for text in guest.warnings(machine))

@@ -5,7 +5,8 @@
 
 The port is one stream however often the host connects to it, so an answer may belong to a client
 that left. Ids are random for that reason, and what does not match is dropped. A request that
-comes before the agent is up waits in QEMU until it is.
+comes before the agent is up waits in QEMU until it is. The port says nothing about a guest that
+restarts, and the answer to what ran then never comes: the boot channel tells.
 """
 
 import base64
@@ -19,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orlop.lib.errors import DeadlineExceeded, Unavailable
+from orlop.vm.boot_log import BootLogReader, ends_boot
+from orlop.vm.directory import read_or_empty
+from orlop.vm.qemu import BOOT_LOG
 from orlop.vm.sockets import connect_in
 
 ANSWER_LIMIT_BYTES = 64 << 20
@@ -26,6 +30,9 @@ ANSWER_LIMIT_BYTES = 64 << 20
 
 SLACK_S = 15.0
 """How much longer than the command's own limit the host waits: an emulated guest is slow."""
+
+_LOOK_EVERY_S = 0.5
+"""How often to see whether the guest went down, while there is no answer."""
 
 _CHUNK_BYTES = 1 << 16
 
@@ -120,16 +127,18 @@ class AgentClient:
 
         Raises:
             DeadlineExceeded: no answer came, *slack_s* after the guest's own limit.
-            Unavailable: the port is gone (QEMU ended), or the agent could not run *argv*.
+            Unavailable: the port is gone (QEMU ended), the guest went down or restarted meanwhile,
+                or the agent could not run *argv*.
         """
         request = Request(secrets.randbits(53), tuple(argv), stdin, timeout_s)
         limit_s = timeout_s + slack_s
         deadline = time.monotonic() + limit_s
+        boot = _Boot(self._directory / BOOT_LOG)
         try:
             connection = self._connect()
             connection.settimeout(limit_s)
             connection.sendall(request.encode())
-            answer = self._wait(connection, request.id, deadline)
+            answer = self._wait(connection, request.id, deadline, boot)
         except TimeoutError as error:
             self.close()
             raise DeadlineExceeded(
@@ -150,21 +159,41 @@ class AgentClient:
             self._socket.sendall(b"\n")
         return self._socket
 
-    def _wait(self, connection: socket.socket, wanted: int, deadline: float) -> Answer:
-        while True:
-            remaining_s = deadline - time.monotonic()
-            if remaining_s <= 0:
-                raise TimeoutError
-            connection.settimeout(remaining_s)
-            data = connection.recv(_CHUNK_BYTES)
+    def _wait(
+        self, connection: socket.socket, wanted: int, deadline: float, boot: "_Boot"
+    ) -> Answer:
+        while (remaining_s := deadline - time.monotonic()) > 0:
+            connection.settimeout(min(remaining_s, _LOOK_EVERY_S))
+            try:
+                data = connection.recv(_CHUNK_BYTES)
+            except TimeoutError:
+                if boot.ended():
+                    self.close()
+                    raise Unavailable("the guest went down before it answered") from None
+                continue
             if not data:
                 raise ConnectionResetError(104, "the port was closed")
             for answer in self._reader.feed(data):
                 if answer.id == wanted:
                     return answer
+        raise TimeoutError
 
     def close(self) -> None:
         """Let others connect; a later `run` connects again."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+class _Boot:
+    """The boot that a request is made in, by the boot channel's log at *path*."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._length_bytes = len(read_or_empty(path))
+
+    def ended(self) -> bool:
+        """Whether the machine went down or started again since."""
+        said = read_or_empty(self._path)
+        before = BootLogReader().feed(said[: self._length_bytes])
+        return ends_boot(before, BootLogReader().feed(said[self._length_bytes :]))

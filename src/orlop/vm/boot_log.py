@@ -94,6 +94,15 @@ def last_boot(events: Sequence[BootEvent]) -> list[BootEvent]:
     return list(events)
 
 
+def ends_boot(before: Sequence[BootEvent], after: Sequence[BootEvent]) -> bool:
+    """Whether the boot that had said *before* is over by what was said *after* it.
+
+    A boot that had said nothing yet may begin now.
+    """
+    began = any(event.event == "stage" and event.name == "kernel" for event in after)
+    return current_state(after) == "down" or (began and current_state(before) == "ready")
+
+
 def render_stages(events: Sequence[BootEvent]) -> list[str]:
     """Lines of a table: each stage, how long it took, and the time since the kernel started.
 

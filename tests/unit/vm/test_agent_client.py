@@ -4,6 +4,7 @@ import base64
 import json
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,7 @@ class FakeAgent:
         self._listener.bind(str(path))
         self._listener.listen()
         self._answers = answers
+        self.on_request: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
@@ -65,6 +67,7 @@ class FakeAgent:
                 if not line.strip():
                     continue
                 request = json.loads(line)
+                self.on_request()
                 for answer in self._answers:
                     connection.sendall(answer.replace(b"ID", str(request["id"]).encode()))
 
@@ -89,6 +92,25 @@ def test_silence_has_an_end(tmp_path: Path) -> None:
     with pytest.raises(DeadlineExceeded):
         client.run(["sleep"], timeout_s=0.0, slack_s=0.05)
     agent.close()
+
+
+@pytest.mark.parametrize(
+    "said", [b'{"event": "down"}\n', b'{"event": "stage", "name": "kernel"}\n']
+)
+def test_a_guest_that_went_down_does_not_answer_any_more(tmp_path: Path, said: bytes) -> None:
+    log = tmp_path / "boot.log"
+    log.write_bytes(b'{"event": "stage", "name": "kernel"}\n{"event": "ready"}\n')
+    agent = FakeAgent(tmp_path / "agent.sock", [])
+    agent.on_request = lambda: append(log, said)
+    client = AgentClient(tmp_path, "agent.sock")
+    with pytest.raises(Unavailable, match="went down"):
+        client.run(["reboot"], timeout_s=600)
+    agent.close()
+
+
+def append(path: Path, data: bytes) -> None:
+    with path.open("ab") as stream:
+        stream.write(data)
 
 
 def test_no_machine(tmp_path: Path) -> None:

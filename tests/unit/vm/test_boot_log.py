@@ -7,6 +7,7 @@ from orlop.vm.boot_log import (
     BootEvent,
     BootLogReader,
     current_state,
+    ends_boot,
     last_boot,
     parse_event,
     render_stages,
@@ -74,6 +75,18 @@ def test_only_the_last_boot_counts() -> None:
     assert current_state(events[:5]) == "down"
     assert current_state(events[:6]) == "starting"
     assert current_state([]) == "starting"
+
+
+def test_whether_a_boot_is_over() -> None:
+    before = read(BOOT, 100)
+    down = read(b'{"event": "down", "uptime_s": 9}\n', 50)
+    assert not ends_boot(before, [])
+    assert not ends_boot(before, before[2:]), "a service started again"
+    assert ends_boot(before, down)
+    assert ends_boot(before, before), "a panic says no `down`"
+    assert ends_boot(before, down + before[:1])
+    assert not ends_boot([], before), "it was waited for"
+    assert not ends_boot(before + down, before)
 
 
 def test_table() -> None:

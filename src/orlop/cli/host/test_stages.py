@@ -18,6 +18,8 @@ FAILED_TEST = re.compile(r"^(?:FAILED|ERROR) (?P<test>.+)$")
 NOTHING_COLLECTED_STATUS = 5
 TAIL_LINES = 60
 WIDTH = "180"
+SLOWEST = ("--durations=40", "--durations-min=2")
+"""The log says where the time went."""
 """Of pytest's lines: the summary is to say what failed, and why."""
 
 MAX_RETRIED = 5
@@ -121,7 +123,8 @@ def run_pytest(
 ) -> Outcome:
     """Run pytest, reading its progress; tests that fail are shown when they are all done."""
     parallel = ["-n", str(workers)] if workers > 1 else []
-    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *parallel, *arguments]
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *SLOWEST, *parallel]
+    argv += arguments
     lines: list[str] = []
     with log.open("w", encoding="utf-8") as stream:
         stream.write(f"+ {pasteable(argv)}\n")
