@@ -124,7 +124,8 @@ def status_lines(answer: Object) -> list[str]:
         lines.append("changed   the configuration, since the generation was made")
     bad = answer.get("bad")
     for digest, one in (bad if isinstance(bad, dict) else {}).items():
-        lines.append(f"bad       {digest[:16]}: {member(one, 'cause')} {member(one, 'text')}")
+        cause, text = str(member(one, "cause")), str(member(one, "text") or "")
+        lines.append(f"bad       {digest[:16]}: {cause} {text}".rstrip())
     if blocked := text_of(answer, "blocked"):
         lines.append(f"waiting   {blocked}")
     return lines

@@ -192,11 +192,27 @@ def choose(channel: Channel, machine: Machine) -> str | Refused:
         (b.sequence, b.version) for b in channel.barriers if b.sequence > machine.sequence
     )
     wanted = ahead[0][1] if ahead and machine.sequence else channel.release
-    if wanted in channel.revoked:
-        reason = channel.revoked[wanted]
-        text = f"release {wanted} is revoked" + (f": {reason}" if reason else "")
-        return Refused(Why.REVOKED, text)
-    return wanted
+    return _revoked(channel, wanted) or wanted
+
+
+def withdrawn(channel: Channel, release: Release, now: int) -> Refused | None:
+    """Why *release*, which a machine has staged, must not be applied at *now*."""
+    return _revoked(channel, release.version) or _expired(release, now)
+
+
+def _revoked(channel: Channel, version: str) -> Refused | None:
+    if version not in channel.revoked:
+        return None
+    reason = channel.revoked[version]
+    text = f"release {version} is revoked" + (f": {reason}" if reason else "")
+    return Refused(Why.REVOKED, text)
+
+
+def _expired(release: Release, now: int) -> Refused | None:
+    if not release.not_after or now <= release.not_after:
+        return None
+    end = format_moment(release.not_after)
+    return Refused(Why.EXPIRED, f"release {release.version} must not be used after {end}")
 
 
 def judge(
@@ -214,11 +230,8 @@ def judge(
             f"release {version} (sequence {release.sequence}) is older than what runs "
             f"({machine.version or 'unknown'}, sequence {machine.sequence})",
         )
-    if release.not_after and now > release.not_after:
-        return Refused(
-            Why.EXPIRED,
-            f"release {version} must not be used after {format_moment(release.not_after)}",
-        )
+    if (expired := _expired(release, now)) is not None:
+        return expired
     if machine.sequence and machine.sequence < release.minimum_sequence:
         return Refused(
             Why.BARRIER,

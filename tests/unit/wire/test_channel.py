@@ -23,6 +23,7 @@ from orlop.wire.channel import (
     open_buckets,
     parse_channel,
     parse_ramp,
+    withdrawn,
 )
 from orlop.wire.release import Image, Release
 
@@ -131,6 +132,17 @@ def test_a_release_that_is() -> None:
     assert judge(CHANNEL, RELEASE, DIGEST, machine(wariness=9999), START + 48 * HOUR) is None
     older = machine("6.0", 60, wariness=0, allow_downgrade=True)
     assert judge(CHANNEL, RELEASE, DIGEST, older, START) is None
+
+
+def test_what_is_staged_is_withdrawn() -> None:
+    staged = replace(RELEASE, not_after=1000)
+    assert withdrawn(CHANNEL, staged, 1000) is None
+    late = withdrawn(CHANNEL, staged, 1001)
+    revoked = withdrawn(replace(CHANNEL, revoked={staged.version: ""}), staged, 0)
+    assert [None if found is None else found.why for found in (late, revoked)] == [
+        Why.EXPIRED,
+        Why.REVOKED,
+    ]
 
 
 def test_who_runs_what_was_revoked_does_not_wait() -> None:

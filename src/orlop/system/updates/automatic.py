@@ -1,8 +1,9 @@
 """What a machine does about releases by itself: `orlop.update.automatic`.
 
 Every hour or so it looks, at another minute on each machine; what it stages it applies when the
-gate is open (window, lock, drain), for which it asks every few minutes. An image that was bad here
-is left alone for as long as `bad` says. Whatever fails is told once, and tried again.
+gate is open (window, lock, drain), for which it asks every few minutes, and then the source once
+more. An image that was bad here is left alone for as long as `bad` says. Whatever fails is told
+once, and tried again.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import asyncio
 import logging
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import Forbidden, NotModified, OrlopError
+from orlop.lib.errors import Conflict, Forbidden, NotModified, OrlopError
 from orlop.system.updates import report
 from orlop.system.updates.decide import ATTEMPTS
 from orlop.system.updates.journal import Status
@@ -75,7 +77,7 @@ class Automatic:
         if mode == OFF:
             return
         try:
-            if now_s >= self._next_look_s:
+            if is_due := now_s >= self._next_look_s:
                 self._next_look_s = now_s + LOOK_EVERY_S * self._spread
                 try:
                     await self._look(mode)
@@ -83,7 +85,7 @@ class Automatic:
                     # Not a release that is not for this machine yet, but one not to be trusted.
                     self._tell(f"no update: {error}")
             if mode == APPLY:
-                await self._apply()
+                await self._apply(has_looked=is_due)
         except (NotModified, Forbidden) as error:
             log.debug("updates: %s", error)
         except (OrlopError, OSError) as error:
@@ -107,13 +109,15 @@ class Automatic:
         before = known.get(offer.release.image.sha256) or known.get(offer.digest)
         newer = before is not None and before.sequence < offer.release.sequence
         if before is not None and not newer and bad.left_s(before, time.time()) > 0:
-            self._tell(f"release {version} was bad here ({before.cause}), and is left alone")
+            was = "was left" if before.cause == bad.LEFT else "was bad"
+            self._tell(f"release {version} {was} here ({before.cause}), and is left alone")
             return
         await offers.take(self._boot, offer, good, lambda _: None)
         self._tell(f"release {version} is staged")
 
-    async def _apply(self) -> None:
-        updates = self._boot.updates.now
+    async def _apply(self, *, has_looked: bool) -> None:
+        """Apply what is staged, once it was asked whether that still is to be."""
+        updates, gate = self._boot.updates.now, self._boot.health.gate
         ledger = await updates.reading()
         standing = await asyncio.to_thread(ledger.generations.standing)
         number = standing.staged
@@ -126,7 +130,23 @@ class Automatic:
         if text := await asyncio.to_thread(report.bad_text, ledger, generation):
             self._tell(text)
             return
+        if text := await gate.why(partial(report.held, ledger)):
+            raise Forbidden(text)
+        if not has_looked:
+            await self._ask_again()
         await updates.apply(now=False, dry_run=False)
+
+    async def _ask_again(self) -> None:
+        """Take it back if it was revoked since it was staged; without an answer it is as good as
+        it was then."""
+        from orlop.system.updates import offers
+
+        try:
+            await offers.look(self._boot, offers.Wish())
+        except Conflict:
+            raise  # somebody is at a verb: not now
+        except (OrlopError, OSError) as error:
+            log.info("whether the update is revoked is not known: %s", error)
 
     def _tell(self, text: str) -> None:
         """Once for as long as nothing else is to be told."""

@@ -2,11 +2,13 @@
 
 The same bytes are not tried again for 8 h, after the second time for 12 h, then 1 d, 2 d, 4 d, 1 wk
 and 2 wk. A release with a higher sequence number ends that, and so does a person who asks for it.
+What a person has gone back from is among them, and is not tried again by itself at all.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BACK_OFF_H = (8, 12, 24, 48, 96, 168, 336)
+LEFT = "rolled back"
+"""The cause where a person has gone back from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,9 @@ class Bad:
     text: str = ""
 
     def eligible_s(self) -> float:
-        """When it may be tried again."""
+        """When it may be tried again; never is `math.inf`."""
+        if self.cause == LEFT:
+            return math.inf
         return self.at_s + 3600 * BACK_OFF_H[min(self.count, len(BACK_OFF_H)) - 1]
 
 

@@ -68,6 +68,8 @@ class Updates:
         self._verb = ""
         self.fetching = asyncio.Lock()
         """Two who fetch would take each other's files away."""
+        self.looking = asyncio.Lock()
+        """For who looks for a release: as `fetch.check`."""
         self.is_trial = False
         self.extras_there: set[str] = set()
         """As `extras_files.present`, when the ESP was last looked at."""

@@ -38,6 +38,8 @@ DIRECTORY = Path("/var/lib/orlop/os")
 BUILT_IN_ROOT = Path("/usr/lib/orlop/trust/root.json")
 RELEASE_FILE = Path("/usr/lib/orlop/release.json")
 INCOMING = "incoming"
+LOOKING = "looking"
+"""Where the worker is while it only looks: one that fetches must not lose its files by that."""
 GIVEN_ROOT = "given.json"
 """In `trust/`: the root that the machine's administrator has chosen (`orlop os trust`)."""
 
@@ -64,7 +66,8 @@ class Running:
 class Settings:
     """Where to look, and for what. *source* is a URL, `oci://...`, or the path of a directory or an
     archive; *root* the text of the root of trust, empty for the machine's own; *version* a release
-    to take instead of the channel's; *wariness* the place in ramps, of 10,000, None by chance."""
+    to take instead of the channel's; *wariness* the place in ramps, of 10,000, None by chance;
+    *staged* and *staged_digest* the release that is staged."""
 
     source: str
     running: Running
@@ -74,6 +77,8 @@ class Settings:
     version: str = ""
     wariness: int | None = None
     allow_downgrade: bool = False
+    staged: str = ""
+    staged_digest: str = ""
     registries: Registries = Registries()  # noqa: RUF009 - frozen
     directory: Path = DIRECTORY
 
@@ -110,8 +115,12 @@ class Fetched:
     received_bytes: int = 0
 
 
-async def check(settings: Settings, children: Children) -> Offer | Refused:
-    """What the channel has for this machine, verified; or why it takes nothing now.
+async def check(
+    settings: Settings, children: Children, withdrawn: Callable[[str], None] = lambda _: None
+) -> Offer | Refused:
+    """What the channel has for this machine, verified; or why it takes nothing now. *withdrawn* is
+    told why what is staged must not be applied any more. One at a time: what an older look trusts
+    must not be written over a newer one's.
 
     Raises:
         Unavailable: the source cannot be reached, or the clock is wrong. Forbidden: what it has is
@@ -130,11 +139,15 @@ async def check(settings: Settings, children: Children) -> Offer | Refused:
         "machine": asdict(_machine(settings)),
         "build": settings.running.build,
         "image": settings.running.image_sha256,
+        "staged": settings.staged,
+        "staged_digest": settings.staged_digest,
     }
     answer: dict[str, Any] = {}
-    async for message in _ask(settings, children, request, CHECK_TIMEOUT_S):
+    async for message in _ask(settings, LOOKING, children, request, CHECK_TIMEOUT_S):
         if "trusted" in message:
             await asyncio.to_thread(_write_trust, trust, base, message["trusted"])
+        elif "withdrawn" in message:
+            withdrawn(str(message["withdrawn"]))
         else:
             answer = message
     if "refused" in answer:
@@ -172,7 +185,7 @@ async def fetch(
         "blobs": [_blob(offer, blob) for blob in wanted],
     }
     received = -1
-    async for message in _ask(settings, children, request, FETCH_TIMEOUT_S):
+    async for message in _ask(settings, INCOMING, children, request, FETCH_TIMEOUT_S):
         if "progress" in message:
             report(Progress(**message["progress"]))
         elif "notice" in message:
@@ -239,13 +252,12 @@ def _located(offer: Offer, blob: Blob) -> dict[str, Any]:
 
 
 async def _ask(
-    settings: Settings, children: Children, request: dict[str, Any], timeout_s: float
+    settings: Settings, folder: str, children: Children, request: dict[str, Any], timeout_s: float
 ) -> AsyncIterator[dict[str, Any]]:
     job = jobs.to_json(jobs.Job(action="update", registries=settings.registries))
     text = json.dumps({**request, "source": settings.source, "job": job})
-    incoming = settings.directory / INCOMING
     async with (
-        _opened(incoming) as directory,
+        _opened(settings.directory / folder) as directory,
         _memory(text.encode()) as asked,
         start_worker(
             children, "update", fds={0: asked, 3: directory}, timeout_s=timeout_s

@@ -6,8 +6,9 @@ downloads (descriptor 3) for good and gives up every privilege but the network. 
 are JSON objects, one a line:
 
     {"action": "check", "source", "registries", "now", "floor", "trusted": {ROLE: TEXT}, "channel",
-     "seen", "version", "machine": {...}, "build", "image"}
+     "seen", "version", "machine": {...}, "build", "image", "staged": VERSION, "staged_digest"}
       -> {"trusted": {ROLE: TEXT}}, also when it fails after that
+      -> {"withdrawn": TEXT} if what is staged must not be applied any more
       -> {"offer": {"manifest": TEXT, "paths": {SHA256: PATH}, "sequence", "running"}}
          or {"refused": {"why", "text", "when"}}
     {"action": "fetch", "source", "registries", "base": PATH, "base_sha256",
@@ -52,6 +53,7 @@ from orlop.wire.tuf.client import Client
 
 if TYPE_CHECKING:
     from orlop.system.updates.sources import Source
+    from orlop.wire.channel import Channel
     from orlop.wire.release import Release
 
 DIRECTORY = 3
@@ -124,7 +126,31 @@ def check(request: dict[str, Any], source: Source) -> None:
         refresh(client, source)
     finally:
         report({"trusted": {role: data.decode() for role, data in client.files.items()}})
-    report(_decide(request, client, source, now))
+    name = request["channel"]
+    channel = channels.parse_channel(read_target(client, source, channels.target_name(name)), name)
+    if channel.sequence < int(request["seen"]):
+        raise Forbidden(
+            f"channel {name} has sequence {channel.sequence}, this machine has seen "
+            f"{request['seen']}: rollback refused"
+        )
+    if text := _withdrawn(request, client, source, channel):
+        report({"withdrawn": text})
+    report(_decide(request, client, source, channel))
+
+
+def _withdrawn(request: dict[str, Any], client: Client, source: Source, channel: Channel) -> str:
+    """Why what is staged, if it is of this repository, must not be applied; empty if it may be."""
+    version = request["staged"]
+    if not version:
+        return ""
+    try:
+        data = read_target(client, source, releases.target_name(version))
+    except NotFound:
+        return ""
+    if sha256(data).hexdigest() != request["staged_digest"]:
+        return ""
+    refused = channels.withdrawn(channel, releases.parse_release(data, version), request["now"])
+    return "" if refused is None else refused.text
 
 
 def refresh(client: Client, source: Source) -> None:
@@ -157,26 +183,25 @@ def read_target(client: Client, source: Source, name: str) -> bytes:
     return data
 
 
-def _decide(request: dict[str, Any], client: Client, source: Source, now: int) -> dict[str, Any]:
-    name = request["channel"]
-    channel = channels.parse_channel(read_target(client, source, channels.target_name(name)), name)
-    if channel.sequence < int(request["seen"]):
-        raise Forbidden(
-            f"channel {name} has sequence {channel.sequence}, this machine has seen "
-            f"{request['seen']}: rollback refused"
-        )
+def _decide(
+    request: dict[str, Any], client: Client, source: Source, channel: Channel
+) -> dict[str, Any]:
     if request["version"]:
         channel = replace(channel, release=request["version"], start=0, ramp=(Step(0, BUCKETS),))
     machine = Machine(**request["machine"])
-    if not machine.sequence:
-        machine = _recognised(request, client, source, machine)
+    running = _running(request, client, source, machine)
+    if running is not None:
+        machine = replace(machine, sequence=running.sequence)
+        if running.dead_end:
+            ends = {machine.version: running.dead_end, **channel.dead_ends}
+            channel = replace(channel, dead_ends=ends)
     version = channels.choose(channel, machine)
     if isinstance(version, Refused):
         return _refused(version)
     data = read_target(client, source, releases.target_name(version))
     release = releases.parse_release(data, version)
     digest = sha256(data).hexdigest()
-    refused = channels.judge(channel, release, digest, machine, now)
+    refused = channels.judge(channel, release, digest, machine, request["now"])
     if refused is not None:
         return _refused(refused)
     return {
@@ -189,18 +214,18 @@ def _decide(request: dict[str, Any], client: Client, source: Source, now: int) -
     }
 
 
-def _recognised(
+def _running(
     request: dict[str, Any], client: Client, source: Source, machine: Machine
-) -> Machine:
-    """*machine* with its sequence, if what it was installed from is a release."""
+) -> Release | None:
+    """The release that *machine* runs, if it is one of this repository: also where it was installed
+    from a medium, and does not know."""
     try:
         data = read_target(client, source, releases.target_name(machine.version))
     except NotFound:
-        return machine
-    release: Release = releases.parse_release(data, machine.version)
-    if release.image.build != request["build"]:
-        return machine
-    return replace(machine, sequence=release.sequence)
+        return None
+    release = releases.parse_release(data, machine.version)
+    same = release.sequence == machine.sequence or not machine.sequence
+    return release if same and release.image.build == request["build"] else None
 
 
 def _paths(client: Client, release: Release, image: str) -> dict[str, str]:

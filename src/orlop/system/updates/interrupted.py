@@ -53,6 +53,9 @@ def bring_to_end(ledger: Ledger, esp: Path) -> decide.Armed | None:
             rollback.after_interruption(ledger, esp, change)
         case "stage":
             stage.after_interruption(ledger, esp, change)
+        case "withdraw":
+            number = int(str(change.data["generation"]))
+            ledger.journal.redo(change.number, stage.withdrawal(ledger, esp, number))
         case _:
             # One file is written, or it is not.
             ledger.journal.end(change.number, Status.UNDONE, "interrupted")

@@ -57,6 +57,18 @@ class Ledger:
     def set_bad(self, known: Mapping[str, bad_images.Bad]) -> None:
         bad_images.write(self.directory / "bad.json", known)
 
+    def leave_alone(self, left: Generation, target: Generation) -> None:
+        """A person goes back from *left* to *target*: what a channel still has of *left* is not
+        taken again by itself. May run twice."""
+        known = self.bad()
+        known.pop(target.release.digest, None)
+        known.pop(target.image.sha256, None)
+        if left.release.sequence > target.release.sequence:
+            key = left.release.digest if left.image == target.image else left.image.sha256
+            known[key] = bad_images.Bad(1, time.time(), left.release.sequence, bad_images.LEFT)
+        if known != self.bad():
+            self.set_bad(known)
+
 
 def adopt(ledger: Ledger, esp: Path, build: str) -> None:
     """Let what the boot record names by default be the first generation, if there is none.

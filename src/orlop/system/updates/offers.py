@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from orlop.lib.errors import Conflict, Forbidden, NotModified, Unavailable
 from orlop.system.storage import extras
-from orlop.system.updates import extras_files, fetch, intake, release_services, staging
+from orlop.system.updates import extras_files, fetch, intake, release_services, staging, trials
 from orlop.system.updates.fetch import Offer, Running
 from orlop.system.updates.generations import Image
 from orlop.system.updates.generations import Release as Staged
 from orlop.system.updates.settings import settings
-from orlop.system.updates.stage import Candidate
+from orlop.system.updates.stage import Candidate, withdrawal
 from orlop.wire.channel import Refused, Why
 
 if TYPE_CHECKING:
@@ -67,10 +67,13 @@ async def look(boot: Boot, wish: Wish) -> tuple[Offer | Refused, Generation]:
     Raises:
         OrlopError: it cannot be found out, or what is there is not to be trusted.
     """
+    async with boot.updates.now.looking:
+        return await _look(boot, wish)
+
+
+async def _look(boot: Boot, wish: Wish) -> tuple[Offer | Refused, Generation]:
     ledger = await boot.updates.now.reading()
-    good = await asyncio.to_thread(
-        lambda: ledger.generations.read(ledger.generations.standing().good)
-    )
+    good, staged = await asyncio.to_thread(_standing, ledger)
     found = boot.machine.release
     running = Running(
         version=good.release.version or found.get("version", ""),
@@ -85,9 +88,39 @@ async def look(boot: Boot, wish: Wish) -> tuple[Offer | Refused, Generation]:
         channel=wish.channel,
         version=wish.version,
         allow_downgrade=wish.allow_downgrade,
+        staged=Staged() if staged is None else staged.release,
         directory=boot.updates.now.directory,
     )
-    return await fetch.check(wanted, boot.children), good
+    withdrawn: list[str] = []
+    answer = await fetch.check(wanted, boot.children, withdrawn.append)
+    if staged is not None and withdrawn:
+        await _withdraw(boot, staged.number, withdrawn[0])
+    return answer, good
+
+
+def _standing(ledger: Ledger) -> tuple[Generation, Generation | None]:
+    """The good generation, and what is staged."""
+    standing = ledger.generations.standing()
+    staged = ledger.generations.read(standing.staged) if standing.staged else None
+    return ledger.generations.read(standing.good), staged
+
+
+async def _withdraw(boot: Boot, number: int, why: str) -> None:
+    """Generation *number* is not staged any more, nor tried with the next boot. A trial that has
+    begun goes on."""
+    updates = boot.updates.now
+    async with updates.at_work("withdraw") as (ledger, place):
+        standing = await asyncio.to_thread(ledger.generations.standing)
+        if updates.is_trial or standing.staged != number:
+            return
+        if (armed := trials.armed(ledger)) is not None:
+            await asyncio.to_thread(trials.abandon, ledger, place, armed, why)
+        data: dict[str, Json] = {"generation": number, "why": why}
+        tasks = withdrawal(ledger, place, number)
+        await asyncio.to_thread(ledger.journal.run, "withdraw", tasks, data)
+    boot.machine.warn(f"generation {number} is not staged any more: {why}")
+    if armed is not None:
+        await boot.health.gate.became_good()
 
 
 async def offered(boot: Boot, wish: Wish) -> tuple[Offer, Generation]:

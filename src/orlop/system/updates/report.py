@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ def list_generations(ledger: Ledger, now: Now) -> list[Json]:
         if number == running:
             words.insert(0, "running")
         if wrong is not None:
-            words.append("bad")
+            words.append("left" if wrong.cause == bad.LEFT else "bad")
         services: Json = {name: shown(v) for name, v in generation.services.items()}
         found.append({**generation.to_json(), "services": services, "states": [*words]})
     return found
@@ -97,11 +98,15 @@ def status(ledger: Ledger, now: Now) -> dict[str, Json]:
         "configuration_changed": good.configuration != digest_of(ledger.texts()),
         "hold": None if held is None else {**asdict(held)},
         "bad": {
-            digest: {**asdict(one), "eligible": one.eligible_s()}
+            digest: {**asdict(one), "eligible": _finite(one.eligible_s())}
             for digest, one in ledger.bad().items()
         },
         "blocked": why(ledger, now) or None,
     }
+
+
+def _finite(at_s: float) -> float | None:
+    return at_s if math.isfinite(at_s) else None
 
 
 def why(ledger: Ledger, now: Now) -> str:
@@ -137,6 +142,8 @@ def bad_text(ledger: Ledger, generation: Generation) -> str:
     what = "image" if generation.image.sha256 in all_known else "release"
     if known is None or not (left := bad.left_s(known, time.time())):
         return ""
+    if known.cause == bad.LEFT:
+        return f"somebody has gone back from the {what} of generation {generation.number}"
     text = f"{known.cause}: {known.text}" if known.text else known.cause
     return (
         f"the {what} of generation {generation.number} was bad ({text}); "

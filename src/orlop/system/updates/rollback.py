@@ -87,6 +87,7 @@ def _tasks(
         ),
         Task("configuration", lambda: restore(target), lambda: restore(before)),
         Task("stand", lambda: stand(target, before), lambda: stand(before, target)),
+        Task("leave alone", lambda: ledger.leave_alone(before, target)),
     )
 
 

@@ -80,7 +80,11 @@ def finish(ledger: Ledger, number: int) -> None:
         if new.staged == target.number:
             new = replace(new, staged=0)
         ledger.generations.stand(new)
-    forget_bad(ledger, target.release.digest)
+    if change.verb == "rollback":
+        left = ledger.generations.read(int(str(change.data["before"])))
+        ledger.leave_alone(left, target)
+    else:
+        forget_bad(ledger, target.release.digest)
     for task, status in change.tasks.items():
         if status is not Status.DONE:
             ledger.journal.set_task(number, task, Status.DONE)

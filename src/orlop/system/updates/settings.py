@@ -10,6 +10,7 @@ from orlop.lib import atomic_file
 from orlop.lib.errors import InvalidArgument, Unavailable
 from orlop.system.machine_id import machine_id
 from orlop.system.updates import fetch
+from orlop.system.updates.generations import Release
 from orlop.wire.channel import BUCKETS
 from orlop.wire.tuf.metadata import MAX_BYTES, parse_root
 
@@ -31,9 +32,11 @@ async def settings(
     channel: str = "",
     version: str = "",
     allow_downgrade: bool = False,
+    staged: Release = Release(),  # noqa: B008 - frozen
     directory: Path = fetch.DIRECTORY,
 ) -> Settings:
-    """What `fetch.check` needs; *source* and *channel* are the configuration's unless given.
+    """What `fetch.check` needs; *source* and *channel* are the configuration's unless given,
+    *staged* is the release that is, if one is.
 
     Raises:
         InvalidArgument: nobody has said where releases come from.
@@ -56,6 +59,8 @@ async def settings(
         version=version,
         wariness=place(wariness) if isinstance(wariness, int | float) else None,
         allow_downgrade=allow_downgrade,
+        staged=staged.version if staged.digest else "",
+        staged_digest=staged.digest,
         registries=boot.images.registries(),
         directory=directory,
     )

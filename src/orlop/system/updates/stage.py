@@ -141,6 +141,21 @@ def _stand_back(ledger: Ledger, number: int, before: int) -> None:
     generations.remove(number)
 
 
+def withdrawal(ledger: Ledger, esp: Path, number: int) -> tuple[Task, ...]:
+    """What it takes to have generation *number* not staged any more; may be done twice."""
+    generations = ledger.generations
+
+    def stand(staged: int, instead_of: int) -> None:
+        standing = generations.standing()
+        if standing.staged == instead_of and staged in {0, *generations.numbers()}:
+            generations.stand(replace(standing, staged=staged))
+
+    return (
+        Task("stand", lambda: stand(0, number), lambda: stand(number, 0)),
+        Task("forget", lambda: _forget_staged(ledger, esp, number)),
+    )
+
+
 def after_interruption(ledger: Ledger, esp: Path, change: Change) -> None:
     """All that was to be staged is there, or it is as it was."""
     number, before = (int(str(change.data[key])) for key in ("generation", "before"))

@@ -58,6 +58,7 @@ class ReleaseLab(Lab):
         services: Mapping[str, Service] | None = None,
         extras: bytes = b"",
         health: Mapping[str, Json] | None = None,
+        dead_end: str = "",
     ) -> None:
         """Publish a release on the channel `stable`."""
         blob = self.repository.add_blob(self.image)
@@ -77,6 +78,7 @@ class ReleaseLab(Lab):
             services=services or {},
             extras=self.blob(extras) if extras else None,
             health=health or {},
+            dead_end=dead_end,
         )
         self.repository.add(release_target(version), format_release(release))
         self.channel(version, sequence)

@@ -57,6 +57,7 @@ def test_a_release_in_one_archive(lab: ReleaseLab, tmp_path: Path) -> None:
 def began(lab: ReleaseLab, data: bytes) -> None:
     """As much of the image has come."""
     part = lab.state / "incoming" / f"{DIGEST}.part"
+    part.parent.mkdir()
     part.write_bytes(data)
     part.chmod(0o666)  # the worker is somebody else
 
@@ -134,7 +135,7 @@ def test_a_delta_that_looks_into_the_root(lab: ReleaseLab) -> None:
 
 def test_names_are_resolved_as_the_network_is_now(lab: ReleaseLab) -> None:
     lab.check()
-    copy = lab.state / "incoming/etc/hosts"
+    copy = lab.state / "looking/etc/hosts"
     copy.chmod(0o666)
     copy.write_text("of another network")
     lab.check()
@@ -154,6 +155,29 @@ def test_the_running_release_is_recognised_by_its_build(lab: ReleaseLab) -> None
     found = lab.check(replace(lab.settings, running=running))
     assert isinstance(found, Refused)
     assert found.why is Why.CURRENT
+
+
+def test_what_says_of_itself_that_nothing_follows(lab: ReleaseLab) -> None:
+    build = lab.settings.running.build
+    lab.release("1.0", 1, build=build, dead_end="its disk layout cannot be changed")
+    lab.channel("2.0", 9)
+    found = lab.check()
+    assert isinstance(found, Refused)
+    text = "no release follows 1.0: its disk layout cannot be changed"
+    assert (found.why, found.text) == (Why.DEAD_END, text)
+    assert isinstance(lab.check(replace(lab.settings, allow_downgrade=True)), Offer)
+
+
+def test_who_looks_leaves_alone_what_is_being_fetched(lab: ReleaseLab, tmp_path: Path) -> None:
+    """The one that fetches resolves names with files in its own directory, at any time."""
+    with served(tmp_path / "repo") as (address, _):
+        offer = lab.check(replace(lab.settings, source=address))
+        lab.fetch(offer)
+        names = lab.state / "incoming/etc"
+        before = {path.name: path.stat().st_ino for path in names.iterdir()}
+        assert before
+        lab.check()
+        assert {path.name: path.stat().st_ino for path in names.iterdir()} == before
 
 
 def test_a_release_by_its_version(lab: ReleaseLab) -> None:

@@ -51,6 +51,7 @@ class Updates:
     applied: int = 0
     extras_there: set[str] = field(default_factory=set)
     fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def reading(self) -> Ledger:
         return self.tree.ledger()
@@ -69,7 +70,24 @@ class Updates:
     async def apply(self, *, now: bool, dry_run: bool) -> None:
         assert not now
         assert not dry_run
-        self.applied += 1
+        self.applied += bool(self.tree.ledger().generations.standing().staged)
+
+
+@dataclass
+class Gate:
+    closed: str = ""
+    good: int = 0
+
+    async def why(self, held: Callable[[], str]) -> str:
+        return held() or self.closed
+
+    async def became_good(self) -> None:
+        self.good += 1
+
+
+@dataclass
+class Health:
+    gate: Gate
 
 
 @dataclass
@@ -108,6 +126,10 @@ class Config:
 @dataclass
 class Release:
     release: dict[str, str]
+    warned: list[str] = field(default_factory=list)
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
 
 
 @dataclass
@@ -121,6 +143,7 @@ class Machine:
     updates: Later
     machine: Release
     children: Children
+    health: Health
     images: Images = field(default_factory=Images)
     services: Services = field(default_factory=Services)
 
@@ -139,7 +162,7 @@ class Place:
         self.lab = ReleaseLab(place / "lab")
         self.lab.old.write_bytes(content("a"))
         self.lab.image.write_bytes(content("b"))
-        self.updates = Updates(self.tree, place / "state/os")
+        self.updates, self.gate = Updates(self.tree, place / "state/os"), Gate()
         self.config: dict[str, Json] = {
             "source": str(place / "lab/repo"),
             "root": self.lab.root.decode(),
@@ -154,6 +177,7 @@ class Place:
                 Later(self.updates),
                 Release({"version": "1.0", "build": "build-a"}),
                 children,
+                Health(self.gate),
             )
             try:
                 return await work(cast("Boot", found))
@@ -313,6 +337,70 @@ def test_what_was_bad_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatc
     told = by_itself(place, "apply", monkeypatch)
     assert told == ["release 2.0 was bad here (health), and is left alone"]
     assert place.tree.ledger().generations.standing().staged == 0
+
+
+def test_what_somebody_went_back_from_is_left_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = place.tree.ledger()
+    ledger.set_bad({image("b").sha256: Bad(1, 0.0, 2, bad.LEFT)})
+    told = by_itself(place, "apply", monkeypatch)
+    assert told == ["release 2.0 was left here (rolled back), and is left alone"]
+    place.lab.release("3.0", 3)
+    assert by_itself(place, "apply", monkeypatch) == ["release 3.0 is staged"]
+
+
+def test_what_is_revoked_after_it_was_staged_is_not_applied(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.gate.closed = "no update window is open"
+    assert by_itself(place, "apply", monkeypatch) == ["release 2.0 is staged"]
+    assert place.updates.applied == 0
+    place.lab.channel("2.0", 5, revoked={"2.0": "loses data"})
+    place.gate.closed = ""
+    place.config["automatic"] = "apply"
+
+    async def work(boot: Boot) -> list[str]:
+        await Automatic(boot).tick(0.0)  # no look is due: it is asked all the same
+        return cast("Release", boot.machine).warned
+
+    told = place.run(work)
+    assert told == ["generation 2 is not staged any more: release 2.0 is revoked: loses data"]
+    assert place.updates.applied == 0
+    ledger = place.tree.ledger()
+    assert ledger.generations.numbers() == [1]
+    assert ledger.generations.standing().staged == 0
+    place.tree.check()
+
+
+def test_what_is_revoked_is_not_tried_with_the_next_boot(place: Place) -> None:
+    place.stage()
+    place.tree.arm(2)
+    place.lab.channel("2.0", 5, revoked={"2.0": ""})
+    place.run(lambda boot: offers.look(boot, Wish()))
+    assert trials.armed(place.tree.ledger()) is None
+    assert place.tree.record()[0].trial == ""
+    assert place.gate.good == 1, "the reboot lock goes back"
+    place.tree.check()
+
+
+def test_a_trial_that_has_begun_goes_on(place: Place) -> None:
+    place.stage()
+    place.tree.arm(2)
+    place.updates.is_trial = True
+    place.lab.channel("2.0", 5, revoked={"2.0": ""})
+    place.run(lambda boot: offers.look(boot, Wish()))
+    assert trials.armed(place.tree.ledger()) is not None
+
+
+def test_what_is_staged_without_a_source_to_ask_is_applied(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.stage()
+    place.config["source"] = "/nowhere"
+    place.config["automatic"] = "apply"
+    place.run(lambda boot: Automatic(boot).tick(0.0))
+    assert place.updates.applied == 1
 
 
 def test_off(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from orlop.lib.errors import NotModified, OrlopError
 from orlop.system.config.store import Texts
-from orlop.system.updates import collect, interrupted, rollback, trials
+from orlop.system.updates import collect, interrupted, rollback, stage, trials
 from tests.unit.system.updates.machine_tree import PowerCut, Tree, image, power
 
 if TYPE_CHECKING:
@@ -129,6 +129,13 @@ def roll_back(tree: Tree) -> None:
     rollback.roll_back(tree.ledger(), tree.esp, tree.ledger().generations.standing().previous)
 
 
+def withdraw(tree: Tree) -> None:
+    ledger = tree.ledger()
+    number = ledger.generations.standing().staged
+    tasks = stage.withdrawal(ledger, tree.esp, number)
+    ledger.journal.run("withdraw", tasks, {"generation": number})
+
+
 def collect_all(tree: Tree) -> None:
     collect.collect(tree.ledger(), tree.esp)
 
@@ -142,6 +149,7 @@ OPERATIONS: dict[str, tuple[Callable[[Tree], None], Callable[[Tree], None]]] = {
     "arm again": (before_return_of_power, come_up),
     "roll back": (before_roll_back, roll_back),
     "collect": (before_collect, collect_all),
+    "withdraw": (before_staged, withdraw),
     "stage services": (before_nothing, before_services),
     "replace services": (before_services, replace_services),
     "undo services": (before_services, undo_services),
@@ -229,7 +237,7 @@ class _FullDisk:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("name", ["stage", "arm", "roll back", "collect"])
+@pytest.mark.parametrize("name", ["stage", "arm", "roll back", "collect", "withdraw"])
 def test_a_disk_that_refuses_at_every_sync(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from orlop.system.updates import (
     esp,
     intake,
     interrupted,
+    report,
     rollback,
     stage,
     staging,
@@ -156,6 +157,41 @@ def test_rolling_back_restores_the_configuration(tree: Tree) -> None:
     tree.boot_loader()
     assert tree.running == "build-b"
     assert tree.ledger().texts().public == "hostname: b\n"
+
+
+def test_what_somebody_went_back_from_is_left_alone(tree: Tree) -> None:
+    tree.stage("b")
+    try_out(tree, good=True)
+    rollback.roll_back(tree.ledger(), tree.esp, 1)
+    ledger = tree.ledger()
+    assert ledger.bad().keys() == {image("b").sha256}
+    assert bad.left_s(ledger.bad()[image("b").sha256], 1e12) == float("inf")
+    rows = report.list_generations(ledger, Now("build-a", "1.0"))
+    assert [row["states"] for row in rows if isinstance(row, dict)] == [
+        ["running", "good"],
+        ["previous", "left"],
+    ]
+    told = report.status(ledger, Now("build-a", "1.0"))
+    assert "Infinity" not in json.dumps(told)
+    tree.boot_loader()
+    rollback.roll_back(tree.ledger(), tree.esp, 2)
+    assert tree.ledger().bad() == {}, "and forward again; nobody is given what is older"
+    rollback.roll_back(tree.ledger(), tree.esp, 1)
+    tree.boot_loader()
+    tree.stage("c", 3)
+    assert tree.ledger().bad() == {}, "a newer one ends it"
+
+
+def test_services_that_somebody_went_back_from_are_left_alone(tree: Tree) -> None:
+    tree.replace_services(tree.stage_services())
+    tree.replace_services(1, verb="rollback")
+    ledger = tree.ledger()
+    assert {key: one.cause for key, one in ledger.bad().items()} == {"manifest-a": bad.LEFT}
+    assert report.bad_text(ledger, ledger.generations.read(2)) == (
+        "somebody has gone back from the release of generation 2"
+    )
+    tree.replace_services(2)
+    assert tree.ledger().bad() == {}, "somebody has applied it once more"
 
 
 def test_a_failed_trial_restores_the_configuration(tree: Tree) -> None:
