@@ -131,7 +131,8 @@ rancher:
             seen.told("network", "interfaces")
             == {"eth1": {"vlans": ["100", "200:foobar"]}, "foobar": {"ipv4ll": True}}
         ),
-        "ip -d link show foobar | grep -q 'id 200' && test -d /sys/class/net/eth1.100",
+        "grep -q 'VID: 200' /proc/net/vlan/foobar && test -d /sys/class/net/eth1.100 && "
+        "ip addr show foobar | grep -q 'inet 169.254.'",
     ),
     Document(
         ("rancher.network.interfaces.NAME.bridge",),
