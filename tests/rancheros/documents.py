@@ -10,7 +10,7 @@ from tests.engine.containers.test_tls import make, sign
 from tests.rancheros.engine import ENGINE
 from tests.rancheros.machine import MACHINE
 from tests.rancheros.network import NETWORK
-from tests.rancheros.seen import CERTIFICATES, HOST_KEYS, Document
+from tests.rancheros.seen import CERTIFICATES, HOST_KEYS, KEY, Document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def generated(directory: Path) -> tuple[Document, ...]:
     return (
         Document(
             tuple(f"rancher.ssh.keys.{kind}" for kind in HOST_KEYS),
-            json.dumps({"rancher": {"ssh": {"keys": keys}}}),
+            json.dumps({"ssh_authorized_keys": [KEY], "rancher": {"ssh": {"keys": keys}}}),
             lambda seen: all(
                 seen.inside("ssh", f"/etc/ssh/host_key_{kind}").read_text().strip() == text.strip()
                 for kind, text in keys.items()

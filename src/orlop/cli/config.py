@@ -59,8 +59,14 @@ def run(arguments: Arguments) -> int:
         raise UsageError(f"{verb!r} is nothing that config can do")
     work, least, most = _VERBS[verb]
     if not least <= len(words) <= most:
-        raise UsageError(f"config {verb} wants other words behind it")
+        raise wrong_words(verb)
     return work(arguments, *words)
+
+
+def wrong_words(verb: str) -> UsageError:
+    """The error about too many or too few words behind *verb*, which says what belongs there."""
+    form, colon, _ = VERBS[verb].partition(":")
+    return UsageError(f"config {verb} takes {form if colon else 'no more words'}")
 
 
 def _show(arguments: Arguments) -> int:

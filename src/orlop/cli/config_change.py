@@ -6,9 +6,8 @@ import os
 import sys
 
 from orlop.cli.answers import Object, get_object, strings_of, text_of
-from orlop.cli.arguments import UsageError
 from orlop.cli.client import Client
-from orlop.cli.config import objects_in, read_document
+from orlop.cli.config import objects_in, read_document, wrong_words
 from orlop.cli.json_text import encode
 from orlop.cli.text import printable
 from orlop.lib.errors import Internal, InvalidArgument, OrlopError
@@ -39,7 +38,7 @@ def run(verb: str, words: list[str], arguments: Arguments) -> int:
             return _confirm(arguments)
         case ["diff", *what]:
             return _diff(arguments, what)
-    raise UsageError(f"config {verb} wants other words behind it")
+    raise wrong_words(verb)
 
 
 def _document(file: str = "-") -> dict[str, object]:
@@ -59,7 +58,7 @@ def _change(arguments: Arguments, body: dict[str, object], route: str = "change"
         print("\n".join(report_lines(answer, dry_run=dry_run)))
         if answer.get("changed") and not dry_run and arguments.value("confirm"):
             print(f"on trial: `orlop config confirm` within {arguments.value('confirm')} keeps it")
-    for text in warnings(answer):
+    for text in warnings(answer, dry_run=dry_run):
         print(f"orlop: {printable(text)}", file=sys.stderr)
     return 0
 
@@ -90,7 +89,7 @@ def _difference(sign: str, key: str, value: object) -> list[str]:
     return [f"{sign} {line}" for line in (first, *rest)]
 
 
-def warnings(answer: Object) -> list[str]:
+def warnings(answer: Object, *, dry_run: bool) -> list[str]:
     """What a person should know besides."""
     found = [
         f"{text_of(item, 'key')} has no effect: {text_of(item, 'by') or 'another source'} "
@@ -98,7 +97,7 @@ def warnings(answer: Object) -> list[str]:
         for item in objects_in(answer.get("shadowed"))
     ]
     found += strings_of(answer, "notices") + strings_of(answer, "problems")
-    if answer.get("changed") and answer.get("is_volatile"):
+    if answer.get("changed") and answer.get("is_volatile") and not dry_run:
         found.append("there is no state partition: with the next boot the change is gone")
     return found
 

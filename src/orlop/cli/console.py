@@ -110,7 +110,8 @@ def choose(
     """
     file = arguments.value("file")
     if not names and not file:
-        raise UsageError(f"{verb} to which {what}?", hint=f"orlop {what} ls")
+        to = " to" if verb == "switch" else ""
+        raise UsageError(f"{verb}{to} which {what}?", hint=f"orlop {what} ls")
     name = names[0] if names else ""
     if file:
         name = _load(file, name)

@@ -11,7 +11,7 @@ from orlop.cli.commands import MANY
 from orlop.cli.json_text import encode
 from orlop.cli.ps import name_of
 from orlop.cli.text import columns, size
-from orlop.lib.errors import Conflict, NotFound
+from orlop.lib.errors import Conflict, NotFound, OrlopError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ UNLIMITED_BYTES = 1 << 50
 def run(arguments: Arguments) -> int:
     client = Client()
     names = arguments.words or sorted(map(name_of, get_objects(client, "/containers/json")))
-    before = sample(client, names)
+    # Whoever is named has to be there; of all that are, some may have gone meanwhile.
+    before = sample(client, names, (Conflict,) if arguments.words else (Conflict, NotFound))
     while True:
         time.sleep(INTERVAL_S)
         after = sample(client, names)
@@ -51,13 +52,19 @@ def run(arguments: Arguments) -> int:
         time.sleep(PAUSE_S)
 
 
-def sample(client: Client, names: list[str]) -> dict[str, Object]:
-    """The engine's figures of each container that still runs."""
+def sample(
+    client: Client, names: list[str], gone: tuple[type[OrlopError], ...] = (Conflict, NotFound)
+) -> dict[str, Object]:
+    """The engine's figures of each container that still runs; those whose error is *gone* do not.
+
+    Raises:
+        OrlopError: any other error.
+    """
     found = {}
     for name in names:
         try:
             found[name] = get_object(client, f"/containers/{quote(name)}/stats?stream=0&one-shot=1")
-        except (Conflict, NotFound):
+        except gone:
             continue
     return found
 

@@ -51,6 +51,8 @@ make new ones for the others."""
 
 CONTEXT_FILES = ("ca.pem", "cert.pem", "key.pem")
 PORT = 2376
+MAX_DAYS = 3650
+"""As long as the authority itself counts."""
 
 
 def run(arguments: Arguments) -> int:
@@ -74,7 +76,7 @@ def _authority(arguments: Arguments, *, here: bool) -> Authority:
 def _generate(arguments: Arguments) -> int:
     is_server = arguments.flag("server")
     authority = _authority(arguments, here=is_server)
-    name, days = os.uname().nodename, arguments.number("days", 365)
+    name, days = os.uname().nodename, _days(arguments)
     try:
         authority.ensure(name)
         if is_server:
@@ -92,6 +94,13 @@ def _generate(arguments: Arguments) -> int:
     print(f"{', '.join(texts)} are in {directory}; with them:")
     print(f"  DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH={directory} DOCKER_HOST=tcp://{name}:{PORT}")
     return 0
+
+
+def _days(arguments: Arguments) -> int:
+    days = arguments.number("days", 365)
+    if not 0 < days <= MAX_DAYS:
+        raise UsageError(f"--days must be from 1 to {MAX_DAYS}")
+    return days
 
 
 def _hosts(arguments: Arguments) -> list[str]:
@@ -122,7 +131,7 @@ def _make_client(arguments: Arguments) -> int:
         raise UsageError("a key is nothing for a terminal", hint="orlop tls client NAME > FILE")
     name = arguments.words[1]
     authority = _authority(arguments, here=True)
-    texts = _client(authority, name, arguments.number("days", 365))
+    texts = _client(authority, name, _days(arguments))
     given = arguments.every("host")
     host = given[0] if given else _first_address(arguments)
     data = context_archive(os.uname().nodename, host, texts)
@@ -156,7 +165,7 @@ def context_archive(name: str, host: str, texts: dict[str, str]) -> bytes:
 
 def _renew(arguments: Arguments) -> int:
     authority = _authority(arguments, here=True)
-    name, days = os.uname().nodename, arguments.number("days", 365)
+    name, days = os.uname().nodename, _days(arguments)
     try:
         if arguments.flag("ca"):
             authority.renew(name)
@@ -202,7 +211,8 @@ def _show(arguments: Arguments) -> int:
         print(f"{entry['file']:<16} until {until}, {duration(entry['ends_at'] - time.time())}")
     hosts = found["hosts"]
     assert isinstance(hosts, list)
-    print(f"for {', '.join(hosts)}")
+    if hosts:  # the engine's certificate may not be there
+        print(f"for {', '.join(hosts)}")
     return 0
 
 

@@ -46,7 +46,7 @@ class Fields:
         self._locate = locate
         self._asked: list[str] = []
         if not isinstance(data, Mapping):
-            self.fail("", f"must be a map, not {_kind(data)}")
+            self.fail("", f"must be a map, not {kind_of(data)}")
         if len(data) > MAX_ITEMS:
             self.fail("", f"has more than {MAX_ITEMS} keys")
         for key in data:
@@ -127,7 +127,7 @@ class Fields:
     def check_string(self, key: str, value: object) -> str:
         """*value* as text; numbers are accepted as they are written, booleans are not."""
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            self.fail(key, f"must be a string, not {_kind(value)}")
+            self.fail(key, f"must be a string, not {kind_of(value)}")
         text = str(value)
         if "\0" in text or len(text) > MAX_STRING_LENGTH:
             self.fail(key, "is too long or holds a NUL character")
@@ -138,7 +138,7 @@ class Fields:
         if value is None:
             return default
         if not isinstance(value, bool):
-            self.fail(key, f"must be true or false, not {_kind(value)}")
+            self.fail(key, f"must be true or false, not {kind_of(value)}")
         return value
 
     def integer(self, key: str, low: int, high: int) -> int | None:
@@ -222,7 +222,7 @@ class Fields:
 
     def check_strings(self, key: str, value: object) -> tuple[str, ...]:
         if not isinstance(value, list | tuple):
-            self.fail(key, f"must be a list of strings, not {_kind(value)}")
+            self.fail(key, f"must be a list of strings, not {kind_of(value)}")
         if len(value) > MAX_ITEMS:
             self.fail(key, f"has more than {MAX_ITEMS} items")
         return tuple(self.check_string(f"{key}[{index}]", item) for index, item in enumerate(value))
@@ -248,7 +248,8 @@ class Fields:
         return tuple(found.items())
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What *value* is, for whoever wrote it."""
     match value:
         case None:
             return "nothing"

@@ -279,6 +279,7 @@ def test_stats_computes_from_two_samples(
 
     engine.script("GET /containers/time/stats?stream=0&one-shot=1", sample)
     monkeypatch.setattr("time.sleep", lambda _: None)
+    assert main(["stats", "tme"]) == 1
     assert main(["stats", "time"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split() == [
         *("time", "50.0", "10.0", "MiB", "32.0", "MiB", "3", "0", "B", "0", "B"),

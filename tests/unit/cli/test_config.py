@@ -174,3 +174,19 @@ def test_a_foreign_document_is_migrated(
     assert errors.splitlines() == ["orlop: a", "orlop: b", "orlop: 1 keys renamed, 1 left out"]
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == answer
+
+
+@pytest.mark.parametrize(
+    ("words", "form"),
+    [
+        (["get"], "config get takes KEY"),
+        (["set", "hostname"], "config set takes KEY VALUE"),
+        (["edit", "x"], "config edit takes no more words"),
+        (["diff", "1", "2", "3"], "'3' is one word too many"),
+    ],
+)
+def test_what_a_verb_takes_is_said(
+    words: list[str], form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["config", *words]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"orlop: {form}"

@@ -45,9 +45,16 @@ def test_generate_show_renew(
     assert "ship.example" in authority.Authority().hosts()
 
 
-def test_a_client_for_docker(directory: Path, tmp_path: Path) -> None:
+def test_a_client_for_docker(
+    directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     home = tmp_path / "docker"
+    assert main(["tls", "generate", "-d", str(home), "--days", "0"]) == 2
     assert main(["tls", "generate", "-d", str(home)]) == 0
+    capsys.readouterr()
+    assert main(["tls", "show"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()  # there is no certificate of the engine's yet
+    assert line.startswith("ca.pem ")
     assert {path.name for path in home.iterdir()} == {"ca.pem", "cert.pem", "key.pem"}
     assert (home / "key.pem").stat().st_mode & 0o777 == 0o600
     bundle = tmp_path / "bundle.tar"

@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 FOREIGN_WORDS = ("rancher.", "cc.")
 """How kernel parameters begin that are keys of RancherOS's configuration."""
 
+NO_DOCUMENTS = {
+    b"#!": (
+        "a script",
+        "as user data it is run as it is; or put its commands below `runcmd:`",
+    ),
+    b"#compose": (
+        "a file of services",
+        "as user data it is taken as it is, and so it is by `orlop service add FILE`",
+    ),
+}
+"""User data of other kinds, by how they begin: what it is, and what to do with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -62,11 +74,9 @@ def migrate(path: str, content: bytes, words: str = "") -> Migration:
     Raises:
         OrlopError: it is no text, no YAML, or a value is wrong; says file, line and key.
     """
-    if content.startswith(b"#!"):
-        raise InvalidArgument(
-            f"{path}:1: is a script, not a document",
-            hint="as user data it is run as it is; or put its commands below `runcmd:`",
-        )
+    for first, (what, hint) in NO_DOCUMENTS.items():
+        if content.startswith(first):
+            raise InvalidArgument(f"{path}:1: is {what}, not a document", hint=hint)
     checked = check(path, content)
     config = checked.data
     notices = list(checked.notices)

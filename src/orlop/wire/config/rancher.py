@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import InvalidArgument
-from orlop.wire.compose_values import Fields, nearest
+from orlop.wire.compose_values import Fields, kind_of, nearest
 from orlop.wire.config.as_is import is_so
 from orlop.wire.config.partly import copy_lines, registry_account, trim
 from orlop.wire.config.rancher_forms import FORMS, Moved, rename_containers
@@ -237,13 +237,18 @@ class _Translation:
         why = next((why for pattern, why in _LEFT_OUT.items() if fits(pattern, path)), "")
         if why:
             self.leave_out(path, why)
-            return
-        if isinstance(value, dict) and _is_branch(path):
-            for name, inner in value.items():
-                self.take((*path, name), inner)
-        elif value is not None or not _is_branch(path):
+        elif _is_branch(path):
+            self._take_branch(path, value)
+        else:
             guess = nearest(path[-1], sorted({known[len(path) - 1] for known in _siblings(path)}))
             self.leave_out(path, "unknown key" + (f" (did you mean {guess}?)" if guess else ""))
+
+    def _take_branch(self, path: Path, value: object) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                self.take((*path, name), inner)
+        elif value is not None:
+            self.leave_out(path, f"must be a map, not {kind_of(value)}")
 
     def _take_registry(self, path: Path, entry: object) -> None:
         """The account at one registry, as user name and password or both in base64."""

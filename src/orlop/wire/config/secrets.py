@@ -46,7 +46,10 @@ def _replace(data: dict[str, Json], pattern: list[str], leave_out: bool) -> None
         elif isinstance(value, dict):
             copy = dict(value)
             _replace(copy, rest, leave_out)
-            data[name] = copy
+            if copy or not value:
+                data[name] = copy
+            else:
+                del data[name]
 
 
 def split(

@@ -71,6 +71,7 @@ def test_a_comment_stays_one_line() -> None:
     ("content", "error"),
     [
         (b"#!/bin/sh\n", "old.yml:1: is a script"),
+        (b"#compose\nweb:\n  image: web\n", "old.yml:1: is a file of services"),
         (b"hostname: [1]\n", "old.yml:1: configuration: hostname"),
         (b"a: [\n", "old.yml:"),
         (b"\xff", "old.yml:1: not a text"),

@@ -92,6 +92,22 @@ def test_little_and_odd_is_survived(value: str) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("tree", "problem"),
+    [
+        ("rancher: 7", "rancher: must be a map, not a number"),
+        ("rancher: {network: eth0}", "rancher.network: must be a map, not a string"),
+        (
+            "rancher: {network: {interfaces: {eth0: [dhcp]}}}",
+            "rancher.network.interfaces.eth0: must be a map, not a list",
+        ),
+    ],
+)
+def test_what_should_be_a_map(tree: str, problem: str) -> None:
+    (notice,) = check_document(parse_yaml("c.yml", tree)).notices
+    assert notice.text == f"c.yml:1: configuration: {problem}, ignoring"
+
+
 def test_what_means_nothing_here_costs_nothing_else() -> None:
     text = """\
 hostname: ship

@@ -57,6 +57,8 @@ def test_hide() -> None:
         "other": 1,
     }
     assert data["users"] == DATA["users"]
+    nested: dict[str, Any] = {"wifi": {"home": {"psk": "y"}}, "other": {}}
+    assert hide(nested, PATTERNS, leave_out=True) == {"other": {}}
 
 
 def test_split() -> None:
