@@ -43,6 +43,14 @@ def present(esp: Path) -> set[str]:
     return {match[1] for name in names if (match := _NAME.fullmatch(name))}
 
 
+def is_whole(esp: Path, digest: str) -> bool:
+    """Whether the extras with *digest* are there, and are what they should be."""
+    try:
+        return staging.digest_of(path_of(esp, digest)) == digest
+    except OSError:
+        return False
+
+
 def wanted_by(esp: Path, image: str) -> str:
     """The digest of the extras that *image* on the ESP takes; empty if it does not say."""
     try:
@@ -58,11 +66,10 @@ def write(esp: Path, source: Path, extras: Blob, report: Callable[[int], None]) 
     Raises:
         InvalidArgument, Internal, OSError: as `staging.write_file`.
     """
+    if is_whole(esp, extras.sha256):
+        return
     target = path_of(esp, extras.sha256)
-    if target.exists():
-        if staging.digest_of(target) == extras.sha256:
-            return
-        target.unlink()  # damaged: nobody can use it
+    target.unlink(missing_ok=True)  # damaged: nobody can use it
     staging.write_file(esp, source, target, extras, report)
 
 

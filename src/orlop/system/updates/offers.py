@@ -20,7 +20,7 @@ from orlop.system.updates.fetch import Offer, Running
 from orlop.system.updates.generations import Image
 from orlop.system.updates.generations import Release as Staged
 from orlop.system.updates.settings import settings
-from orlop.system.updates.stage import Candidate, withdrawal
+from orlop.system.updates.stage import Candidate, is_whole, withdrawal
 from orlop.wire.channel import Refused, Why
 
 if TYPE_CHECKING:
@@ -217,8 +217,9 @@ async def take(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> dict[s
 
 async def _take(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> dict[str, Json]:
     release, updates = offer.release, boot.updates.now
-    await asyncio.to_thread(_refuse_again, await updates.reading(), offer)
     wanted = _needed_extras(boot, offer, good)
+    candidate = replace(make_candidate(release, offer.digest), extras=wanted)
+    await _refuse_again(boot, candidate, good)
     received = 0
     incoming = updates.directory / fetch.INCOMING
     path = incoming / release.image.sha256
@@ -227,8 +228,7 @@ async def _take(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> dict[
     size = 2 * release.image.size_bytes
     try:
         services = await release_services.bring(boot, release, incoming)
-        candidate = make_candidate(release, offer.digest)
-        candidate = replace(candidate, services=services, extras=wanted)
+        candidate = replace(candidate, services=services)
         made = await updates.stage(candidate, path, lambda done: tell({"done": done, "of": size}))
     finally:
         for blob in release.blobs():
@@ -240,11 +240,23 @@ async def _take(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> dict[
     }
 
 
-def _refuse_again(ledger: Ledger, offer: Offer) -> None:
-    """Before anything is fetched. Raises: NotModified: that is staged already."""
-    staged = ledger.generations.standing().staged
-    if staged and ledger.generations.read(staged).release.digest == offer.digest:
-        raise NotModified(f"generation {staged} is that, and is staged already")
+async def _refuse_again(boot: Boot, candidate: Candidate, good: Generation) -> None:
+    """Before anything is fetched.
+
+    Raises:
+        NotModified: that is staged already, and whole.
+    """
+
+    def work(ledger: Ledger, place: Path) -> None:
+        staged = ledger.generations.standing().staged
+        if not staged or ledger.generations.read(staged).release.digest != candidate.release.digest:
+            return
+        if candidate.image == good.image or is_whole(place, candidate):
+            raise NotModified(f"generation {staged} is that, and is staged already")
+        log.warning("generation %d is damaged on the disk, and is brought anew", staged)
+
+    async with boot.updates.now.at_work("stage", write=False) as (ledger, place):
+        await asyncio.to_thread(work, ledger, place)
 
 
 def make_candidate(release: Release, digest: str) -> Candidate:

@@ -43,7 +43,8 @@ def stage(
     report: Callable[[int], None],
     extras_in_use: str = "",
 ) -> Generation:
-    """Put *source* on the ESP and make a generation of it, the next one to be applied.
+    """Put *source* on the ESP and make a generation of it, the next one to be applied. What is
+    staged already is staged anew if it is damaged.
 
     *extras_in_use*: as `extras_files.require`.
 
@@ -67,11 +68,13 @@ def stage(
         good.configuration,
         candidate.tainted,
     )
+    extras = candidate.extras
     for other in filter(None, (standing.good, standing.staged)):
         if new.same_as(ledger.generations.read(other)):
+            if other == standing.staged and not (same_image or is_whole(esp, candidate)):
+                continue
             state = "runs already" if other == standing.good else "is staged already"
             raise NotModified(f"generation {other} is that, and {state}")
-    extras = candidate.extras
     if not same_image:
         staging.check_fits(esp, candidate.image, extras.size_bytes if extras else 0)
 
@@ -98,6 +101,14 @@ def stage(
     if len(left := bad.without_older(known, candidate.release.sequence)) < len(known):
         ledger.set_bad(left)
     return new
+
+
+def is_whole(esp: Path, candidate: Candidate) -> bool:
+    """Whether all of *candidate* is on the ESP as it should be."""
+    extras = candidate.extras
+    return not staging.problem_of(esp, candidate.image) and (
+        extras is None or extras_files.is_whole(esp, extras.sha256)
+    )
 
 
 def _refuse_same(

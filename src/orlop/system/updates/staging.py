@@ -3,7 +3,8 @@
     /orlop/images/ID.efi    the image; ID is the beginning of its SHA-256
     /orlop/images/ID.*      what the boot loader has to know of it: `lib.boot_files`
 
-No file that is there is ever written to. The image comes last: one that is there has the others.
+No file that is there is ever written to; a damaged one goes before it is brought anew. The image
+comes last: one that is there has the others.
 All functions block for as long as the disk takes.
 """
 
@@ -15,6 +16,7 @@ from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
 from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file
+from orlop.lib.boot_files import names_of
 from orlop.lib.errors import Internal, InvalidArgument, ResourceExhausted
 from orlop.lib.unified_image import describe
 
@@ -53,8 +55,10 @@ def check_space(directory: Path, needed_bytes: int, what: str) -> None:
 def check_fits(esp: Path, image: Image, others: int = 0) -> None:
     """Raises ResourceExhausted: *image* is not there, and there is no room for it and *others*,
     a number of bytes."""
-    needed = others + (0 if path_of(esp, image.id).exists() else image.size_bytes)
-    if needed:
+    there = 0
+    with contextlib.suppress(OSError):
+        there = path_of(esp, image.id).stat().st_size
+    if (needed := others + image.size_bytes - there) > 0:
         check_space(esp, needed, "the EFI system partition")
 
 
@@ -78,11 +82,11 @@ def write_image(
     directory.mkdir(parents=True, exist_ok=True)
     target = path_of(esp, image.id)
     if target.exists():
-        verify(target, image, report)
-        if not all((directory / name).exists() for name in beside):
-            # What a power cut has left of its removal: the boot loader cannot start it so.
-            _write_beside(directory, beside)
-        return
+        if not problem_of(esp, image, report):
+            return
+        # Damaged, or what a power cut has left of its removal: nobody can start it.
+        target.unlink()
+        atomic_file.sync_directory(directory)
     _write_beside(directory, beside)
     write_file(esp, source, target, image, report)
 
@@ -144,6 +148,28 @@ def verify(path: Path, image: File, report: Callable[[int], None] = lambda _: No
     found = digest_of(path, report)
     if (found, path.stat().st_size) != (image.sha256, image.size_bytes):
         raise Internal(f"{path.name} is damaged: it is not what was written")
+
+
+def problem_of(esp: Path, image: Image, report: Callable[[int], None] = lambda _: None) -> str:
+    """What is wrong with *image* on the ESP and what lies beside it; empty if nothing is."""
+    try:
+        verify(path_of(esp, image.id), image, report)
+        return _problem_beside(esp / IMAGES, image)
+    except Internal as error:
+        return error.message
+    except OSError as error:
+        return f"{os.path.basename(error.filename or '')}: {error.strerror}"
+
+
+def _problem_beside(directory: Path, image: Image) -> str:
+    """Whether the boot loader, which has its own list of hashes, takes the image."""
+    _, env, sums = names_of(image.id)
+    found = {}
+    for line in (directory / sums).read_text("ascii", "replace").splitlines():
+        digest, _, name = line.partition("  ")
+        found[name.rpartition("/")[2]] = digest
+    wanted = {f"{image.id}.efi": image.sha256, env: digest_of(directory / env)}
+    return "" if found == wanted else f"{sums} does not say what is there"
 
 
 def digest_of(path: Path, report: Callable[[int], None] = lambda _: None) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from orlop.lib import boot_record
-from orlop.lib.boot_files import names_of
-from orlop.lib.errors import OrlopError
 from orlop.system.updates import extras_files, staging
 from orlop.system.updates.generations import digest_of
 from orlop.system.updates.ledger import RECORDS
@@ -15,7 +12,6 @@ from orlop.system.updates.ledger import RECORDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orlop.system.updates.generations import Generation, Image
     from orlop.system.updates.ledger import Ledger
     from orlop.system.updates.report import Now
     from orlop.wire.compose_model import Json
@@ -32,7 +28,7 @@ def verify(ledger: Ledger, esp: Path, now: Now) -> list[Json]:
     for generation in ledger.generations.all():
         if generation.image.id not in seen:
             seen.add(generation.image.id)
-            note(f"image {generation.image.id}", _image(esp, generation))
+            note(f"image {generation.image.id}", staging.problem_of(esp, generation.image))
         texts = ledger.generations.texts(generation.number)
         same = digest_of(texts) == generation.configuration
         note(
@@ -51,24 +47,3 @@ def verify(ledger: Ledger, esp: Path, now: Now) -> list[Json]:
         same = good.image.build == now.build
         note("running system", "" if same else f"is not generation {good.number}")
     return found
-
-
-def _image(esp: Path, generation: Generation) -> str:
-    try:
-        staging.verify(staging.path_of(esp, generation.image.id), generation.image)
-        return _beside(esp / staging.IMAGES, generation.image)
-    except OrlopError as error:
-        return error.message
-    except OSError as error:
-        return f"{os.path.basename(error.filename or '')}: {error.strerror}"
-
-
-def _beside(directory: Path, image: Image) -> str:
-    """Whether the boot loader, which has its own list of hashes, takes the image."""
-    _, env, sums = names_of(image.id)
-    found = {}
-    for line in (directory / sums).read_text("ascii", "replace").splitlines():
-        digest, _, name = line.partition("  ")
-        found[name.rpartition("/")[2]] = digest
-    wanted = {f"{image.id}.efi": image.sha256, env: staging.digest_of(directory / env)}
-    return "" if found == wanted else f"{sums} does not say what is there"

@@ -131,6 +131,14 @@ def image(name: str) -> Image:
     return Image(sha256(data).hexdigest(), len(data), f"build-{name}")
 
 
+def beside_of(name: str) -> dict[str, bytes]:
+    """What lies beside image *name*."""
+    identity, env = image(name).id, b"what the boot loader has to know"
+    files = {"efi": image(name).sha256, "env": sha256(env).hexdigest()}
+    lines = [f"{digest}  /orlop/images/{identity}.{kind}\n" for kind, digest in files.items()]
+    return {f"{identity}.env": env, f"{identity}.sum": "".join(lines).encode()}
+
+
 class Tree:
     """The machine. Image `a` is installed, and runs."""
 
@@ -190,8 +198,7 @@ class Tree:
     def candidate(self, name: str, sequence: int = 2) -> Candidate:
         health: dict[str, Json] = {"required": [{"state": f"new-{name}"}]}
         release = Release(f"{sequence}.0", sequence, f"manifest-{name}", health)
-        identity = image(name).id
-        beside = {f"{identity}.sum": b"x"}
+        beside = beside_of(name)
         carried = Blob(extras_digest(name), len(extras(name)))
         return Candidate(release, image(name), beside, {}, extras=carried)
 

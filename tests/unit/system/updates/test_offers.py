@@ -149,6 +149,7 @@ class Machine:
 
 
 BUILD = "ab" * 8
+STAGED = "release 2.0 is staged"
 ARCHIVE = b"an archive with an image"
 DIGEST = f"sha256:{'ab' * 32}"
 
@@ -222,6 +223,18 @@ def test_a_release_is_staged_by_its_delta(place: Place) -> None:
     assert {path.name for path in (place.tree.state / "os/incoming").iterdir()} == {"etc"}
     with pytest.raises(NotModified, match="is staged already"):
         place.stage()
+
+
+def test_a_machine_heals_what_is_damaged_by_itself(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.stage()
+    path = place.tree.esp / f"orlop/images/{image('b').id}.efi"
+    path.write_bytes(content("b").replace(b"quiet", b"loud!"))
+    assert by_itself(place, "stage", monkeypatch) == [STAGED]
+    assert path.read_bytes() == content("b")
+    assert place.tree.ledger().generations.standing().staged == 3
+    assert by_itself(place, "stage", monkeypatch) == []
 
 
 def test_storage_extras_go_along_where_they_are_used(

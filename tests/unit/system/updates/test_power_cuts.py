@@ -5,6 +5,7 @@ Each `STRIDE`-th call, another one of them for each verb; `./orlop test unit --l
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING
@@ -13,8 +14,8 @@ import pytest
 
 from orlop.lib.errors import NotModified, OrlopError
 from orlop.system.config.store import Texts
-from orlop.system.updates import collect, interrupted, rollback, stage, trials
-from tests.unit.system.updates.machine_tree import PowerCut, Tree, image, power
+from orlop.system.updates import collect, interrupted, rollback, stage, staging, trials
+from tests.unit.system.updates.machine_tree import SIZE, PowerCut, Tree, image, power
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,6 +224,27 @@ def test_the_power_goes_again_while_it_is_brought_to_an_end(second: int, tmp_pat
                 tree.check()
                 continue
             break
+
+
+def test_a_damaged_one_is_brought_anew(tmp_path: Path) -> None:
+    """Whenever the power goes, the next attempt heals what is staged."""
+    for cut_at in range(1, MOST_CALLS):
+        tree = Tree(tmp_path / f"{cut_at}")
+        tree.stage("b")
+        os.truncate(staging.path_of(tree.esp, image("b").id), SIZE)
+        try:
+            with power(cut_at):
+                tree.stage("b")
+        except PowerCut:
+            tree.until_quiet()
+            with contextlib.suppress(NotModified):
+                tree.stage("b")
+            tree.check()
+            assert tree.ledger().generations.standing().staged
+            continue
+        assert cut_at > 8, "there are more calls than that"
+        return
+    raise AssertionError("no end")
 
 
 class _FullDisk:

@@ -39,7 +39,7 @@ from orlop.system.updates.generations import (
 from orlop.system.updates.intake import files_beside
 from orlop.system.updates.ledger import Ledger, adopt, capture, restore_configuration
 from orlop.system.updates.report import Now
-from tests.unit.system.updates.machine_tree import Tree, content, image
+from tests.unit.system.updates.machine_tree import Tree, beside_of, content, image
 
 
 @pytest.fixture
@@ -141,6 +141,21 @@ def test_a_damaged_image_is_not_armed(tree: Tree) -> None:
     with pytest.raises(Internal, match="damaged"):
         tree.arm(number)
     assert tree.record()[0].trial == ""
+
+
+@pytest.mark.parametrize("kind", ["efi", "env", "sum"])
+def test_what_is_damaged_and_staged_is_staged_anew(tree: Tree, kind: str) -> None:
+    tree.stage("b")
+    path = tree.esp / f"orlop/images/{image('b').id}.{kind}"
+    before = path.read_bytes()
+    with pytest.raises(NotModified):
+        tree.stage("b")
+    path.write_bytes(before[: len(before) // 2])
+    assert tree.stage("b") == 3
+    assert path.read_bytes() == before
+    assert tree.ledger().generations.numbers() == [1, 3]
+    try_out(tree, good=True)
+    tree.check()
 
 
 def test_rolling_back_restores_the_configuration(tree: Tree) -> None:
@@ -327,7 +342,7 @@ def test_an_image_without_its_other_files_gets_them_again(tree: Tree) -> None:
     ledger.generations.stand(Standing(good=1))
     ledger.generations.remove(2)
     tree.stage("b")
-    assert beside.read_bytes() == b"x"
+    assert beside.read_bytes() == beside_of("b")[beside.name]
 
 
 def test_a_trial_that_never_was_leaves_the_configuration_alone(tree: Tree) -> None:
