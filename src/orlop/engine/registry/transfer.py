@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from orlop.engine.registry.http import TransportError
 from orlop.engine.registry.session import RETRY_DELAYS_S
-from orlop.lib.errors import OrlopError
+from orlop.lib.errors import OrlopError, Unavailable
 from orlop.wire.registry.headers import parse_content_range
 
 if TYPE_CHECKING:
@@ -50,14 +51,17 @@ class Download:
         offset: int = 0,
         on_bytes: Callable[[int], None] = lambda _: None,
         on_wait: Callable[[float], None] = lambda _: None,
+        piece_s: float = math.inf,
     ) -> None:
-        """*on_bytes* is told how many bytes there are, *on_wait* how long is waited."""
+        """*on_bytes* is told how many bytes there are, *on_wait* how long is waited. A piece of
+        `READ_BYTES` may take *piece_s*."""
         self._session = session
         self._blob = blob
         self._sink = sink
         self._on_bytes = on_bytes
         self._on_wait = on_wait
         self._offset = offset
+        self._piece_s = piece_s
         self.resumed = False
 
     def run(self) -> None:
@@ -94,7 +98,8 @@ class Download:
         # A piece is handed on and may be held by others for a while: a new buffer for each.
         while True:
             buffer = memoryview(bytearray(READ_BYTES))
-            count = _fill(response, buffer)
+            until_s = time.monotonic() + self._piece_s
+            count = _fill(response, buffer, until_s)
             if not count:
                 break
             piece = buffer[:count]
@@ -110,6 +115,11 @@ class Download:
                 self._sink(piece)
                 self._offset += len(piece)
                 self._on_bytes(self._offset)
+            if self._offset < self._blob.size and time.monotonic() > until_s:
+                response.close()
+                raise Unavailable(
+                    f"the server sends less than {READ_BYTES / self._piece_s:,.0f} bytes a second"
+                )
         if self._offset < self._blob.size:
             raise TransportError(f"{self._blob.digest}: unexpected EOF")
 
@@ -124,10 +134,11 @@ class Download:
         return self._offset - found[0]
 
 
-def _fill(response: Response, buffer: memoryview) -> int:
-    """As much as fits; less only at the end. What came before a cut is not lost with it."""
+def _fill(response: Response, buffer: memoryview, until_s: float) -> int:
+    """As much as fits; less only at the end, or *until_s*. What came before a cut is not lost with
+    it."""
     at = 0
-    while at < len(buffer):
+    while at < len(buffer) and (not at or time.monotonic() <= until_s):
         try:
             count = response.read_into(buffer[at:])
         except TransportError:

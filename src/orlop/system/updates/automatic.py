@@ -77,6 +77,7 @@ class Automatic:
         if mode == OFF:
             return
         try:
+            await self._date()
             if is_due := now_s >= self._next_look_s:
                 self._next_look_s = now_s + LOOK_EVERY_S * self._spread
                 try:
@@ -92,6 +93,23 @@ class Automatic:
             self._tell(f"no update: {error}")
         except Exception:
             log.exception("updates")
+
+    async def _date(self) -> None:
+        """Mend what a wrong clock has dated; on most machines nothing is bad."""
+        from orlop.system.updates import bad, fetch
+
+        updates = self._boot.updates.now
+        ledger = await updates.reading()
+
+        def mended() -> dict[str, bad.Bad] | None:
+            known = ledger.bad()
+            found = bad.dated(known, time.time(), fetch.built_at()) if known else known
+            return None if found == known else found
+
+        if await asyncio.to_thread(mended) is not None:
+            async with updates.at_work("note", write=False):
+                if (found := await asyncio.to_thread(mended)) is not None:
+                    await asyncio.to_thread(ledger.set_bad, found)
 
     async def _look(self, mode: str) -> None:
         from orlop.system.updates import bad, offers

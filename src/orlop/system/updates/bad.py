@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file, known_fields
@@ -44,6 +44,17 @@ def left_s(bad: Bad, now_s: float) -> float:
     """How long it is left alone from *now_s*; a clock that was set back does not shorten that."""
     whole = bad.eligible_s() - bad.at_s
     return max(0.0, whole - max(0.0, now_s - bad.at_s))
+
+
+def dated(known: Mapping[str, Bad], now_s: float, floor_s: float) -> dict[str, Bad]:
+    """*known*, where nothing was bad before *floor_s*, when this system was made, nor after now:
+    a clock that was wrong then would have it left alone for no time, or for decades."""
+    if now_s < floor_s:
+        return dict(known)
+    return {
+        digest: one if floor_s <= one.at_s <= now_s else replace(one, at_s=now_s)
+        for digest, one in known.items()
+    }
 
 
 def read(path: Path) -> dict[str, Bad]:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import datetime  # noqa: F401
 import email.utils  # noqa: F401
 import encodings.idna  # noqa: F401
+import errno
 import json
 import os
 import sys
@@ -81,6 +82,11 @@ def main(argv: list[str]) -> int:
             report(Downloads(source, base, request["base_sha256"]).run(request["blobs"]))
     except OrlopError as error:
         report({"error": error.message, "hint": error.hint, "kind": type(error).__name__})
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        kind = ResourceExhausted if full else Internal
+        text = f"the state partition does not take the release: {error.strerror or error}"
+        report({"error": text, "kind": kind.__name__})
     except MemoryError:
         report({"error": "a release takes too much memory", "kind": ResourceExhausted.__name__})
     except Exception as error:  # noqa: BLE001 - whatever a source brought about has to be told

@@ -123,7 +123,7 @@ class Gate:
         """
         async with self._lock:
             await self._refuse(held)
-            before = held_lock.read(self._directory)
+            before = await self._known()
             where = fleetlock.server(self._boot.config.current)
             if where.url:
                 await self._take(where, purpose, to, before)
@@ -152,6 +152,10 @@ class Gate:
             return time_zone.clock(time_zone.DEFAULT)
 
     # The lock.
+
+    async def _known(self) -> Held | None:
+        """What is held, without waiting for the disk in the loop."""
+        return await asyncio.to_thread(held_lock.read, self._directory)
 
     async def _take(
         self, where: fleetlock.Server, purpose: str, to: str, before: Held | None
@@ -194,7 +198,7 @@ class Gate:
 
     async def _give_back(self) -> bool:
         """Whether there is nothing to be given back any more; if there is, try again later."""
-        lock = held_lock.read(self._directory)
+        lock = await self._known()
         if lock is not None and not lock.good:
             return True  # it is another one by now
         where = fleetlock.server(self._boot.config.current)
@@ -214,7 +218,7 @@ class Gate:
 
     async def became_good(self) -> None:
         """The machine works, with its update or without one: others may go on."""
-        lock = held_lock.read(self._directory)
+        lock = await self._known()
         if lock is None:
             return
         await asyncio.to_thread(held_lock.write, self._directory, lock.as_good())
@@ -227,7 +231,7 @@ class Gate:
 
     async def became_bad(self, text: str) -> None:
         """It does not: its slot stays taken until a later update works, or a person frees it."""
-        lock = held_lock.read(self._directory)
+        lock = await self._known()
         if lock is None or lock.bad:
             return
         bad = lock.as_bad(text)
@@ -249,7 +253,7 @@ class Gate:
             pause_s = fleetlock.LEASE_S / 3
             try:
                 async with self._line:
-                    known = held_lock.read(self._directory)
+                    known = await self._known()
                     if not where.url or known is None or known.good:
                         return
                     await self._send(where, fleetlock.PRE_REBOOT, lock, phase, lock.bad)
@@ -262,7 +266,7 @@ class Gate:
 
     async def follow(self) -> None:
         """After a boot: what becomes of a lock that an earlier one has taken."""
-        lock = held_lock.read(self._directory)
+        lock = await self._known()
         if lock is None or lock.good:
             await self._keep_giving_back()
             return
@@ -278,9 +282,9 @@ class Gate:
         self._begin_renewing(lock)
         if lock.bad:
             return
-        while (self._directory / PENDING).exists():
+        while await asyncio.to_thread((self._directory / PENDING).exists):
             await asyncio.sleep(LOOK_S)
-        lock = held_lock.read(self._directory)
+        lock = await self._known()
         if lock is None or lock.bad or lock.good:
             return  # whoever ended the trial has said so
         build = self._boot.machine.release.get("build", "")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 INCOMING = "incoming"
 MAX_BYTES = 512 << 20
+MAX_ARCHIVE_BYTES = 16 << 30
+"""Of a release with its services."""
 MARGIN_BYTES = 16 << 20
 """What stays free on the state partition, for all who write there."""
 LOOK_TIMEOUT_S = 300.0
@@ -30,11 +32,13 @@ _in_use: set[str] = set()
 """Files that somebody is still at: another who gives one must not remove them."""
 
 
-async def receive(directory: Path, parts: AsyncIterator[bytes]) -> Path:
+async def receive(
+    directory: Path, parts: AsyncIterator[bytes], limit_bytes: int = MAX_BYTES
+) -> Path:
     """Keep what comes in a file of its own.
 
     Raises:
-        ResourceExhausted: it is too large for an image, or for the disk.
+        ResourceExhausted: it has more than *limit_bytes*, or the disk has not so much room.
     """
     incoming = directory / INCOMING
     path = incoming / f"given-{os.urandom(8).hex()}"
@@ -51,14 +55,14 @@ async def receive(directory: Path, parts: AsyncIterator[bytes]) -> Path:
     try:
         async for part in parts:
             size += len(part)
-            if size > MAX_BYTES:
-                raise ResourceExhausted(f"an image has {MAX_BYTES >> 20} MiB at most")
+            if size > limit_bytes:
+                raise ResourceExhausted(f"more than {limit_bytes >> 20} MiB are not taken")
             await asyncio.to_thread(_write_all, descriptor, part)
     except OSError as error:
-        discard(path)
+        await asyncio.to_thread(discard, path)
         raise ResourceExhausted(f"cannot keep the file: {error.strerror}") from error
     except BaseException:
-        discard(path)
+        await asyncio.to_thread(discard, path)
         raise
     finally:
         os.close(descriptor)

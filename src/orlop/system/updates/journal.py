@@ -91,6 +91,14 @@ class Journal:
         last = next(reversed(self.changes.values()), None)
         return None if last is None or last.is_at_end else last
 
+    def refuse_busy(self) -> None:
+        """Raises Conflict: a change is not at its end."""
+        if (busy := self.unfinished()) is not None:
+            raise Conflict(
+                f"busy: change {busy.number} ({busy.verb}) is not at its end",
+                hint="orlop os cancel" if busy.verb == "apply" else "orlop os history",
+            )
+
     def begin(self, verb: str, tasks: Iterable[str], data: Mapping[str, Json]) -> Change:
         """A new change.
 
@@ -98,11 +106,7 @@ class Journal:
             Conflict: another one is not at its end.
             OSError: it cannot be written down; there is no change then.
         """
-        if (busy := self.unfinished()) is not None:
-            raise Conflict(
-                f"busy: change {busy.number} ({busy.verb}) is not at its end",
-                hint="orlop os cancel" if busy.verb == "apply" else "orlop os history",
-            )
+        self.refuse_busy()
         if self._size() > COMPACT_BYTES:
             self._compact()
         number = max(self.changes, default=0) + 1

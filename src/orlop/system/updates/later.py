@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 DIRECTORY = "/var/lib/orlop/os"
 SOURCE_LOOK_S = 60.0
 LOOKS, LOOK_AGAIN_S = 3, 10.0
+MUCH_LATER_S = 300.0
+"""When it is looked again by a system that is not on trial: a full disk may have room by then."""
 
 
 class UpdatesLater:
@@ -65,6 +67,10 @@ class UpdatesLater:
             if self._boot.power.requested is not None or not (error := await self._try_to_look()):
                 return
         await self.now.give_up(error)
+        while self._boot.power.requested is None:
+            await asyncio.sleep(MUCH_LATER_S)
+            if not await self._try_to_look():
+                return
 
     async def _by_itself(self) -> None:
         """Look for releases, as soon as somebody has said where they come from."""

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import Conflict, Forbidden, NotModified, Unavailable
+from orlop.lib.errors import Conflict, Forbidden, NotModified, ResourceExhausted, Unavailable
 from orlop.system.storage import extras
 from orlop.system.updates import extras_files, fetch, intake, release_services, staging, trials
 from orlop.system.updates.fetch import Offer, Running
@@ -230,9 +231,12 @@ async def _take(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> dict[
         services = await release_services.bring(boot, release, incoming)
         candidate = replace(candidate, services=services)
         made = await updates.stage(candidate, path, lambda done: tell({"done": done, "of": size}))
-    finally:
-        for blob in release.blobs():
-            await asyncio.to_thread((incoming / blob.sha256).unlink, missing_ok=True)
+    except Conflict:
+        raise  # somebody is at a verb: what was fetched is there for the next attempt
+    except BaseException:
+        await asyncio.to_thread(_remove, incoming, release)
+        raise
+    await asyncio.to_thread(_remove, incoming, release)
     return {
         "generation": made.number,
         "version": release.version,
@@ -244,10 +248,13 @@ async def _refuse_again(boot: Boot, candidate: Candidate, good: Generation) -> N
     """Before anything is fetched.
 
     Raises:
-        NotModified: that is staged already, and whole.
+        NotModified: that is staged already, and whole. Conflict: another is tried now, or with the
+            next boot.
     """
 
     def work(ledger: Ledger, place: Path) -> None:
+        if trials.armed(ledger) is not None:
+            ledger.journal.refuse_busy()
         staged = ledger.generations.standing().staged
         if not staged or ledger.generations.read(staged).release.digest != candidate.release.digest:
             return
@@ -257,6 +264,11 @@ async def _refuse_again(boot: Boot, candidate: Candidate, good: Generation) -> N
 
     async with boot.updates.now.at_work("stage", write=False) as (ledger, place):
         await asyncio.to_thread(work, ledger, place)
+
+
+def _remove(incoming: Path, release: Release) -> None:
+    for blob in release.blobs():
+        (incoming / blob.sha256).unlink(missing_ok=True)
 
 
 def make_candidate(release: Release, digest: str) -> Candidate:
@@ -295,7 +307,9 @@ async def _bring(
 
 async def _copy_image(boot: Boot, image: Image, target: Path) -> bool:
     """A copy of the running image: the ESP is not kept mounted while something is downloaded."""
-    with contextlib.suppress(OSError, Unavailable):
+    with contextlib.suppress(OSError, Unavailable, ResourceExhausted):
+        room = partial(staging.check_space, target.parent, image.size_bytes + intake.MARGIN_BYTES)
+        await asyncio.to_thread(room, "the state partition")
         async with boot.updates.now.at_work("stage", write=False) as (_, place):
             await asyncio.to_thread(_copy, staging.path_of(place, image.id), target)
             return True

@@ -8,11 +8,12 @@ end even if the client goes away.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import Internal, InvalidArgument, NotFound, OrlopError
+from orlop.lib.errors import Internal, InvalidArgument, NotFound, OrlopError, ResourceExhausted
 from orlop.system.updates import intake, offers, report
 from orlop.system.updates.generations import difference
 from orlop.system.updates.offers import Wish
@@ -139,7 +140,9 @@ async def _stage_archive(boot: Boot, exchange: Exchange) -> None:
         version=exchange.text("version"),
         allow_downgrade=exchange.flag("allow_downgrade"),
     )
-    path = await intake.receive(boot.updates.now.directory, exchange.body_parts())
+    path = await intake.receive(
+        boot.updates.now.directory, exchange.body_parts(), intake.MAX_ARCHIVE_BYTES
+    )
 
     async def work(tell: Tell) -> dict[str, Json]:
         try:
@@ -165,7 +168,7 @@ async def _carry_out(
         except OrlopError as error:
             lines.put_nowait({"error": _error(error)})
         except OSError as error:
-            lines.put_nowait({"error": _error(Internal(f"{verb}: {error}"))})
+            lines.put_nowait({"error": _error(of_disk(verb, error))})
         except Exception as error:
             log.exception("orlop os %s", verb)
             lines.put_nowait({"error": _error(Internal(f"{verb}: {error!r}"))})
@@ -178,6 +181,15 @@ async def _carry_out(
         if "progress" not in line:
             break
     await exchange.end()
+
+
+def of_disk(verb: str, error: OSError) -> OrlopError:
+    """What a disk refused, for people."""
+    place = f"{error.filename}: " if error.filename else ""
+    text = f"{verb}: {place}{(error.strerror or str(error)).lower()}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceExhausted(text, hint="orlop os gc, or docker system prune")
+    return Internal(text)
 
 
 def _error(error: OrlopError) -> Json:

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 OCI = "oci://"
 BLOCK_BYTES = 1 << 20
 MAX_FILES = 20_000
+PIECE_S = 1024.0
+"""A server that sends less than 1 KiB a second keeps a machine from others, and from what is newer:
+the next attempt goes on from there."""
 _MISSING = (403, 404, 410)
 """Object stores answer 403 for what is not there."""
 
@@ -91,7 +94,8 @@ class _Web:
 
     def blob(self, path: str, size: int, offset: int, sink: Sink) -> None:
         self._path = path
-        Download(self, Descriptor("", path, size), sink, offset=offset).run()
+        blob = Descriptor("", path, size)
+        Download(self, blob, sink, offset=offset, piece_s=PIECE_S).run()
 
     def url(self, path: str) -> str:
         del path  # as registries have it
@@ -151,7 +155,8 @@ class _Registry:
         found = self._files.get(path)
         if found is None:
             raise NotFound(f"{self._reference.familiar} has no file {path}")
-        Download(session, Descriptor("", found.digest, size), sink, offset=offset).run()
+        blob = Descriptor("", found.digest, size)
+        Download(session, blob, sink, offset=offset, piece_s=PIECE_S).run()
 
     def _open(self) -> Session:
         """The first endpoint that has the artifact."""

@@ -8,7 +8,7 @@ import pytest
 
 from orlop.engine.registry.http import TransportError
 from orlop.engine.registry.transfer import MAX_CUTS, Download
-from orlop.lib.errors import OrlopError
+from orlop.lib.errors import OrlopError, Unavailable
 from orlop.wire.registry.manifest import Descriptor
 
 if TYPE_CHECKING:
@@ -102,6 +102,21 @@ def test_a_server_without_ranges_and_one_that_begins_earlier() -> None:
 
 def test_ends_early_without_an_error() -> None:
     assert fetch(Script(Answer(DATA[:9]), Answer(DATA[9:], 206, span(9))))[0] == DATA
+
+
+def test_a_server_that_trickles_is_given_up_and_what_came_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter(range(10_000))
+    monkeypatch.setattr("orlop.engine.registry.transfer.time.monotonic", lambda: next(clock))
+    received = bytearray()
+    blob = Descriptor("", "sha256:" + "0" * 64, len(DATA))
+    script = Script(Answer(DATA))
+    download = Download(cast("Session", script), blob, received.extend, piece_s=5.0)
+    with pytest.raises(Unavailable, match="less than 209,715 bytes a second"):
+        download.run()
+    assert DATA.startswith(received)
+    assert len(received) == 6 * 777
 
 
 def test_refused() -> None:

@@ -349,6 +349,29 @@ def test_the_loop_does_not_wait_for_the_disk(tmp_path: Path) -> None:
     assert asked_in[0] is not threading.main_thread()
 
 
+def test_the_loop_does_not_wait_for_what_is_held(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, readers = held_lock.read, set[bool]()
+
+    def watched(directory: Path) -> Held | None:
+        readers.add(threading.current_thread() is threading.main_thread())
+        return read(directory)
+
+    monkeypatch.setattr(held_lock, "read", watched)
+
+    async def main() -> None:
+        machine = Machine(tmp_path, {**OPEN, **lock(server)})
+        await enter(machine)
+        await machine.became_bad("it was red")
+        await machine.became_good()
+        await machine.follow()
+        await machine.end()
+
+    asyncio.run(main())
+    assert readers == {False}
+
+
 def test_a_drain_that_ended_with_pid_1_gives_the_lock_back(tmp_path: Path, server: Server) -> None:
     async def main(held: Held) -> None:
         held_lock.write(tmp_path, held)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +20,16 @@ from orlop.system.config.configuration import Configuration
 from orlop.system.services import overlay, worker
 from orlop.system.services.overlay import ServiceVersion
 from orlop.system.storage import extras
-from orlop.system.updates import automatic, bad, extras_files, offers, stage, trials
+from orlop.system.updates import (
+    automatic,
+    bad,
+    extras_files,
+    fetch,
+    intake,
+    offers,
+    stage,
+    trials,
+)
 from orlop.system.updates.automatic import Automatic
 from orlop.system.updates.bad import Bad
 from orlop.system.updates.decide import ATTEMPTS, Armed
@@ -350,6 +360,49 @@ def test_what_was_bad_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatc
     told = by_itself(place, "apply", monkeypatch)
     assert told == ["release 2.0 was bad here (health), and is left alone"]
     assert place.tree.ledger().generations.standing().staged == 0
+
+
+def test_a_clock_of_1970_does_not_end_the_time_it_is_left_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.tree.ledger().set_bad({image("b").sha256: Bad(1, 30.0, 2, "health")})
+    monkeypatch.setattr(fetch, "built_at", lambda: int(time.time()) - 3600)
+    told = by_itself(place, "apply", monkeypatch)
+    assert told == ["release 2.0 was bad here (health), and is left alone"]
+    [one] = place.tree.ledger().bad().values()
+    assert abs(one.at_s - time.time()) < 600
+
+
+def test_nothing_is_fetched_while_another_is_on_its_way(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.tree.stage("c", 9)
+    place.tree.arm(2)
+    monkeypatch.setattr(fetch, "fetch", None)
+    with pytest.raises(Conflict, match="is not at its end"):
+        place.stage(Wish(allow_downgrade=True))
+
+
+def test_what_was_fetched_outlives_somebody_at_another_verb(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(*_: object) -> Generation:
+        raise Conflict("busy: verify")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place.updates, "stage", busy)
+        with pytest.raises(Conflict):
+            place.stage()
+    assert place.stage()["received_bytes"] == 0
+    left = {path.name for path in (place.updates.directory / "incoming").iterdir()}
+    assert left == {"etc"}
+
+
+def test_without_room_for_the_base_the_whole_image_is_fetched(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "MARGIN_BYTES", 1 << 60)
+    assert place.stage()["received_bytes"] == len(content("b"))
 
 
 def test_what_somebody_went_back_from_is_left_alone(

@@ -272,6 +272,15 @@ def test_the_back_off_grows() -> None:
     assert bad.without_older(known, 6) == {}
 
 
+def test_what_a_wrong_clock_has_dated_is_mended() -> None:
+    floor, now = 1000.0, 5000.0
+    at = {"1970": 12.0, "right": 4000.0, "2099": 9999.0}
+    known = {name: bad.Bad(1, at_s, 5, "health") for name, at_s in at.items()}
+    found = {name: one.at_s for name, one in bad.dated(known, now, floor).items()}
+    assert found == {"1970": now, "right": 4000.0, "2099": now}
+    assert bad.dated(known, 12.5, floor) == known, "the clock is wrong still"
+
+
 def test_a_trial_is_known_without_a_state(tree: Tree) -> None:
     assert not interrupted.is_trial(tree.esp, tree.running)
     tree.arm(tree.stage("b"))
