@@ -185,7 +185,8 @@ class Updates:
             if text := await gate.why(held):
                 raise Forbidden(text)
             return await self._apply(dry_run=True, reboot=reboot)
-        async with gate.entered("update", held, reboots=reboot):
+        to = (await asyncio.to_thread(ledger.generations.read, staged)).image.build
+        async with gate.entered("update", held, to, reboots=reboot):
             return await self._apply(dry_run=False, reboot=reboot)
 
     async def _apply(self, *, dry_run: bool, reboot: bool) -> dict[str, Json]:
@@ -467,8 +468,9 @@ class Updates:
             if (now := trials.armed(ledger)) is None or now.change != armed.change:
                 return  # somebody has cancelled it
             try:
+                held = partial(report.held, ledger)
                 async with (
-                    self._boot.health.gate.entered("update", partial(report.held, ledger)),
+                    self._boot.health.gate.entered("update", held, armed.build),
                     self.at_work("apply again") as (ledger, place),
                 ):
                     await asyncio.to_thread(trials.rearm, ledger, place, armed, boot_id())

@@ -41,14 +41,16 @@ class Machine:
     def __init__(self, tree: Tree, meanwhile: Callable[[Machine], Awaitable[None]] | None) -> None:
         self.tree, self.power, self.warned = tree, Power(), list[str]()
         self.calls: list[str] = []
+        self.to = ""
         outer = self
 
         class Gate:
             @asynccontextmanager
             async def entered(
-                self, _purpose: str, held: Callable[[], str], *, reboots: bool
+                self, _purpose: str, held: Callable[[], str], to: str, *, reboots: bool = True
             ) -> AsyncIterator[None]:
                 outer.calls.append("gate")
+                outer.to = to
                 if text := held():
                     raise Forbidden(text)
                 if meanwhile is not None:
@@ -109,6 +111,7 @@ def on(
 async def apply(machine: Machine) -> None:
     found = await machine.updates.apply(now=False, dry_run=False, reboot=False)
     assert found == {"generation": 2, "reboot": False}
+    assert machine.to == "build-b", "canaries and outcomes are counted by it"
 
 
 def test_apply_arms_what_is_staged(tree: Tree) -> None:
