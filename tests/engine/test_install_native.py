@@ -383,7 +383,8 @@ def test_a_state_that_cannot_be_kept_leaves_the_disk_as_it_was(
 
 
 def test_releases_of_before_do_not_count_for_a_kept_state(medium: Path, disk: LoopDisk) -> None:
-    result(install(medium, disk))
+    """Its kernel parameters do."""
+    result(install(medium, disk, append="console=ttyS9"))
     with disk.path.open("rb") as file:
         places = disks.own_partitions(
             lambda offset, size: os.pread(file.fileno(), size, offset), 512
@@ -400,6 +401,11 @@ def test_releases_of_before_do_not_count_for_a_kept_state(medium: Path, disk: Lo
     # Without a person that would be done again at each start from the network.
     assert "already" in install(medium, disk, keep_state=True, unattended=True)[-1]["error"]
     assert result(install(medium, disk, keep_state=True))["kept_state"] is True
+    esp = f"{disk.path}@@{places['orlop-esp'][0]}"
+    words = ["mtype", "-i", esp, "::orlop/append.env"]
+    assert (
+        b"\nappend=console=ttyS9\n" in subprocess.run(words, check=True, capture_output=True).stdout
+    )
     words = ["debugfs", "-R", "ls -p lib/orlop/os", at]
     shown = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     assert [name for name in names if f"/{name}/" in shown] == ["bad.json"]

@@ -10,7 +10,7 @@ import pytest
 
 from orlop.lib.errors import OrlopError
 from orlop.lib.fat32 import Piece
-from orlop.system.install import disks, worker
+from orlop.system.install import disks, kept, worker
 from orlop.system.install import source as install_source
 from orlop.system.install.disks import Disk
 from orlop.system.install.plan import BootPartition
@@ -78,3 +78,19 @@ def test_what_is_looked_at_when_nobody_else_can_have_the_disk(
         worker.install(REQUEST)
         assert said[-1]["result"]["dry_run"] is True
     assert opened.closed
+
+
+@pytest.mark.parametrize(
+    ("asked", "key_file", "before", "expected"),
+    [
+        ("", "", "", ""),
+        ("", "", "a=1 orlop.state.key=LABEL=K:/k b", "a=1 b orlop.state.key=LABEL=K:/k"),
+        ("c", "", "a=1 orlop.state.key=LABEL=K:/k", "c orlop.state.key=LABEL=K:/k"),
+        ("", "ID=x:/n", "a=1 orlop.state.key=LABEL=K:/k", "a=1 orlop.state.key=ID=x:/n"),
+        ("c", "ID=x:/n", "", "c orlop.state.key=ID=x:/n"),
+    ],
+)
+def test_kernel_parameters_of_a_kept_installation(
+    asked: str, key_file: str, before: str, expected: str
+) -> None:
+    assert kept.join_parameters(asked, key_file, before) == expected

@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import json
 import os
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.worker_process import report
-from orlop.lib import boot_files, fat_reader
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
-from orlop.lib.iso9660 import Extent
-from orlop.lib.medium import read_source, within
+from orlop.lib.medium import read_source
 from orlop.lib.mount import MountFlag, mount
 from orlop.system.install import disks as install_disks
-from orlop.system.install import luks
+from orlop.system.install import kept, luks
 from orlop.system.install import plan as install_plan
 from orlop.system.install import source as install_source
 from orlop.system.install.steps import Installation
@@ -30,6 +27,7 @@ from orlop.system.install.target import Target
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orlop.lib.fat32 import Content
     from orlop.lib.medium import Source
     from orlop.system.install.disks import Disk
     from orlop.system.install.plan import Step
@@ -75,7 +73,7 @@ def install(request: Mapping[str, Any]) -> None:
     if refused is not None:
         raise refused
     source = _source(request, medium)
-    encrypt, file = request.get("encrypt", ""), request.get("key_file", "")
+    encrypt = request.get("encrypt", "")
     lock = luks.Lock(encrypt, luks.keys_of(request))
     if disk.is_locked and keep_state and not (disk.busy or lock.has_keys):
         raise InvalidArgument(
@@ -89,7 +87,6 @@ def install(request: Mapping[str, Any]) -> None:
             "which is not here",
             hint="put it beside the ISO file, or on a stick: docs/storage.md",
         )
-    append = " ".join(filter(None, (request["append"], file and f"orlop.state.key={file}")))
     report(
         {
             "text": f"installing {source.image.version} ({source.image.id}) "
@@ -105,9 +102,7 @@ def install(request: Mapping[str, Any]) -> None:
         if install_disks.has_changed(disk, medium):
             raise Conflict(f"{disk.device} has changed since it was looked at: nothing is written")
         steps = plan(target, disk, source, keep_state=keep_state, encrypted=bool(encrypt))
-        if keep_state and request["unattended"] and _is_installed(target, source):
-            raise Conflict(f"{source.image.id} is installed on {disk.device} already")
-        files = {**extras, **source.files(append)}
+        files = {**extras, **_files(request, target, source)}
         work = Installation(target, disk, source, request["config"], files, lock)
         work.check(steps)
         if request["dry_run"]:
@@ -130,6 +125,23 @@ def install(request: Mapping[str, Any]) -> None:
             "result": _result(disk, source, request),
         }
     )
+
+
+def _files(request: Mapping[str, Any], target: Target, source: Source) -> Mapping[str, Content]:
+    """The files of the boot partition.
+
+    Raises:
+        Conflict: it has them already, and nobody would end this happening at each start.
+    """
+    before, file = "", request.get("key_file", "")
+    if request["keep_state"]:
+        if request["unattended"] and kept.has_image(target, source.image.id):
+            raise Conflict(f"{source.image.id} is installed there already")
+        before = kept.read_parameters(target)
+    append = kept.join_parameters(request["append"], file, before)
+    if before:
+        report({"text": f"kernel parameters: {append}"})
+    return source.files(append)
 
 
 def _result(disk: Disk, source: Source, request: Mapping[str, Any]) -> dict[str, object]:
@@ -173,18 +185,6 @@ def plan(
     if places is None:
         raise Conflict(f"{disk.device} has no state of Orlop's any more")
     return install_plan.plan_kept(places, target.sector_bytes, source.bios)
-
-
-def _is_installed(target: Target, source: Source) -> bool:
-    """Whether the disk has this very image: a machine that is started from the network each time
-    would be installed each time."""
-    places = install_disks.own_partitions(target.read, target.sector_bytes) or {}
-    esp = Extent(*places.get(install_disks.PARTITIONS[1], (0, 0)))
-    name = f"{boot_files.IMAGES}/{source.image.id}.sum"
-    try:
-        return bool(fat_reader.read_file(partial(within, target.read, esp), name))
-    except (NotFound, InvalidArgument):
-        return False
 
 
 def _private_mounts() -> None:
