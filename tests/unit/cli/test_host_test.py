@@ -2,7 +2,7 @@
 
 import pytest
 
-from orlop.cli.host.test import STAGES, parse
+from orlop.cli.host.test import STAGES, parse, side_by_side
 from orlop.cli.host.test_stages import Outcome, parse_counts
 from orlop.lib.errors import InvalidArgument
 
@@ -66,3 +66,12 @@ def test_names_of_failures() -> None:
     output = "FAILED tests/unit/test_x.py::test_y - assert 1 == 2\n1 failed in 0.1s\n"
 
     assert parse_counts(output).problems == ("tests/unit/test_x.py::test_y - assert 1 == 2",)
+
+
+def test_what_runs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    assert side_by_side("unit", whole=False) == ["-n", "16", "--dist", "load"]
+    assert side_by_side("engine", whole=True) == ["-n", "16", "--dist", "loadfile"]
+    assert side_by_side("engine", whole=False) == side_by_side("vm", whole=True) == []
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert side_by_side("unit", whole=True) == []

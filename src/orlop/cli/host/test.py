@@ -38,8 +38,9 @@ CATALOGUE_ENTRIES = (
 )
 """Those that are built in some seconds; `--long` builds the others as well."""
 
-PARALLEL = frozenset({"unit"})
-"""Stages whose tests share nothing; the others have machines and cgroups to fight for."""
+PARALLEL = {"unit": "load", "engine": "loadfile"}
+"""Stages of which several run side by side, by test or by file (xdist's `--dist`): an engine waits
+for much of its time. Machines under emulation do not."""
 RETRIED = frozenset({"engine", "vm", "conformance"})
 
 
@@ -157,8 +158,17 @@ def _run_stage(
         folder = host.checkout / "tests" / stage
         if not any(folder.glob("**/test_*.py")):
             return Outcome()
-        workers = (os.cpu_count() or 1) if stage in PARALLEL else 1
         arguments = list(request.arguments)
-        if not any(f"tests/{stage}" in word for word in arguments):
+        whole = not any(f"tests/{stage}" in word for word in arguments)
+        if whole:
             arguments.append(str(folder.relative_to(host.checkout)))
-        return run_pytest(arguments, host.checkout, log, report, workers=workers)
+        arguments += side_by_side(stage, whole=whole)
+        return run_pytest(arguments, host.checkout, log, report)
+
+
+def side_by_side(stage: str, *, whole: bool) -> list[str]:
+    """pytest's options for *stage*: files that somebody names run one after the other."""
+    how, workers = PARALLEL.get(stage), os.cpu_count() or 1
+    if how is None or workers == 1 or (how == "loadfile" and not whole):
+        return []
+    return ["-n", str(workers), "--dist", how]

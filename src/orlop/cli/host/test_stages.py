@@ -118,13 +118,9 @@ def run_lint(checkout: Path, log: Path, report: Report) -> Outcome:
     return Outcome(passed, len(problems), 0, tuple(problems))
 
 
-def run_pytest(
-    arguments: Sequence[str], checkout: Path, log: Path, report: Report, *, workers: int
-) -> Outcome:
+def run_pytest(arguments: Sequence[str], checkout: Path, log: Path, report: Report) -> Outcome:
     """Run pytest, reading its progress; tests that fail are shown when they are all done."""
-    parallel = ["-n", str(workers)] if workers > 1 else []
-    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *SLOWEST, *parallel]
-    argv += arguments
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *SLOWEST, *arguments]
     lines: list[str] = []
     with log.open("w", encoding="utf-8") as stream:
         stream.write(f"+ {pasteable(argv)}\n")
