@@ -166,9 +166,15 @@ class _Builder:
         return InvalidArgument(f"{self.name}:{mark.line + 1}:{mark.column + 1}: {problem}")
 
 
+class Octal(int):
+    """A number that is written in octal in the file."""
+
+    __slots__ = ()
+
+
 def _integer(text: str) -> int:
     """A YAML 1.1 integer: a leading zero is octal, as in file modes."""
     digits = text.replace("_", "").lower()
     if re.fullmatch(r"[-+]?0[0-7]+", digits):
-        return int(digits, 8)
+        return Octal(digits, 8)
     return int(digits, 0)

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from orlop.wire.compose_values import nearest
+from orlop.wire.located_yaml import Octal
 
 if TYPE_CHECKING:
     from orlop.wire.compose_model import Json
@@ -74,7 +75,8 @@ def mode(fields: Fields, key: str) -> Json:
     """Octal digits; YAML's 0644 is a number that is octal already."""
     value = fields.take(key)
     if isinstance(value, int) and not isinstance(value, bool):
-        if not 0 <= value <= 0o7777 or re.fullmatch("[0-7]{3}", str(value)):
+        is_unclear = not isinstance(value, Octal) and re.fullmatch("[0-7]{3}", str(value))
+        if not 0 <= value <= 0o7777 or is_unclear:
             fields.fail(key, f'must be in quotes or begin with 0, such as "0644", not {value}')
         return f"{value:04o}"
     if not isinstance(value, str) or re.fullmatch(_MODE, value) is None:

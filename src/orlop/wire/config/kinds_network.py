@@ -75,6 +75,8 @@ def _match(fields: Fields, key: str) -> Json:
         text = nested.string(name)
         if not text or len(text) > 120 or not text.isprintable() or " " in text:
             nested.fail(name, "must be a name, or a pattern with * and ?")
+        if name == "mac" and re.fullmatch(r"[0-9a-fA-F:*?\[\]!-]+", text) is None:
+            nested.fail(name, f"must be a hardware address, perhaps with * and ?, not {text!r}")
         found[name] = text.lower() if name == "mac" else text
     if not found:
         fields.fail(key, f"must say one or more of {', '.join(MATCHES)}")

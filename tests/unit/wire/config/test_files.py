@@ -52,6 +52,13 @@ def test_files_in_normal_form() -> None:
     ]
 
 
+@pytest.mark.parametrize("mode", ["0644", "0640", "0400", "0755", "0o644", "'644'"])
+def test_modes_as_people_write_them(mode: str) -> None:
+    """0644 is 420, whose digits are those of a mode as well."""
+    (file,) = written(f"- {{path: /a, permissions: {mode}}}\n")
+    assert file["permissions"] == f"0{mode.strip("'")[-3:]}"
+
+
 def test_what_came_out_may_go_in_again() -> None:
     first = written("- {path: /b, encoding: b64, content: /wA=}\n")
     assert check_document_of(first) == first
@@ -71,6 +78,7 @@ def check_document_of(files: list[dict[str, Any]]) -> object:
         ("{path: /etc/../x}", "must be the absolute path"),
         ("{path: /etc/}", "must be the absolute path"),
         ("{path: /a, permissions: 644}", "must be in quotes or begin with 0"),
+        ("{path: /a, permissions: 420}", "must be in quotes or begin with 0"),
         ("{path: /a, permissions: rw}", "must be octal digits"),
         ("{path: /a, owner: '1:x'}", "must be root, rancher or numbers"),
         ("{path: /a, encoding: bz2}", "must be text/plain, base64"),

@@ -77,6 +77,10 @@ def test_a_document() -> None:
             "rancher: {network: {dns: {search: [a]}}}\norlop: {network: {search: [b]}}",
             "c.yml:1: configuration: rancher.network.dns.search: is the same as orlop.network",
         ),
+        (
+            "orlop: {network: {interfaces: {x: {match: mac=52:54:oo:*}}}}",
+            "c.yml:1: .*match.mac: must be a hardware address, perhaps with",
+        ),
         ("orlop: [a]\nrancher: {network: {dns: {search: [a]}}}", "c.yml:1: .*orlop: must be a map"),
     ],
 )
