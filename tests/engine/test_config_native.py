@@ -22,7 +22,12 @@ pytestmark = [pytest.mark.root, pytest.mark.engine]
 SERVICES: dict[str, dict[str, Any]] = {
     "time": {**STAY, "x-orlop": {"config": True}},
     "syslog": {**STAY, "x-orlop": {"config": True}},
-    "console": {**STAY, "read_only": True, "x-orlop": {"host_dev": True}},
+    "console": {
+        **STAY,
+        "read_only": True,
+        "volumes": ["/usr/lib/orlop:/opt/machine:ro"],
+        "x-orlop": {"host_dev": True},
+    },
     "data": {**STAY, "volumes": ["/var/mnt:/mnt:rslave"]},
     "named": {**STAY, "x-orlop": {"condition": {"configured": "hostname"}}},
 }
@@ -195,6 +200,18 @@ orlop:
     assert by_name(after)["runcmd"]["started_at"] == by_name(status)["runcmd"]["started_at"]
     assert config(machine, "set", "write_files", "[]")[0] == 0
     assert not inside(machine, "console", "/etc/motd").exists()
+
+
+def test_a_file_that_cannot_be_does_not_cost_the_console(machine: NativeMachine) -> None:
+    code, _, errors = config(machine, "set", "write_files", "[{path: /etc, content: x}]")
+    assert (code, errors) == (1, "orlop: write_files: /etc in console: it is a directory\n")
+    # What nobody has foreseen, here a directory that is read-only.
+    assert config(machine, "set", "write_files", "[{path: /opt/machine/x, content: x}]")[0] == 0
+    console = by_name(machine.request("GET", "/orlop/status")[1])["console"]
+    assert console["state"] == "running"
+    assert console["reason"].startswith("runs without its files of write_files: ")
+    assert config(machine, "set", "write_files", "[{path: /etc/new, content: x}]")[0] == 0
+    assert inside(machine, "console", "/etc/new").read_text() == "x"
 
 
 def inside(machine: NativeMachine, service: str, path: str) -> Path:

@@ -46,6 +46,30 @@ def test_where_files_go() -> None:
     assert config_files.plan(None) == ([], [])
 
 
+def test_a_file_that_would_keep_the_console_from_starting_is_none(tmp_path: Path) -> None:
+    commands_of = tmp_path / "console/rootfs/usr/bin"
+    commands_of.mkdir(parents=True)
+    for name in ("busybox", "orlop"):
+        (commands_of / name).write_text("")
+        (commands_of / name).chmod(0o755)
+    (commands_of / "sh").symlink_to("busybox")
+    (tmp_path / "console/rootfs/bin").symlink_to("usr/bin")
+    (tmp_path / "console/rootfs/etc").mkdir()
+    paths = ("/etc", "/bin/sh", "/usr/bin/orlop/x", "/bin/orlop", "/etc/new/er", "/etc/new")
+    files, problems = config_files.plan([entry(path) for path in paths], tmp_path)
+    assert {file.path for file in files} == {"/bin/orlop", "/etc/new/er"}
+    assert [problem.removeprefix("write_files: ") for problem in problems] == [
+        "/etc in console: it is a directory",
+        "/bin/sh in console: it is a link to the program busybox, which has other names as well",
+        "/usr/bin/orlop/x in console: Not a directory",
+        "/etc/new: another file is above or below it",
+    ]
+    reserved: list[Any] = [entry("/var/lib/orlop/x")]
+    with pytest.raises(InvalidArgument, match="machine's own"):
+        config_files.refuse_new(reserved, None)
+    config_files.refuse_new([*reserved, entry("/etc/a")], reserved)
+
+
 def own(service: str, path: str, text: str) -> File:
     return File(service, path, text.encode(), 0o640, os.getuid(), os.getgid())
 

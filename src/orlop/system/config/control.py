@@ -19,6 +19,7 @@ from orlop.lib.errors import Conflict, OrlopError, Unavailable
 from orlop.system import commands, time_zone
 from orlop.system.boot_channel import uptime_s
 from orlop.system.config import configuration
+from orlop.system.config import files as config_files
 from orlop.system.config.actions import ConfigActions
 from orlop.system.config.configuration import USER_DATA, Configuration
 from orlop.system.config.store import ConfigStore, Texts, boot_id
@@ -218,6 +219,7 @@ class ConfigControl:
             new = configuration.parse_answer(answer)
             if (name := new.get("timezone")) != self.current.get("timezone"):
                 time_zone.find(str(name or time_zone.DEFAULT))
+            config_files.refuse_new(new.get("write_files"), self.current.get("write_files"))
             from orlop.system.config import effects
 
             report = effects.report(self, self._boot, new)

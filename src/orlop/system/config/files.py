@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from orlop.lib.errors import InvalidArgument
+from orlop.system.config.file_places import IMAGES, Places, obstacle
 from orlop.wire.compose_model import Mount, MountKind
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ HOST_KEYS = "/etc/ssh/host_key"
 MAX_NAME = 255
 
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
-PACKAGED_AUTHORITIES = Path("/usr/lib/orlop/images/engine/rootfs/usr/share/ca-certificates/mozilla")
+PACKAGED_AUTHORITIES = IMAGES / "engine/rootfs/usr/share/ca-certificates/mozilla"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +58,37 @@ class File:
     gid: int
 
 
-def plan(entries: Json) -> tuple[list[File], list[str]]:
+def plan(entries: Json, images: Path = IMAGES) -> tuple[list[File], list[str]]:
     """The files that `write_files`, as the worker has checked it, stands for; what cannot be."""
     found: list[File] = []
     problems: list[str] = []
+    places = Places()
     for entry in entries if isinstance(entries, list) else []:
         try:
-            found += _plan_one(entry if isinstance(entry, dict) else {})
+            files = _plan_one(entry if isinstance(entry, dict) else {}, images)
+            if not all(places.take(file.service, file.path) for file in files):
+                raise InvalidArgument(f"{files[0].path}: another file is above or below it")
+            found += files
         except (ValueError, OSError, InvalidArgument) as error:
             problems.append(f"write_files: {error}")
     return found, problems
 
 
-def _plan_one(entry: dict[str, Json]) -> list[File]:
+def refuse_new(new: Json, old: Json) -> None:
+    """Refuse *new* `write_files` with what cannot be, unless *old* ones have it too.
+
+    Raises:
+        InvalidArgument: with the first such.
+    """
+    if new == old:
+        return
+    known = plan(old)[1]
+    for problem in plan(new)[1]:
+        if problem not in known:
+            raise InvalidArgument(problem)
+
+
+def _plan_one(entry: dict[str, Json], images: Path) -> list[File]:
     path, text = str(entry["path"]), str(entry["content"])
     data = a2b_base64(text) if entry.get("encoding") == "base64" else text.encode()
     uid, _, gid = str(entry["owner"]).partition(":")
@@ -85,7 +104,11 @@ def _plan_one(entry: dict[str, Json]) -> list[File]:
         return [File("", path, data, mode, int(uid), int(gid))]
     if len(quote(path, safe="")) > MAX_NAME:
         raise InvalidArgument(f"{path} is too long")
-    return [File(name, path, data, mode, int(uid), int(gid)) for name in _readers(service, path)]
+    readers = _readers(service, path)
+    for reader in readers:
+        if reason := obstacle(reader, path, images):
+            raise InvalidArgument(f"{path} in {reader}: {reason}")
+    return [File(name, path, data, mode, int(uid), int(gid)) for name in readers]
 
 
 def _readers(service: str, path: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from orlop.engine.runtime.users import read_in_root, resolve
 from orlop.lib.errors import OrlopError
 from orlop.system import commands
+from orlop.system.config import file_places
 from orlop.system.services.overlay import is_reference
 from orlop.wire.compose import parse_service
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from orlop.system.services.overlay import Overlay
     from orlop.wire.compose_model import ServiceDefinition
 
-IMAGES = Path("/usr/lib/orlop/images")
+IMAGES = file_places.IMAGES
 
 
 @dataclass(slots=True)

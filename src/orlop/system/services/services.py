@@ -13,14 +13,14 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orlop.engine.container.config import SERVICE_LABEL, from_service
+from orlop.engine.container.config import SERVICE_LABEL
 from orlop.engine.engine import ContainerInfo, Health, State
 from orlop.engine.tasks import TaskSet
 from orlop.lib.errors import NotFound, NotModified, OrlopError
 from orlop.system.services.definitions import IMAGES
 from orlop.system.services.end import end_in_order
-from orlop.system.services.files import extra_mounts, with_sockets
 from orlop.system.services.ordering import order
+from orlop.system.services.start import start
 from orlop.system.services.state import Service, ServiceState, ServiceStatus, describe, in_utc
 from orlop.system.services.waits import until_met
 from orlop.wire.compose_model import ConfigDelivery
@@ -178,6 +178,8 @@ class Services:
         settled = state in (ServiceState.RUNNING, ServiceState.DONE)
         if info is not None and (settled or (service.next_s and state is ServiceState.WAITING)):
             state, reason = describe(info)
+            if state is service.state is ServiceState.RUNNING:
+                reason = reason or service.reason
         if service.next_s and state not in (ServiceState.RUNNING, ServiceState.STARTING):
             reason = f"{reason}; next run {in_utc(service.next_s)}".removeprefix("; ")
         return ServiceStatus(
@@ -415,19 +417,11 @@ class Services:
         self._change(service, ServiceState.STARTING)
         try:
             self._prepare(definition)
-            wanted = with_sockets(definition)
-            config = from_service(wanted, extra_mounts=extra_mounts(wanted))
-            if self._provide is not None:
-                config = self._provide.adapt(config)
-            await self._engine.create(config, replace=True)
-            try:
-                await self._engine.start_container(definition.name)
-            except NotModified:
-                pass  # it was running before PID 1 was executed anew
+            left_out = await start(self._engine, self._provide, definition)
         except Exception as error:
             self._settle(service, ServiceState.FAILED, str(error) or repr(error))
             raise
-        self._settle(service, ServiceState.RUNNING)
+        self._settle(service, ServiceState.RUNNING, left_out)
         service.started = definition
         service.up.set()
 

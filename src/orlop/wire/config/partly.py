@@ -59,6 +59,11 @@ def _judge_swap(key: str, value: object) -> str:
 def _judge_file(entry: object) -> str:
     if not isinstance(entry, dict):
         return ""
+    path = entry.get("path")
+    if isinstance(path, str) and re.match(r"/+(proc|sys|dev)(/|$)", path):
+        return f"{path[:80]} is the kernel's: orlop.sysctl has settings, bootcmd commands"
+    if isinstance(path, str) and re.match(r"/+run/+orlop(/|$)", path):
+        return f"{path[:80]} is the machine's own"
     if entry.get("append"):
         return "adding to a file is not supported"
     if entry.get("source"):

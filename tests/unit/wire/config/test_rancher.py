@@ -125,6 +125,8 @@ write_files:
 - {path: /etc/a, content: a, owner: "syslog:adm"}
 - {path: /etc/b, content: b, append: true}
 - {path: /etc/c, content: c, defer: true, append: false, owner: root}
+- {path: /proc/sys/vm/swappiness, content: "1"}
+- {path: //run/orlop/system.sock, content: x}
 rancher:
   modules: [nbd/2]
   network: {dns: {nameservers: [x]}}
@@ -138,7 +140,7 @@ rancher:
     assert "orlop" not in checked.data
     ignored = sorted(notice.text for notice in checked.notices if notice.ignored)
     assert [text.split(": configuration: ")[0] for text in ignored] == sorted(
-        [f"c.yml:{line}" for line in (3, 4, 5, 6, 9, 10, 13, 14)]
+        [f"c.yml:{line}" for line in (3, 4, 5, 6, 9, 10, 12, 13, 15, 16)]
     )
     assert any("mounts[1]: CIFS is not supported yet, ignoring" in text for text in ignored)
     assert any("must be the name of a module" in text for text in ignored)
