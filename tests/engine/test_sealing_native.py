@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -429,7 +430,7 @@ def test_without_a_tpm_it_says_so(disk: str, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(OrlopError, match="TPM"):
         _key(disk)
     monkeypatch.setattr(sealing, "TPM", "/none")
-    with pytest.raises(Conflict, match="this machine has no TPM"):
+    with pytest.raises(NotFound, match="this machine has no TPM"):
         _key(disk)
     with pytest.raises(NotFound, match="this machine has no TPM"):
         _change(Request(disk, KEY))
@@ -457,29 +458,43 @@ def test_a_token_of_systemds_is_understood_and_kept(disk: str, chip: Chip) -> No
 def test_unlocking_goes_on_without_the_tpm(
     disk: str, chip: Chip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The TPM first; the next ones if it refuses, with the reason."""
+    """The TPM first; the next ones if it refuses, with the reason. Also where the state has to be
+    sealed, if it is, and not for a stranger's disk, even if that has the token of the right one."""
     opened: list[bytes] = []
+    asked: list[str] = []
 
     async def opening(device: str, file: str, children: Children) -> None:
         opened.append(Path(file).read_bytes())
-        assert _opens(device, opened[-1])
+        if not _opens(device, opened[-1]):
+            raise OrlopError("cryptsetup: this key does not open it")
 
     async def asking(device: str, children: Children) -> None:
+        asked.append(device)
         raise Conflict("nobody gave its passphrase")
 
     monkeypatch.setattr(unlocking, "_open", opening)
     monkeypatch.setattr(unlocking, "_ask", asking)
 
-    def unlock() -> tuple[str, list[str]]:
-        volume = Volume(disk, Superblock(LUKS, "", ""))
-        return run_with_children(lambda children: unlocking.unlock(volume, "", children))
+    def unlock(path: str = disk, *, sealed: bool = False) -> tuple[str, list[str]]:
+        volume = Volume(path, Superblock(LUKS, "", ""))
+        return run_with_children(partial(unlocking.unlock, volume, "", sealed=sealed))
 
+    stranger = f"{disk}.stranger"
+    shutil.copyfile(disk, stranger)
+    _cryptsetup("luksFormat", "--type", "luks2", *QUICK, "--key-file", "-", stranger, data=KEY)
+    assert (unlock(stranger, sealed=True)[0], asked) == ("", [])
     _change(Request(disk, KEY))
-    assert unlock() == (unlocking.DEVICE, [])
-    assert len(opened) == 1
+    [token] = _metadata(disk)["tokens"].values()
+    token["keyslots"] = ["0"]
+    _cryptsetup("token", "import", stranger, data=json.dumps(token).encode())
+    assert unlocking.SEALED in unlock(stranger, sealed=True)[1][-1]
+    assert (asked, len(opened)) == ([], 1)
+    assert (unlock(stranger)[0], asked) == ("", [stranger])
+    assert unlock(sealed=True) == (unlocking.DEVICE, [])
+    opened.clear()
     chip.extend(7, b"other keys")
-    device, said = unlock()
+    device, said = unlock(sealed=True)
     assert device == ""
     assert "is not opened by the TPM: what the machine has measured" in said[0]
     assert "nobody gave its passphrase" in said[1]
-    assert len(opened) == 1
+    assert opened == []

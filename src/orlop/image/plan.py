@@ -47,11 +47,13 @@ class Plan:
     outputs: Mapping[str, tuple[str, str]]
 
 
-def plan(checkout: Path, locked: bool, trust: str = "", keys: Keys | None = None) -> Plan:
+def plan(
+    checkout: Path, locked: bool, trust: str = "", keys: Keys | None = None, append: str = ""
+) -> Plan:
     """Read what is under ``os/`` and decide the steps; nothing is built. *trust* is the root whose
     releases the system will take.
 
-    With *keys* there is a signed ISO as well.
+    With *keys* there is a signed ISO as well, with *append* on its command lines.
 
     Raises:
         InvalidArgument: a description is not valid.
@@ -78,7 +80,7 @@ def plan(checkout: Path, locked: bool, trust: str = "", keys: Keys | None = None
         "sbom.spdx.json": ("manifest", "sbom.spdx.json"),
     }
     if keys is not None:
-        steps = (*steps, *signed_steps(checkout, keys))
+        steps = (*steps, *signed_steps(checkout, keys, append))
         outputs["orlop-signed.iso"] = ("signed-iso", "orlop.iso")
         outputs["orlop-signed.efi"] = ("signed-uki", uki.FILE)
     return Plan(steps, outputs)
@@ -247,9 +249,9 @@ def _iso_step(checkout: Path, command_line: str, prefix: str = "") -> Step:
     )
 
 
-def signed_steps(checkout: Path, keys: Keys) -> tuple[Step, ...]:
+def signed_steps(checkout: Path, keys: Keys, append: str) -> tuple[Step, ...]:
     """Boot loader, unified kernel image and ISO once more, signed with *keys*."""
-    command_line = default_command_line(checkout)
+    command_line = f"{default_command_line(checkout)} {append}".strip()
     return (
         Step(
             "signed-loader",

@@ -35,6 +35,7 @@ class Parameters:
     state_directory: str = ""
     state_required: bool = False
     state_key: str = ""
+    state_sealed: bool = False
     autoformat: tuple[str, ...] = ()
     recovery: bool = False
     recovery_password: str = ""
@@ -231,6 +232,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Leave the user's engine off while the state is in memory: no container works on nothing.",
         lambda p, text: replace(p, state_required=_boolean(text)),
         "rancher.state.required",
+    ),
+    Parameter(
+        "state.sealed",
+        "on, off",
+        "off",
+        "Use a state only if its key is sealed by this machine's TPM, and no seed disk; see "
+        "[Secure Boot](secure-boot.md#another-disk-in-the-machine).",
+        lambda p, text: replace(p, state_sealed=_boolean(text)),
     ),
     Parameter(
         "state.wait",

@@ -31,7 +31,7 @@ class Boot:
         self.warnings: list[str] = []
         self.children = None
         self.config = SimpleNamespace(current=Configuration())
-        parameters = SimpleNamespace(recovery=False)
+        parameters = SimpleNamespace(recovery=False, state_sealed=False)
         self.machine = SimpleNamespace(parameters=parameters, warn=self.warnings.append)
         self.services = SimpleNamespace(names=lambda: ["cloud"], definition=lambda _: None)
         self.started: list[str] = []
@@ -200,6 +200,15 @@ def test_look(make: Make, boot: Boot, monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert boot.warnings == ["/dev/vdb is another seed disk, ignoring it"]
     assert (tmp_path / "seed" / ANSWER).read_bytes() == b"{}"
     assert not look(control, monkeypatch, SEED)
+
+
+def test_no_disk_tells_a_machine_anything_that_takes_a_sealed_state_only(
+    make: Make, boot: Boot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    boot.machine.parameters.state_sealed = True
+    assert not look(make(), monkeypatch, SEED)
+    assert boot.warnings == [f"the seed disk {SEED[-1]} is ignored: orlop.state.sealed"]
+    assert not (tmp_path / "seed" / ANSWER).exists()
 
 
 def test_any_udf_disk_is_azures_where_that_can_be(

@@ -233,7 +233,7 @@ def test_what_is_no_file_system_in_an_encrypted_disk_does_not_stop_the_boot(
 ) -> None:
     from orlop.system.storage import unlocking
 
-    async def unlock(*_: object) -> tuple[str, list[str]]:
+    async def unlock(*_: object, sealed: bool) -> tuple[str, list[str]]:
         return "/dev/mapper/orlop-state", []
 
     async def found(_: list[str]) -> list[Volume]:
@@ -249,17 +249,36 @@ def test_what_is_no_file_system_in_an_encrypted_disk_does_not_stop_the_boot(
 def test_no_mistake_in_opening_a_disk_stops_the_boot(monkeypatch: pytest.MonkeyPatch) -> None:
     from orlop.system.storage import unlocking
 
-    async def unlock(*_: object) -> tuple[str, list[str]]:
+    async def unlock(*_: object, sealed: bool) -> tuple[str, list[str]]:
         raise ValueError("something nobody thought of")
 
     monkeypatch.setattr(unlocking, "unlock", unlock)
     assert "nobody thought of" in mounted_state(monkeypatch).warnings[0]
 
 
-def mounted_state(monkeypatch: pytest.MonkeyPatch) -> state.State:
-    """What comes of an encrypted disk."""
+@pytest.mark.parametrize("words", ["orlop.state.sealed", ""])
+def test_a_plain_disk_is_no_state_where_that_has_to_be_sealed(
+    monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    mounted: list[str] = []
+
+    async def mount_disk(chosen: Volume, *_: object) -> None:
+        mounted.append(chosen.device)
+
+    monkeypatch.setattr(state, "_mount_disk", mount_disk)
+    said = mounted_state(monkeypatch, "ext4", words)
+    assert mounted == ([] if words else ["/dev/vda"])
+    assert [text for text in said.warnings if "is not encrypted and is not used" in text] == (
+        list(said.warnings) if words else []
+    )
+
+
+def mounted_state(
+    monkeypatch: pytest.MonkeyPatch, fstype: str = "crypto_LUKS", words: str = ""
+) -> state.State:
+    """What comes of a disk."""
     monkeypatch.setattr(state, "mount_one", lambda _: None)
     monkeypatch.setattr(state, "_make_directories", list)
-    locked = Choice(Volume("/dev/vda", Superblock("crypto_LUKS", "ORLOP_STATE", "u")))
+    locked = Choice(Volume("/dev/vda", Superblock(fstype, "ORLOP_STATE", "u")))
     children = cast("Children", None)
-    return asyncio.run(state.mount_state(locked, children, parse_parameters("")))
+    return asyncio.run(state.mount_state(locked, children, parse_parameters(words)))

@@ -40,11 +40,22 @@ def main(argv: list[str]) -> int:
         type=Path,
         help="make out/orlop-signed.iso as well, for Secure Boot: see ./orlop keys",
     )
+    parser.add_argument(
+        "--append",
+        metavar="WORDS",
+        default="",
+        help="with --keys: kernel parameters, which nobody can add later, such as "
+        "orlop.state.sealed",
+    )
     options = parser.parse_args(argv)
+    if options.append and not options.keys:
+        parser.error("--append is for a signed image: give --keys too")
+    if not (options.append.isascii() and options.append.isprintable()):
+        parser.error("--append takes words of ASCII")
     host = host_settings()
     started_s = time.monotonic()
     keys = read_keys(options.keys) if options.keys else None
-    planned = plan(host.checkout, options.locked, read_trust(options.trust), keys)
+    planned = plan(host.checkout, options.locked, read_trust(options.trust), keys, options.append)
     targets = options.step or sorted({step for step, _ in planned.outputs.values()})
     results = run_and_report(planned.steps, targets, host)
     if results is None:

@@ -95,6 +95,9 @@ class CloudControl:
         found = [seed for seed in await seed_disk.find_seeds() if seed not in self._seen]
         self._seen.update(found)
         new = [seed for seed in found if self._is_for_us(seed)]
+        if new and self._boot.machine.parameters.state_sealed:
+            self._boot.machine.warn(f"the seed disk {new[0][-1]} is ignored: orlop.state.sealed")
+            return False
         if not new or os.path.exists(self._seed_file):
             return False
         for _, _, device in new[1:]:

@@ -216,6 +216,8 @@ async def _look_or_format(parameters: Parameters, children: Children) -> Choice:
     choice = await _look_further(wanted, fstype, children)
     if choice.volume is not None or not parameters.autoformat or parameters.recovery:
         return choice
+    if parameters.state_sealed:
+        return replace(choice, warnings=("nothing is formatted: orlop.state.sealed",))
     from orlop.system.storage import formatting
 
     kind = "ext4" if fstype == "auto" else fstype
@@ -235,7 +237,7 @@ async def mount_state(choice: Choice, children: Children, parameters: Parameters
     chosen = volume = choice.volume
     if chosen is not None:
         try:
-            volume = await _make_mountable(chosen, children, parameters.state_key, warnings)
+            volume = await _make_mountable(chosen, children, parameters, warnings)
         except Exception as error:
             log.exception("make %s mountable", chosen.device)  # whatever it is, the boot goes on
             warnings.append(f"state partition {chosen.device} cannot be used: {error}")
@@ -284,18 +286,23 @@ async def _lock_tpm() -> list[str]:
 
 
 async def _make_mountable(
-    volume: Volume, children: Children, key: str, warnings: list[str]
+    volume: Volume, children: Children, parameters: Parameters, warnings: list[str]
 ) -> Volume | None:
     """What can be mounted of *volume*: what is in it, if it is encrypted; its driver is loaded."""
-    if volume.superblock.fstype == LUKS:
+    if volume.superblock.fstype == LUKS or parameters.state_sealed:
         from orlop.system.storage import unlocking
 
-        device, said = await unlocking.unlock(volume, key, children)
+        if volume.superblock.fstype != LUKS:
+            warnings.append(f"{volume.device} is not encrypted and is not used: {unlocking.SEALED}")
+            return None
+        key, sealed = parameters.state_key, parameters.state_sealed
+        device, said = await unlocking.unlock(volume, key, children, sealed=sealed)
         warnings += said
         found = await block_devices.probe([device.removeprefix(f"{DEVICES}/")]) if device else []
         if device and not found:
             warnings.append(f"there is no file system in {volume.device}")
-        return await _make_mountable(found[0], children, "", warnings) if found else None
+        inner = replace(parameters, state_key="", state_sealed=False)
+        return await _make_mountable(found[0], children, inner, warnings) if found else None
     if volume.superblock.fstype in ("xfs", "btrfs"):
         from orlop.lib.errors import OrlopError
         from orlop.system.storage import extras, late_disks

@@ -41,11 +41,18 @@ OPEN_TIMEOUT_S = 120.0
 """To derive a key from a passphrase is meant to take seconds, and is emulated in tests."""
 MOUNT_TIMEOUT_S = 20.0
 
+SEALED = "it is not what this machine's TPM was given the key of, as orlop.state.sealed wants it"
+
 _KEY_FILE_SYSTEMS = ("ext4", "vfat", "iso9660")
 
 
-async def unlock(volume: Volume, key: str, children: Children) -> tuple[str, list[str]]:
-    """The device of what is in *volume*, empty if it stays closed; and what is to be said."""
+async def unlock(
+    volume: Volume, key: str, children: Children, *, sealed: bool = False
+) -> tuple[str, list[str]]:
+    """The device of what is in *volume*, empty if it stays closed; and what is to be said.
+
+    *sealed*: what this machine's TPM has not sealed stays closed, whoever knows a key of it.
+    """
     said: list[str] = []
     try:
         await patiently(extras.ensure, children, WAIT_S)
@@ -55,8 +62,12 @@ async def unlock(volume: Volume, key: str, children: Children) -> tuple[str, lis
     try:
         if await _open_with_tpm(volume.device, children):
             return DEVICE, said
+        is_own = False
     except (OrlopError, OSError) as error:
+        is_own = isinstance(error, Conflict)
         said.append(f"{volume.device} is not opened by the TPM: {_reason(error)}")
+    if sealed and not is_own:
+        return "", [*said, f"{volume.device} stays closed: {SEALED}"]
     if key:
         try:
             await _open_with_file(volume.device, key, children)
