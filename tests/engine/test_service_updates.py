@@ -68,7 +68,11 @@ def service(machine: InstalledMachine, name: str = "base") -> dict[str, Any]:
 
 
 def data(machine: InstalledMachine) -> list[str]:
-    return machine.path(DATA).read_text().split()
+    """What the service wrote: nothing while it has not begun."""
+    try:
+        return machine.path(DATA).read_text().split()
+    except FileNotFoundError:
+        return []
 
 
 def runs(name: str, but: int = 0) -> Callable[[dict[str, Any]], bool]:
