@@ -152,7 +152,10 @@ def describe_image(repository: Repository, path: Path) -> tuple[Description, Ima
 def _service(repository: Repository, wanted: Wanted, name: str, archive: Path) -> Service:
     definition = ""
     if name in wanted.definitions:
-        definition = wanted.definitions[name].read_text()
+        try:
+            definition = wanted.definitions[name].read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidArgument(f"{wanted.definitions[name]}: no text: {error}") from error
     return Service(
         image_digest(archive),
         repository.add_blob(archive),

@@ -171,6 +171,24 @@ def open_repository(directory: Path) -> Repository:
     return Repository(directory, root, versions, dict(targets.files))
 
 
+def ending(repository: Repository, now: float | None = None) -> dict[str, int]:
+    """The metadata of *repository* of whose time less than a quarter is left, in seconds since
+    1970: after that no machine takes anything from it."""
+    moment = time.time() if now is None else now
+    found: dict[str, int] = {"root": repository.root.expires}
+    for role in ("targets", "snapshot", "timestamp"):
+        number = repository.versions.get(role, 0)
+        prefix = "" if role == "timestamp" else f"{number}."
+        if number:
+            data = (repository.metadata / f"{prefix}{role}.json").read_bytes()
+            found[role] = parse_listing(data, role).signed.expires
+    return {
+        role: expires
+        for role, expires in found.items()
+        if expires - moment < LIFETIME_DAYS[role] * DAY_S / 4
+    }
+
+
 def publish(
     repository: Repository,
     keys: Keys,
@@ -199,7 +217,13 @@ def publish(
                 f"{role}.json would have more than {MAX_BYTES[role]:,} bytes",
                 hint="begin a new repository for new machines, with a barrier to it",
             )
-        check_signatures(parse_listing(files[role], role), repository.root, signatures.verify)
+        try:
+            check_signatures(parse_listing(files[role], role), repository.root, signatures.verify)
+        except Forbidden as error:
+            raise Forbidden(
+                f"no key of {keys.place} is one that signs {role}.json: that says root "
+                f"{repository.root.version}, the newest in {repository.metadata}"
+            ) from error
         repository.versions[role] = version
     for role, data in files.items():
         prefix = "" if role == "timestamp" else f"{repository.versions[role]}."

@@ -80,7 +80,7 @@ def parse_rows(head: bytes, name: str = "the image") -> list[tuple[str, Section]
             for index in range(count)
         ]
     except struct.error as error:
-        raise InvalidArgument(f"{name} is not an EFI program: {error}") from None
+        raise InvalidArgument(f"{name} is not an EFI program") from error
     found: list[tuple[str, Section]] = []
     for title, virtual_bytes, _, _, start in rows:
         text = title.rstrip(b"\0").decode(errors="replace")

@@ -29,7 +29,7 @@ BUCKETS = 10_000
 MAX_HOURS = 1_000_000
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?")
-_REASON = re.compile(r"[ -~]{0,200}")
+REASON = re.compile(r"[ -~]{0,200}")
 _STEP = re.compile(r"(\d{1,6})(h|d)=(\d{1,3}(?:\.\d{1,2})?)%")
 
 
@@ -266,7 +266,7 @@ def _step(fields: Fields, item: object) -> Step:
 
 def _reasons(fields: Fields, key: str) -> dict[str, str]:
     return {
-        entry.text("version", VERSION): entry.text("reason", _REASON, default="")
+        entry.text("version", VERSION): entry.text("reason", REASON, default="")
         for entry in fields.entries(key)
     }
 

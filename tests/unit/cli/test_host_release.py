@@ -8,13 +8,16 @@ import json
 import os
 import stat
 import tarfile
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orlop.cli.host import channel as host_channel
+from orlop.cli.host import main as host_main
 from orlop.cli.host import release as host_release
+from orlop.image import release_repository
 from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotFound
 from orlop.system.updates.fetch import Offer, Running, Settings
 from orlop.wire.channel import Refused, Why
@@ -143,7 +146,7 @@ def test_keys_are_replaced(publisher: Publisher, tmp_path: Path) -> None:
     publisher.machine()
     host_release.main(["new-keys", str(tmp_path / "new")])
     host_release.main(["rotate", *publisher.places(), "--new-key", str(tmp_path / "new")])
-    with pytest.raises(Forbidden, match="0 valid signatures"):
+    with pytest.raises(Forbidden, match="is one that signs targets"):
         publisher.release("2.0", "--channel", "stable")
     image = str(tmp_path / "2.0.efi")
     more = ["--image", image, "--channel", "stable"]
@@ -244,6 +247,62 @@ def test_mistakes(publisher: Publisher, tmp_path: Path) -> None:
         publisher.release("2.0", "--expires", "soon")
     with pytest.raises(NotFound, match="neither a release"):
         publisher.release("2.0", "--delta-from", "0.9")
+    with pytest.raises(InvalidArgument, match="cannot be the name of a channel"):
+        publisher.release("2.0", "--channel", "Bad Name")
+    with pytest.raises(InvalidArgument, match="time=x: a number"):
+        publisher.release("2.0", "--epoch", "time=x", "--service", "time=/dev/null")
+    publisher.channel("set", "--release", "1.0")
+    with pytest.raises(InvalidArgument, match="characters of ASCII"):
+        publisher.channel("revoke", "1.0", "--reason", "größer")
+    (tmp_path / "health").write_text("none")
+    with pytest.raises(InvalidArgument, match="health: no JSON"):
+        publisher.release("2.0", "--health", str(tmp_path / "health"))
+    (tmp_path / "definition").write_bytes(b"\xff")
+    archive = tmp_path / "time.tar"
+    saved_image(archive)
+    definition = f"time={tmp_path / 'definition'}"
+    with pytest.raises(InvalidArgument, match="definition: no text"):
+        publisher.release("2.0", "--service", f"time={archive}", "--definition", definition)
+    host_release.main(["new-keys", str(tmp_path / "other")])
+    with pytest.raises(Forbidden, match=r"no key of .*other is one that signs targets\.json"):
+        host_channel.main(["set", "stable", "--release", "1.0", *publisher.places("other")])
     (tmp_path / "keys/root.json").unlink()
     with pytest.raises(NotFound, match=r"no root\.json"):
         host_release.main([*publisher.places()[:2], "--out", str(tmp_path / "x")])
+
+
+def test_files_that_cannot_be_are_no_fault_of_the_program(
+    publisher: Publisher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publisher.release("1.0")
+    out = ["--out", str(tmp_path / "repo")]
+    for argv in (
+        ["release", "new-keys", str(tmp_path / "1.0.efi")],
+        ["release", "archive", str(tmp_path / "none/x.tar"), *out],
+        ["release", *publisher.places(), "--image", str(tmp_path)],
+        ["keys", "new", "/proc/none/keys"],
+    ):
+        capsys.readouterr()
+        assert host_main.main(argv) == 1
+        assert capsys.readouterr().err.startswith(f"orlop: {'/proc' if argv[0] == 'keys' else ''}")
+
+
+def test_what_ends_soon_is_said_and_signed_anew(
+    publisher: Publisher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publisher.release("1.0", "--expires", "5", "--channel", "stable")
+    capsys.readouterr()
+    publishing = tmp_path / "publishing"
+    publishing.mkdir()
+    for role in ("snapshot", "timestamp"):
+        (publishing / f"{role}.pem").write_bytes((tmp_path / f"keys/{role}.pem").read_bytes())
+    host_release.main(["refresh", *publisher.places("publishing")])
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("orlop: no machine takes targets.json after ")
+    assert "targets.pem" in line
+    host_release.main(["refresh", *publisher.places()])
+    assert capsys.readouterr().err == ""
+    repository = release_repository.open_repository(tmp_path / "repo")
+    late = time.time() + 365 * 2.5 * 86400
+    assert {"root", "targets"} <= release_repository.ending(repository, late).keys()
+    assert not isinstance(publisher.machine(sequence=0), Refused)

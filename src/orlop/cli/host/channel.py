@@ -14,12 +14,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from orlop.cli.host.release import describe_ramp, parse_days, put_on_channel
+from orlop.cli.host.release import check_channel, describe_ramp, parse_days, put_on_channel
 from orlop.image import release_keys, release_repository
 from orlop.image.release_maker import read_channel, releases
 from orlop.image.release_repository import Repository
 from orlop.lib.errors import InvalidArgument, NotFound
-from orlop.wire.channel import NAME, Barrier, Channel, format_channel, parse_channel, parse_ramp
+from orlop.wire.channel import REASON, Barrier, Channel, format_channel, parse_channel, parse_ramp
 from orlop.wire.channel import target_name as channel_target
 from orlop.wire.json_fields import parse_moment
 
@@ -28,8 +28,7 @@ def main(argv: list[str]) -> int:
     options = _parse(argv)
     repository = release_repository.open_repository(options.out)
     name: str = options.name
-    if NAME.fullmatch(name) is None:
-        raise InvalidArgument(f"{name!r} cannot be the name of a channel")
+    check_channel(name)
     if options.verb != "show":
         keys = release_keys.read(*options.key)
         change(repository, options)
@@ -53,6 +52,8 @@ def change(repository: Repository, options: argparse.Namespace) -> None:
         put_on_channel(repository, name, options.release, ramp, start)
         return
     channel, version = _channel(repository, name), options.version
+    if REASON.fullmatch(getattr(options, "reason", "")) is None:
+        raise InvalidArgument("--reason: up to 200 printable characters of ASCII expected")
     known = releases(repository)
     if version not in known:
         raise NotFound(f"{repository.directory} has no release {version}")

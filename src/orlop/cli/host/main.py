@@ -28,6 +28,9 @@ COMMANDS = {
     "clean": "orlop.cli.host.clean",
 }
 
+OF_FILES = ("image", "release", "channel", "keys")
+"""Commands for which a file that cannot be read or written is no fault of the program."""
+
 FAILED_STATUS = 1
 USAGE_STATUS = 2
 INTERRUPTED_STATUS = 130
@@ -49,12 +52,17 @@ def main(argv: list[str]) -> int:
     except OrlopError as error:
         report(error)
         return FAILED_STATUS
-    except KeyboardInterrupt:
-        print("orlop: stopped", file=sys.stderr)
-        return INTERRUPTED_STATUS
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone, and with it the reason to go on
         return FAILED_STATUS
+    except OSError as error:
+        if command not in OF_FILES or error.filename is None:
+            raise
+        print(f"orlop: {error.filename}: {(error.strerror or '').lower()}", file=sys.stderr)
+        return FAILED_STATUS
+    except KeyboardInterrupt:
+        print("orlop: stopped", file=sys.stderr)
+        return INTERRUPTED_STATUS
     return status
 
 

@@ -11,6 +11,7 @@
 
 import argparse
 import json
+import sys
 import tarfile
 import time
 from collections.abc import Callable, Sequence
@@ -26,13 +27,21 @@ from orlop.image.release_maker import Wanted, make_release, read_channel, releas
 from orlop.image.release_repository import Repository
 from orlop.lib import atomic_file
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound
-from orlop.wire.channel import BUCKETS, Channel, Step, format_channel
+from orlop.wire.channel import BUCKETS, NAME, Channel, Step, format_channel
 from orlop.wire.channel import target_name as channel_target
+from orlop.wire.compose_model import Json
 from orlop.wire.json_fields import format_moment, parse_moment
 from orlop.wire.release import Release
 from orlop.wire.tuf.metadata import ROLES
 
 ROOT_FILE = "root.json"
+ENDING = "orlop: no machine takes {role}.json after {when}: {helps}"
+HELPS = {
+    "root": "./orlop release rotate, also with the same keys, makes a new one",
+    "targets": "./orlop release refresh with the key targets.pem signs it anew",
+    "snapshot": "./orlop release refresh",
+    "timestamp": "./orlop release refresh",
+}
 
 
 def main(argv: list[str]) -> int:
@@ -66,6 +75,8 @@ def make(argv: list[str]) -> None:
     parser.add_argument("--archive", type=Path, metavar="FILE", help="and as one tar")
     options = parser.parse_args(argv)
     keys = release_keys.read(*options.key)
+    if options.channel:
+        check_channel(options.channel)
     repository = open_or_create(options.out, options.key)
     release = make_release(repository, _wanted(options))
     if options.channel:
@@ -78,9 +89,7 @@ def make(argv: list[str]) -> None:
 
 def _wanted(options: argparse.Namespace) -> Wanted:
     not_after = parse_moment(options.not_after, "--not-after") if options.not_after else 0
-    health = json.loads(options.health.read_text()) if options.health else {}
-    if not isinstance(health, dict):
-        raise InvalidArgument(f"{options.health}: a JSON object expected")
+    health = _read_health(options.health) if options.health else {}
     pairs = {
         name: dict(_pair(word, name) for word in getattr(options, name))
         for name in ("service", "definition", "epoch")
@@ -96,7 +105,7 @@ def _wanted(options: argparse.Namespace) -> Wanted:
         sequence=options.sequence,
         services={name: Path(path) for name, path in pairs["service"].items()},
         definitions={name: Path(path) for name, path in pairs["definition"].items()},
-        epochs={name: int(number) for name, number in pairs["epoch"].items()},
+        epochs={name: _epoch(name, number) for name, number in pairs["epoch"].items()},
         handover=frozenset(options.handover),
         minimum_sequence=options.minimum_sequence,
         not_after=not_after,
@@ -104,6 +113,22 @@ def _wanted(options: argparse.Namespace) -> Wanted:
         health=health,
         delta_from=[] if options.no_delta else options.delta_from,
     )
+
+
+def _read_health(path: Path) -> dict[str, Json]:
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InvalidArgument(f"{path}: no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidArgument(f"{path}: a JSON object expected")
+    return found
+
+
+def _epoch(name: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise InvalidArgument(f"--epoch {name}={text}: a number from 0 expected")
+    return int(text)
 
 
 def _pair(word: str, option: str) -> tuple[str, str]:
@@ -165,6 +190,7 @@ def show(argv: list[str]) -> None:
     for name, channel in channels.items():
         if channel is not None:
             print(f"channel {name}: {channel.release}{describe_ramp(channel)}")
+    _print_endings(repository)
 
 
 def describe_ramp(channel: Channel) -> str:
@@ -182,10 +208,19 @@ def refresh(argv: list[str]) -> None:
     parser.add_argument("--expires", default="", metavar="DAYS")
     options = parser.parse_args(argv)
     repository = release_repository.open_repository(options.out)
-    only = ("snapshot", "timestamp")
     keys = release_keys.read(*options.key)
+    only = [role for role in ("targets", "snapshot", "timestamp") if keys.private.get(role)]
+    only += {"snapshot", "timestamp"} - {*only}  # which are needed
     release_repository.publish(repository, keys, days=parse_days(options.expires), only=only)
     print(f"{options.out}: timestamp {repository.versions['timestamp']}")
+    _print_endings(repository)
+
+
+def _print_endings(repository: Repository) -> None:
+    """What machines will not take for much longer, and what helps."""
+    for role, expires in release_repository.ending(repository).items():
+        text = ENDING.format(role=role, when=format_moment(expires), helps=HELPS[role])
+        print(text, file=sys.stderr)
 
 
 def rotate(argv: list[str]) -> None:
@@ -299,14 +334,24 @@ def open_or_create(directory: Path, keys: Sequence[Path]) -> Repository:
         ) from None
 
 
+def check_channel(name: str) -> None:
+    """Raises: InvalidArgument: no channel can be called so."""
+    if NAME.fullmatch(name) is None:
+        raise InvalidArgument(
+            f"{name!r} cannot be the name of a channel: small letters, digits, - and _ expected"
+        )
+
+
 def put_on_channel(
     repository: Repository, name: str, version: str, ramp: Sequence[Step] = (), start: int = 0
 ) -> Channel:
     """Let *version* be what the channel *name* has.
 
     Raises:
-        NotFound: there is no such release. Conflict: it is revoked there.
+        NotFound: there is no such release. Conflict: it is revoked there. InvalidArgument: as
+            `check_channel`.
     """
+    check_channel(name)
     if version not in repository.names("releases"):
         raise NotFound(f"{repository.directory} has no release {version}")
     before = read_channel(repository, name)
