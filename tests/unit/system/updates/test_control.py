@@ -12,7 +12,8 @@ import pytest
 from orlop.engine.tasks import TaskSet
 from orlop.lib.errors import Conflict, Forbidden, NotModified, Unavailable
 from orlop.system.config.configuration import Configuration
-from orlop.system.updates import control, esp, panics
+from orlop.system.updates import bad, control, esp, panics, trials
+from orlop.system.updates.bad import Bad
 from orlop.system.updates.control import Updates
 from tests.unit.system.updates.machine_tree import Tree, image
 
@@ -122,6 +123,14 @@ def test_apply_arms_what_is_staged(tree: Tree) -> None:
     assert machine.calls == ["good"]
     assert tree.record()[0].trial == ""
     tree.check()
+
+
+@pytest.mark.parametrize("cause", ["health", bad.LEFT])
+def test_a_person_may_try_what_is_left_alone(tree: Tree, cause: str) -> None:
+    tree.stage("b")
+    tree.ledger().set_bad({image("b").sha256: Bad(1, 0.0, 2, cause)})
+    on(tree, apply)
+    assert trials.armed(tree.ledger()) is not None
 
 
 @pytest.mark.parametrize("now", [False, True])

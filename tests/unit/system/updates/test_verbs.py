@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,25 @@ def test_a_source_that_has_changed_is_refused(tree: Tree) -> None:
     with pytest.raises(InvalidArgument, match="changed"):
         staging.write_image(tree.esp, source, candidate.image, candidate.beside, lambda _: None)
     assert staging.present(tree.esp) == {image("a").id}
+
+
+def test_a_disk_that_keeps_something_else_has_nothing_staged(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+
+    def flips(descriptor: int, data: bytes) -> int:
+        if len(data) > 1000:
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        return write(descriptor, data)
+
+    before = sorted((tree.esp / "orlop/images").iterdir())
+    monkeypatch.setattr(os, "write", flips)
+    with pytest.raises(Internal, match="is not what was written"):
+        tree.stage("b")
+    assert standing(tree).staged == 0
+    assert sorted((tree.esp / "orlop/images").iterdir()) == before
+    tree.check()
 
 
 def test_a_damaged_image_is_not_armed(tree: Tree) -> None:
