@@ -67,14 +67,25 @@ def open_source(place: str, registries: Registries) -> Source:
         return _Registry(place, registries)
     if place.startswith("/"):
         return _local(place)
-    parts = urlsplit(place)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise InvalidArgument(
-            f"{place}: no source of releases",
-            hint="https://HOST/PATH, oci://HOST/NAME:TAG, or /PATH",
-        )
-    pool = Pool(Contexts(registries, [parts.netloc]), insecure=False)
+    pool = Pool(Contexts(registries, [_host(place)]), insecure=False)
     return _Web(pool, place.rstrip("/"))
+
+
+def _host(place: str) -> str:
+    """Host and port of an address. Raises InvalidArgument: it can be no source."""
+    try:
+        parts = urlsplit(place)
+        whole = parts.hostname and parts.port != 0 and not parts.query and not parts.fragment
+        if whole and parts.scheme in ("http", "https"):
+            if "@" not in parts.netloc:
+                return parts.netloc
+            raise InvalidArgument("a source of releases has no name or password in its address")
+    except ValueError:
+        pass  # an address or a port that is none
+    raise InvalidArgument(
+        f"{place}: no source of releases",
+        hint="https://HOST/PATH, oci://HOST/NAME:TAG, or /PATH",
+    )
 
 
 class _Web:
