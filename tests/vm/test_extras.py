@@ -5,6 +5,7 @@ only its TPM opens. Another, with what is left of the first one's array, asks fo
 takes the extras from a stick.
 """
 
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -49,11 +50,24 @@ vgcreate -y group /dev/md0
 lvcreate -y -Zn -Wn -n volume -l 100%FREE group
 {LUKS_FORMAT} --label ASKED /dev/group/volume /tmp/passphrase
 cryptsetup open --key-file /tmp/passphrase /dev/group/volume asked
-mke2fs -q -t ext4 /dev/mapper/asked
+vgcreate -y inner /dev/mapper/asked
+lvcreate -y -Zn -Wn -n state -l 100%FREE inner
+mke2fs -q -t ext4 -L ORLOP_STATE /dev/inner/state
+vgchange -an inner
 cryptsetup close asked
 vgchange -an group
 mdadm --stop /dev/md0
+mdadm --create /dev/md0 --run --assume-clean --level=1 --raid-devices=2 \\
+    --metadata=1.0 --bitmap=internal /dev/vdh /dev/vdi
+vgcreate -y group /dev/md0
+lvcreate -y -Zn -Wn -n volume -l 100%FREE group
+mke2fs -q -t ext4 -L OTHER /dev/group/volume
+vgchange -an group
+mdadm --stop /dev/md0
 """
+
+
+ARRAYS = "cat /proc/mdstat"
 
 
 @dataclass(slots=True)
@@ -61,6 +75,8 @@ class Place:
     lab: Lab
     machine: Machine
     half: Disk
+    foreign: Disk
+    """Half an array of another machine, whose volume group has the same name."""
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +87,7 @@ def place(lab: Lab) -> Iterator[Place]:
     subprocess.run(["debugfs", "-w", "-R", f"write {key} state.key", keys.path], check=True)
     extras = Disk(lab.out / "orlop-extras.erofs", serial="extras", read_only=True)
     sizes = {"secret": 200, "fast": 320, "many": 200, "one": 120, "two": 120}
+    sizes |= {"three": 64, "four": 64}
     blank = [lab.disk(name, size) for name, size in sizes.items()]
     line = "orlop.state.key=LABEL=KEYS:/state.key"
     disks = (extras, keys, *blank)
@@ -85,7 +102,7 @@ def place(lab: Lab) -> Iterator[Place]:
         guest.end(machine, "orlop", "reboot")
         machine.wait_for_ready()
         guest.wait_for_services(machine)
-        yield Place(lab, machine, blank[-1])
+        yield Place(lab, machine, blank[4], blank[6])
 
 
 def storage(machine: Machine) -> tuple[object, object, object]:
@@ -126,17 +143,28 @@ def test_the_tpm_opens_the_state_until_it_is_open(place: Place) -> None:
 
 
 def test_a_passphrase_opens_what_is_on_half_an_array(place: Place) -> None:
-    """And the extras are on a stick, as a file."""
+    """There is a volume group in it; and the extras are on a stick, as a file.
+
+    Another machine's disk is not written to.
+    """
     place.machine.stop()
     lab = place.lab
     stick = lab.disk("stick", 64, label="ORLOP_LOAD")
     copy = f"write {lab.out / 'orlop-extras.erofs'} orlop-extras.erofs"
     subprocess.run(["debugfs", "-w", "-R", copy, stick.path], check=True)
-    disks = (stick, replace(place.half, serial="half"))
+    foreign = place.foreign.path.read_bytes()
+    disks = (stick, place.foreign, replace(place.half, serial="half"))
     with lab.machine(lab.kernel("orlop.state=LABEL=ASKED"), "asked", disks=disks) as machine:
         machine.start()
         guest.answer_passphrase(
             machine, PASSPHRASE, prompt_timeout_s=PROMPT_TIMEOUT_S, retype_s=RETYPE_S
         )
         guest.wait_for_services(machine)
-        assert storage(machine) == ("disk", "/dev/mapper/orlop-state", "ext4")
+        kind, device, filesystem = storage(machine)
+        assert (kind, filesystem) == ("disk", "ext4")
+        assert str(device).startswith("/dev/dm-")
+        [array] = re.findall(
+            r"^(md\d+ : \w+ (?:\([\w-]+\) )?)", machine.succeed(ARRAYS), re.MULTILINE
+        )
+        assert array.endswith(": active ")
+    assert place.foreign.path.read_bytes() == foreign

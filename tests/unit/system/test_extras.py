@@ -11,7 +11,7 @@ import pytest
 from orlop.lib.errors import Conflict, NotFound
 from orlop.system.parameters import parse_parameters
 from orlop.system.storage import extras, extras_media, late_disks
-from orlop.system.storage.assembly import idle_parts
+from orlop.system.storage.assembly import idle_groups, idle_parts, is_held, with_partitions
 from orlop.system.storage.block_devices import Volume
 from orlop.system.storage.extras_media import Reader, medium_type
 from orlop.system.storage.superblock import LUKS, LVM, RAID, Superblock, identify
@@ -93,6 +93,22 @@ def test_parts_that_are_in_use_are_left_alone(tmp_path: Path) -> None:
     kinds = {"sda": RAID, "sdb": RAID, "sdc": LVM, "sdd": "ext4"}
     volumes = [Volume(f"/dev/{name}", Superblock(kind, "", "")) for name, kind in kinds.items()]
     assert idle_parts(volumes, str(tmp_path)) == volumes[1:3]
+
+
+def test_a_group_of_which_a_volume_is_active_stays_as_it_is() -> None:
+    own, other = "ABCDEF-0123-4567-89ab-cdef-0123-ghijkl", "ZBCDEF-0123-4567-89ab-cdef-0123-ghijkl"
+    groups = f"  WARNING: a disk of other is missing.\n  {own} group\n  {other} group\n"
+    assert idle_groups(groups, f"  {own}\n  {own}\n") == [(other, "group")]
+    assert idle_groups(groups, "") == [(own, "group"), (other, "group")]
+
+
+def test_a_disk_is_held_when_a_partition_is(tmp_path: Path) -> None:
+    for name in ("md127", "md127/md127p1", "md127p1", "md126"):
+        (tmp_path / name / "holders").mkdir(parents=True)
+    (tmp_path / "md127p1/holders/dm-0").mkdir()
+    assert with_partitions("md127", str(tmp_path)) == ["md127", "md127p1"]
+    assert is_held("md127", str(tmp_path))
+    assert not is_held("md126", str(tmp_path))
 
 
 def test_modules_are_pinned_again_when_the_last_is_loaded(

@@ -227,7 +227,7 @@ def test_a_torn_superblock_is_mended_from_its_copy(
     assert asked == ["-p", "-y"][: len(answers)]
 
 
-@pytest.mark.parametrize("inner", ["LVM2_member", "swap", "linux_raid_member"])
+@pytest.mark.parametrize("inner", ["swap", "linux_raid_member"])
 def test_what_is_no_file_system_in_an_encrypted_disk_does_not_stop_the_boot(
     monkeypatch: pytest.MonkeyPatch, inner: str
 ) -> None:
@@ -244,6 +244,47 @@ def test_what_is_no_file_system_in_an_encrypted_disk_does_not_stop_the_boot(
     said = mounted_state(monkeypatch)
     assert said.mode == "memory"
     assert f"is {inner}, which is no state" in said.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("inside", "mounted"),
+    [
+        ([("ext4", "OTHER"), ("ext4", "ORLOP_STATE")], "/dev/dm-2"),
+        ([("swap", ""), ("ext4", "")], "/dev/dm-2"),
+        ([("swap", "")], ""),
+        ([], ""),
+    ],
+)
+def test_a_volume_group_in_an_encrypted_disk(
+    monkeypatch: pytest.MonkeyPatch, inside: list[tuple[str, str]], mounted: str
+) -> None:
+    from orlop.system.storage import assembly, unlocking
+
+    volumes = [
+        Volume(f"/dev/dm-{number}", Superblock(*names, "u"))
+        for number, names in enumerate(inside, 1)
+    ]
+    used: list[str] = []
+
+    async def unlock(*_: object, sealed: bool) -> tuple[str, list[str]]:
+        return "/dev/mapper/orlop-state", []
+
+    async def found(_: list[str]) -> list[Volume]:
+        return [Volume("/dev/mapper/orlop-state", Superblock("LVM2_member", "", ""))]
+
+    async def open_group(*_: object) -> list[Volume]:
+        return volumes
+
+    async def mount_disk(chosen: Volume, *_: object) -> None:
+        used.append(chosen.device)
+
+    monkeypatch.setattr(unlocking, "unlock", unlock)
+    monkeypatch.setattr(block_devices, "probe", found)
+    monkeypatch.setattr(assembly, "open_group", open_group)
+    monkeypatch.setattr(state, "_mount_disk", mount_disk)
+    said = mounted_state(monkeypatch)
+    assert used == ([mounted] if mounted else [])
+    assert ("which is no state" in "".join(said.warnings)) == (not mounted)
 
 
 def test_no_mistake_in_opening_a_disk_stops_the_boot(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,15 @@
 
 import pytest
 
-from orlop.system.storage.superblock import HEAD_BYTES, Superblock, identify
+from orlop.system.storage.superblock import (
+    HEAD_BYTES,
+    RAID,
+    RAID_BYTES,
+    Superblock,
+    array_places,
+    identify,
+    identify_array,
+)
 
 UUID = bytes(range(16))
 UUID_TEXT = "00010203-0405-0607-0809-0a0b0c0d0e0f"
@@ -67,3 +75,34 @@ def test_every_length_is_safe(head: bytearray) -> None:
         identify(bytes(head[:length]))
     assert identify(b"") is None
     assert identify(bytes(HEAD_BYTES)) is None
+
+
+@pytest.mark.parametrize(("size", "places"), [(1 << 20, (983040, 1040384)), (0, (-65536, -8192))])
+def test_arrays_that_are_described_at_the_end(size: int, places: tuple[int, int]) -> None:
+    """MD_NEW_SIZE_SECTORS, and the place that mdadm's super1.c computes for metadata 1.0."""
+    assert array_places(size) == places
+
+
+def array(version: int, place: int = 0) -> bytes:
+    block = bytearray(RAID_BYTES)
+    block[:8] = b"\xfc\x4e\x2b\xa9" + version.to_bytes(4, "little")
+    block[128:136] = (place // 512).to_bytes(8, "little")
+    return bytes(block)
+
+
+def test_what_is_in_half_an_array_is_not_taken_for_itself() -> None:
+    head = bytes(ext4())
+    for version in (0, 1):
+        found = identify_array(head, 8192, array(version, 8192))
+        assert found is not None
+        assert found.fstype == RAID
+
+
+def test_a_partition_is_not_what_its_disk_is_and_the_disk_not_what_its_partition_is() -> None:
+    head = ext4()
+    assert identify_array(bytes(head), 4096, array(1, 8192)) is None
+    head[510:512] = b"\x55\xaa"
+    assert identify_array(bytes(head), 8192, array(0)) is None
+    assert identify_array(bytes(head), 8192, array(1, 8192)) is not None
+    assert identify_array(bytes(head), 8192, array(1, 8192)[:-1]) is None
+    assert identify_array(bytes(head), 8192, bytes(RAID_BYTES)) is None

@@ -1,7 +1,10 @@
 """Puts disks together of which a file system may be a part: software RAID, volume groups.
 
 With the programs of the extras, and only what says of itself that it is such a part and is not in
-use yet. An array of which a disk is missing is started only when nobody waits for that any more.
+use yet. That may be another machine's: nothing is written to a part before what is looked for has
+been found there. Arrays start read-only until somebody writes to them, volumes are activated
+read-only, and what holds nothing of what is looked for is taken apart again. An array of which a
+disk is missing is started only when nobody waits for that any more.
 """
 
 from __future__ import annotations
@@ -9,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orlop.lib.disk_ids import read_text
@@ -17,7 +22,7 @@ from orlop.system.storage import block_devices, extras
 from orlop.system.storage.superblock import LVM, PARTS, RAID
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from orlop.lib.children import Children
     from orlop.system.storage.block_devices import Volume
@@ -33,39 +38,67 @@ LVM_MODULES = (
     *("dm_mod", "dm_cache_smq", "dm_cache", "dm_mirror", "dm_raid", "dm_snapshot"),
     *("dm_thin_pool", "dm_writecache"),
 )
+START_READ_ONLY = "/sys/module/md_mod/parameters/start_ro"
+"""An array that has been started is written to, its disks too, when something writes to it."""
+
+SYS_NUMBERS = "/sys/dev/block"
 MDADM_DIRECTORY = "/run/mdadm"
 """Where mdadm notes what it has started."""
 
 LVM_LOCKS = "/run/lock/lvm"
-_LVM_CONFIG = "activation { monitoring=0 } backup { backup=0 archive=0 }"
+_LVM_CONFIG = "activation/monitoring=0 backup/backup=0 backup/archive=0"
+_READ_ONLY = 'activation/read_only_volume_list=["{name}"]'
+_GROUP = re.compile(r"^\s*(\w{6}(?:-\w{4}){5}-\w{6})\s+([\w.+-]+)\s*$", re.ASCII | re.MULTILINE)
+_LIST = ("--noheadings", "--options")
+
+type Find = Callable[[], Awaitable[Collection[str]]]
+"""Gives the devices of what is looked for, as far as they are there."""
 
 
 def idle_parts(volumes: Sequence[Volume], sys_block: str = block_devices.SYS_BLOCK) -> list[Volume]:
     """Those of *volumes* that belong to something larger, which they are not part of yet."""
-    return [v for v in volumes if v.superblock.fstype in PARTS and not _is_held(v, sys_block)]
+    return [
+        volume
+        for volume in volumes
+        if volume.superblock.fstype in PARTS
+        and not _entries(f"{sys_block}/{os.path.basename(volume.device)}/holders")
+    ]
 
 
-def _is_held(volume: Volume, sys_block: str) -> bool:
-    name = os.path.basename(volume.device)
+def _entries(directory: str) -> list[str]:
     try:
-        return bool(os.listdir(f"{sys_block}/{name}/holders"))
+        return os.listdir(directory)
     except OSError:
-        return False
+        return []
 
 
-async def assemble(children: Children) -> list[str]:
-    """Start the arrays, then the volume groups, which may be on arrays; what failed, in words.
+async def assemble(children: Children, find: Find, tried: set[str] | None = None) -> list[str]:
+    """Start what *find* finds something on, which gives devices; what failed, in words.
 
-    An array that lacks disks is started when they have not come within `WAIT_S`.
+    First the arrays, then the volume groups, which may be on arrays. An array that lacks disks is
+    started when they have not come within `WAIT_S`. Nothing is done where all parts are in *tried*,
+    to which they are added.
     """
     problems: list[str] = []
+    parts = {v.device for v in idle_parts(await block_devices.probe(block_devices.candidates()))}
+    if tried is not None:
+        if parts <= tried:
+            return []
+        tried |= parts
+    before = _arrays()
     try:
         await _start_arrays(children)
-        await _start_volumes(children)
+        await _start_groups(children, find)
     except OrlopError as error:
         problems.append(f"disks that belong together cannot be used: {error}")
         log.info("%s", problems[-1])
+    await _stop_unwanted(children, set(_arrays()) - set(before), await _find_names(find))
     return problems
+
+
+async def _find_names(find: Find) -> set[str]:
+    """The kernel's names of what is wanted and there."""
+    return {os.path.basename(os.path.realpath(device)) for device in await find()}
 
 
 async def _start_arrays(children: Children) -> None:
@@ -91,6 +124,7 @@ async def _add_to_arrays(children: Children) -> bool:
     volumes = await _idle(RAID)
     if volumes:
         await extras.load_modules(children, RAID_MODULES)
+        Path(START_READ_ONLY).write_text("1", encoding="ascii")
         os.makedirs(MDADM_DIRECTORY, mode=0o700, exist_ok=True)
     for volume in volumes:
         command = [extras.program("mdadm"), "--incremental", volume.device]
@@ -99,18 +133,92 @@ async def _add_to_arrays(children: Children) -> bool:
     return bool(volumes)
 
 
-def _incomplete_arrays(sys_block: str = block_devices.SYS_BLOCK) -> list[str]:
+def _arrays(sys_block: str = block_devices.SYS_BLOCK) -> list[str]:
     names = block_devices.candidates(sys_block)
+    return [name for name in names if os.path.isdir(f"{sys_block}/{name}/md")]
+
+
+def _incomplete_arrays(sys_block: str = block_devices.SYS_BLOCK) -> list[str]:
+    names = _arrays(sys_block)
     return [n for n in names if read_text(f"{sys_block}/{n}/md", "array_state") == "inactive"]
 
 
-async def _start_volumes(children: Children) -> None:
-    if await _idle(LVM):
-        await extras.load_modules(children, LVM_MODULES)
-        os.makedirs(LVM_LOCKS, mode=0o700, exist_ok=True)
-        arguments = ("--activate", "y", "--config", _LVM_CONFIG)
-        output = await extras.run(children, "vgchange", *arguments, timeout_s=TIMEOUT_S)
-        log.info("%s", output.decode(errors="replace").strip())
+async def _stop_unwanted(children: Children, arrays: set[str], wanted: set[str]) -> None:
+    """Take *arrays* apart on which nothing is *wanted*, and nothing else."""
+    left = {name for name in arrays if not wanted.intersection(with_partitions(name))}
+    while free := {name for name in left if not is_held(name)}:
+        left -= free
+        for name in sorted(free):
+            try:
+                await extras.run(children, "mdadm", "--stop", f"/dev/{name}")
+                log.info("%s has been stopped: nothing on it is looked for", name)
+            except OrlopError as error:
+                log.warning("%s, on which nothing is looked for: %s", name, error)
+
+
+def with_partitions(name: str, sys_block: str = block_devices.SYS_BLOCK) -> list[str]:
+    """The disk *name* and its partitions."""
+    return [name, *(n for n in _entries(f"{sys_block}/{name}") if n.startswith(name))]
+
+
+def is_held(name: str, sys_block: str = block_devices.SYS_BLOCK) -> bool:
+    """Whether something larger is on the disk *name*, or a partition of it."""
+    names = with_partitions(name, sys_block)
+    return any(_entries(f"{sys_block}/{name}/holders") for name in names)
+
+
+async def _start_groups(children: Children, find: Find) -> None:
+    """One by one: those of two machines may have the same names."""
+    if not await _idle(LVM):
+        return
+    await extras.load_modules(children, LVM_MODULES)
+    os.makedirs(LVM_LOCKS, mode=0o700, exist_ok=True)
+    groups = await _lvm(children, "vgs", *_LIST, "vg_uuid,vg_name")
+    active = await _lvm(children, "lvs", *_LIST, "vg_uuid", "-S", "lv_active=active")
+    for uuid, name in idle_groups(groups.decode(errors="replace"), active.decode(errors="replace")):
+        before = set(block_devices.candidates())
+        await _activate(children, uuid, "y", _READ_ONLY.format(name=name))
+        volumes = set(block_devices.candidates()) - before
+        is_wanted = bool(volumes & await _find_names(find))
+        await _activate(children, uuid, "n")
+        if is_wanted:
+            await _activate(children, uuid, "y")
+
+
+async def open_group(children: Children, device: str) -> list[Volume]:
+    """Start the volume group that is on *device*, and on it alone, whatever other disks say of
+    theirs; its volumes.
+
+    Raises:
+        OrlopError: it cannot be started.
+    """
+    await extras.load_modules(children, LVM_MODULES)
+    os.makedirs(LVM_LOCKS, mode=0o700, exist_ok=True)
+    await _lvm(children, "vgchange", "--activate", "y", "--devices", device)
+    number = os.stat(device).st_rdev
+    holders = _entries(f"{SYS_NUMBERS}/{os.major(number)}:{os.minor(number)}/holders")
+    return await block_devices.probe(sorted(holders))
+
+
+def idle_groups(groups: str, active: str) -> list[tuple[str, str]]:
+    """UUID and name of those *groups* of which no volume is *active*, from what lvm lists; pure."""
+    used = set(active.split())
+    return [(uuid, name) for uuid, name in _GROUP.findall(groups) if uuid not in used]
+
+
+async def _activate(children: Children, uuid: str, how: str, more: str = "") -> None:
+    """Of a group from which disks are missing the rest can be used: that is no failure."""
+    try:
+        await _lvm(children, "vgchange", "--activate", how, "-S", f"vg_uuid={uuid}", config=more)
+    except OrlopError as error:
+        log.warning("%s", error)
+
+
+async def _lvm(children: Children, program: str, *arguments: str, config: str = "") -> bytes:
+    words = (*arguments, "--config", f"{_LVM_CONFIG} {config}")
+    output = await extras.run(children, program, *words, timeout_s=TIMEOUT_S)
+    log.info("%s", output.decode(errors="replace").strip())
+    return output
 
 
 async def _idle(kind: str) -> list[Volume]:

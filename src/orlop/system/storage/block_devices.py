@@ -15,7 +15,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orlop.lib.blocking import run_bounded
-from orlop.system.storage.superblock import HEAD_BYTES, Superblock, identify
+from orlop.system.storage.superblock import (
+    HEAD_BYTES,
+    RAID_BYTES,
+    Superblock,
+    array_places,
+    identify,
+    identify_array,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,12 +65,22 @@ def read_volume(device: str) -> Volume | None:
     except OSError:
         return None
     try:
-        superblock = identify(os.pread(descriptor, HEAD_BYTES, 0))
+        superblock = _identify(descriptor)
     except OSError:
         return None
     finally:
         os.close(descriptor)
     return None if superblock is None else Volume(device, superblock)
+
+
+def _identify(descriptor: int) -> Superblock | None:
+    head = os.pread(descriptor, HEAD_BYTES, 0)
+    for place in array_places(os.lseek(descriptor, 0, os.SEEK_END)):
+        if place >= 0:
+            found = identify_array(head, place, os.pread(descriptor, RAID_BYTES, place))
+            if found is not None:
+                return found
+    return identify(head)
 
 
 async def probe(names: list[str], directory: str = "/dev") -> list[Volume]:

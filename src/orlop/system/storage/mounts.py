@@ -175,7 +175,11 @@ async def _find(missing: Sequence[Request], children: Children, wait_s: float) -
         ):
             from orlop.system.storage import assembly
 
-            for problem in await assembly.assemble(children):
+            async def find() -> list[str]:
+                now = await block_devices.probe(block_devices.candidates())
+                return [path for device in wanted if (path := _device_of(device, now))]
+
+            for problem in await assembly.assemble(children, find):
                 log.warning("%s", problem)
             volumes = await block_devices.probe(block_devices.candidates())
         try:
@@ -189,7 +193,13 @@ async def _find(missing: Sequence[Request], children: Children, wait_s: float) -
 
 
 def _is_there(device: str, volumes: Sequence[Volume]) -> bool:
-    return resolve(device, volumes) is not None or os.path.exists(device)
+    return bool(_device_of(device, volumes))
+
+
+def _device_of(device: str, volumes: Sequence[Volume]) -> str:
+    """Its path; empty if it is not there."""
+    volume = resolve(device, volumes)
+    return volume.device if volume else device if os.path.exists(device) else ""
 
 
 async def _mount(request: Request, volumes: Sequence[Volume], children: Children) -> None:

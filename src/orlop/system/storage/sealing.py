@@ -185,7 +185,7 @@ async def _cryptsetup(children: Children, *arguments: str) -> None:
 
 
 def device_below(opened: str, numbers: str = SYS_NUMBERS) -> str:
-    """The device that the open disk *opened* is on.
+    """The device that the open disk *opened* is on; *opened* may be a volume in it.
 
     Raises:
         Conflict: it is not an encrypted one.
@@ -193,9 +193,11 @@ def device_below(opened: str, numbers: str = SYS_NUMBERS) -> str:
     try:
         number = os.stat(opened).st_rdev
         directory = f"{numbers}/{os.major(number)}:{os.minor(number)}"
-        if read_text(f"{directory}/dm", "uuid").startswith("CRYPT-LUKS2-"):
+        kind = read_text(f"{directory}/dm", "uuid")
+        if kind.startswith(("CRYPT-LUKS2-", "LVM-")):
             [name] = os.listdir(f"{directory}/slaves")
-            return f"/dev/{name.replace('!', '/')}"
+            device = f"/dev/{name.replace('!', '/')}"
+            return device_below(device, numbers) if kind.startswith("LVM-") else device
     except (OSError, ValueError):
         pass
     raise Conflict("the state is not on an encrypted disk (LUKS2)", hint="orlop disks seal DEVICE")

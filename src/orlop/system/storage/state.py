@@ -20,7 +20,7 @@ from orlop.lib.mount import MountFlag, mount, read_mounts
 from orlop.system.filesystems import VOLATILE_STATE, Directory, make_directory, mount_one
 from orlop.system.storage import block_devices, disk_references
 from orlop.system.storage.disk_references import Names
-from orlop.system.storage.superblock import LUKS, PARTS
+from orlop.system.storage.superblock import LUKS, LVM, PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT_STATE = "LABEL=ORLOP_STATE"
+DEFAULT_LABEL = "ORLOP_STATE"
+DEFAULT_STATE = f"LABEL={DEFAULT_LABEL}"
 TARGET = "/var"
 DEVICES = "/dev"
 READ_ONLY_TARGET = "/run/orlop/state"
@@ -123,7 +124,7 @@ def choose(
     if not found:
         return Choice(None)
     if disk_references.needs_names(kind):
-        found = disk_references.prefer(found, DEFAULT_STATE.removeprefix("LABEL="))
+        found = disk_references.prefer(found, DEFAULT_LABEL)
     if len(found) > 1:
         devices = ", ".join(volume.device for volume in found)
         return Choice(found[0], (f"several disks are {wanted} ({devices}); using the first",))
@@ -157,11 +158,12 @@ async def _find(
     if parameters.state == "none":
         return Choice(None)
     wanted, fstype = parameters.state or DEFAULT_STATE, parameters.state_fstype
+    tried: set[str] = set()
     with block_devices.announcements() as announced:
         choice = await _look(wanted, fstype)
         if choice.volume is None:
             await cold_plug
-            choice = await _look_or_format(parameters, children)
+            choice = await _look_or_format(parameters, children, tried)
         if choice.is_final or (parameters.state is None and not parameters.autoformat):
             return choice
         deadline = asyncio.get_running_loop().time() + parameters.state_wait_s
@@ -178,7 +180,7 @@ async def _find(
                     if choice.volume is None:
                         # What has begun to be formatted, or put together, is not given up.
                         limit.reschedule(None)
-                        choice = await _look_or_format(parameters, children)
+                        choice = await _look_or_format(parameters, children, tried)
                         limit.reschedule(deadline)
         except TimeoutError:
             named = parameters.state or ", ".join(parameters.autoformat)
@@ -191,15 +193,19 @@ async def _look(wanted: str, fstype: str) -> Choice:
     return await _look_among(await block_devices.probe(block_devices.candidates()), wanted, fstype)
 
 
-async def _look_further(wanted: str, fstype: str, children: Children) -> Choice:
-    """Also in what has to be put together first."""
+async def _look_further(wanted: str, fstype: str, children: Children, tried: set[str]) -> Choice:
+    """Also in what has to be put together first, unless all of that has been *tried*."""
     volumes = await block_devices.probe(block_devices.candidates())
     choice = await _look_among(volumes, wanted, fstype)
     if choice.volume is not None or not any(v.superblock.fstype in PARTS for v in volumes):
         return choice
     from orlop.system.storage import assembly
 
-    said = await assembly.assemble(children)
+    async def find() -> list[str]:
+        volume = (await _look(wanted, fstype)).volume
+        return [volume.device] if volume else []
+
+    said = await assembly.assemble(children, find, tried)
     return replace(await _look(wanted, fstype), notes=tuple(said))
 
 
@@ -210,10 +216,10 @@ async def _look_among(volumes: Sequence[Volume], wanted: str, fstype: str) -> Ch
     return choose(wanted, volumes, names, fstype)
 
 
-async def _look_or_format(parameters: Parameters, children: Children) -> Choice:
+async def _look_or_format(parameters: Parameters, children: Children, tried: set[str]) -> Choice:
     """Look once more, and then make what is missing."""
     wanted, fstype = parameters.state or DEFAULT_STATE, parameters.state_fstype
-    choice = await _look_further(wanted, fstype, children)
+    choice = await _look_further(wanted, fstype, children, tried)
     if choice.volume is not None or not parameters.autoformat or parameters.recovery:
         return choice
     if parameters.state_sealed:
@@ -301,6 +307,8 @@ async def _make_mountable(
         found = await block_devices.probe([device.removeprefix(f"{DEVICES}/")]) if device else []
         if device and not found:
             warnings.append(f"there is no file system in {volume.device}")
+        if found and found[0].superblock.fstype == LVM:
+            found = await _look_into_group(device, children, warnings) or found
         inner = replace(parameters, state_key="", state_sealed=False)
         return await _make_mountable(found[0], children, inner, warnings) if found else None
     if volume.superblock.fstype in ("xfs", "btrfs"):
@@ -316,6 +324,20 @@ async def _make_mountable(
         warnings.append(f"{volume.device} is {volume.superblock.fstype}, which is no state")
         return None
     return volume
+
+
+async def _look_into_group(device: str, children: Children, warnings: list[str]) -> list[Volume]:
+    """The volume of the group on *device* that is the state; what failed, among *warnings*."""
+    from orlop.lib.errors import OrlopError
+    from orlop.system.storage import assembly
+
+    try:
+        inside = await assembly.open_group(children, device)
+        usable = [volume for volume in inside if volume.superblock.fstype in _OPTIONS]
+        return disk_references.prefer(usable, DEFAULT_LABEL)
+    except OrlopError as error:
+        warnings.append(f"the volume group on {device} cannot be used: {error}")
+        return []
 
 
 async def _mount_disk(

@@ -3,7 +3,7 @@
 Only what can hold Orlop's state, what is opened or put together to find it, and swap areas are
 known. Fixed offsets, no parsing beyond them: what is on a disk may be hostile, and PID 1 reads it.
 Sources: Linux 6.12 fs/ext4/ext4.h, fs/xfs/libxfs/xfs_format.h, include/uapi/linux/btrfs_tree.h,
-fs/erofs/erofs_fs.h, include/linux/swap.h, include/uapi/linux/raid/md_p.h (metadata 1.1 and 1.2);
+fs/erofs/erofs_fs.h, include/linux/swap.h, include/uapi/linux/raid/md_p.h;
 LUKS2 On-Disk Format 1.1.3, 2.1; lvm2 lib/format_text/layout.h.
 """
 
@@ -26,6 +26,9 @@ RAID, LVM, LUKS = "linux_raid_member", "LVM2_member", "crypto_LUKS"
 """Kinds of what has to be opened or put together first, in the words of blkid."""
 PARTS = (RAID, LVM)
 _RAID_PLACES, _RAID_MAGIC = (0, 4096), b"\xfc\x4e\x2b\xa9"
+RAID_BYTES = 256
+"""What `identify_array` looks at."""
+_PARTITIONED = b"\x55\xaa"
 _LVM_MAGIC = b"LABELONE"
 
 _EXT_INCOMPAT_JOURNAL_DEVICE = 0x0008
@@ -57,6 +60,30 @@ def identify(head: bytes) -> Superblock | None:
         or _erofs(head)
         or _swap(head)
     )
+
+
+def array_places(size_bytes: int) -> tuple[int, int]:
+    """Where a device of this size has the superblock of an array that keeps it at the end.
+
+    Of metadata 0.90 and 1.0: before it a file system is where it would be without an array.
+    """
+    sectors = size_bytes // 512
+    return ((sectors & ~127) - 128) * 512, ((sectors - 16) & ~7) * 512
+
+
+def identify_array(head: bytes, place: int, block: bytes) -> Superblock | None:
+    """The array whose superblock is *block*, at *place*, one of `array_places`.
+
+    That of a disk may be in the last partition as well: of which it is, metadata 1.0 says itself.
+    """
+    if block[:4] != _RAID_MAGIC or len(block) < RAID_BYTES:
+        return None
+    version = int.from_bytes(block[4:8], "little")
+    if version == 1 and int.from_bytes(block[128:136], "little") * 512 != place:
+        return None
+    if version == 0 and head[510:512] == _PARTITIONED:
+        return None
+    return Superblock(RAID, "", "")
 
 
 def _ext(head: bytes) -> Superblock | None:
