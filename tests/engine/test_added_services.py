@@ -219,6 +219,10 @@ second:
   net: host
   command: ["/bin/sh", "-c", "{LOOP}"]
   labels: {{io.rancher.os.scope: system}}
+theirs:
+  image: base
+  net: host
+  command: ["/bin/sh", "-c", "echo without a scope; {LOOP}"]
 never:
   image: base
   net: host
@@ -228,6 +232,10 @@ never:
     found = machine.wait_for(state_of("second", "running"))
     assert service(found, "first")["state"] == "failed"
     assert service(found, "never")["state"] == "skipped"
+    # RancherOS had it in the user's Docker.
+    machine.wait_for(state_of("theirs", "running"))
+    _, log = machine.request("GET", "/containers/theirs/logs?stdout=1")
+    assert b"without a scope" in log
 
 
 def test_described_by_the_configuration(machine: NativeMachine) -> None:

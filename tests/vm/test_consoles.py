@@ -77,7 +77,8 @@ def test_console_of_an_image(consoles_machine: Machine) -> None:
     machine = consoles_machine
     before = web(machine)
     assert "from now on" in machine.succeed(f"orlop console switch {IMAGE}")
-    on_the_console(machine, "cat /mark; orlop console ls", "another root", "current")
+    seen = ("another root", "current", "virtio-state")  # PID 1 installs, whoever asks for it
+    on_the_console(machine, "cat /mark; orlop console ls; orlop install --list", *seen)
     assert web(machine) == before
 
     # It is kept, and a boot needs neither the network nor the user's engine for it.

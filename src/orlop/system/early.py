@@ -49,7 +49,7 @@ def run(started_s: float) -> Early:
     _attempt(early, "start the cold-plug program", lambda: _start_cold_plug(early))
     _attempt(early, "make control groups", _make_cgroups)
     _attempt(early, "be spared by the OOM killer", cgroups.protect_from_oom)
-    _attempt(early, "set kernel parameters", lambda: tuning.apply_file(early.parameters.tuning))
+    _attempt(early, "set kernel parameters", lambda: _tune(early))
     _attempt(early, "set the host name", lambda: set_hostname(_first_hostname(early)))
     early.stages.append(("cgroups", uptime_s()))
     return early
@@ -110,6 +110,10 @@ def _make_cgroups() -> list[str]:
     controllers = cgroup.available_controllers(cgroups.ROOT)
     failures = cgroups.apply(cgroups.plan(memory_bytes, tasks, controllers))
     return cgroups.missing(controllers) + failures
+
+
+def _tune(early: Early) -> list[str]:
+    return tuning.apply_file(early.parameters.tuning, early.command_line)
 
 
 def _first_hostname(early: Early) -> str:

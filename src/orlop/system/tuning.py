@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orlop.system.cgroups import memory_total_bytes
+from orlop.system.parameters import split_command_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +25,9 @@ TABLE = "/usr/lib/orlop/sysctl.json"
 PERFORMANCE = "performance"
 """Rows of this kind are left out with `orlop.tuning=off`; the others protect the machine."""
 
+
+PARAMETERS = {"panic": "/proc/sys/kernel/panic"}
+"""Settings that have a kernel parameter of their own."""
 
 MIN_FREE = "sqrt(16 * RAM)"
 """The kernel's own rule for vm.min_free_kbytes, in kB, from 128 to 262144.
@@ -54,14 +58,21 @@ def parse_table(text: str) -> list[Setting]:
     ]
 
 
-def apply_file(tuning: bool, path: str = TABLE) -> list[str]:
-    """Apply the table at *path*; what failed, in words. A missing table is one failure."""
+def apply_file(tuning: bool, command_line: str = "", path: str = TABLE) -> list[str]:
+    """Apply the table at *path*; what failed, in words. A missing table is one failure.
+
+    What *command_line* has told the kernel already stays.
+    """
     try:
         with open(path, encoding="utf-8") as stream:
             settings = parse_table(stream.read())
     except (OSError, ValueError, KeyError, TypeError) as error:
         return [f"cannot read {path}: {error!r}"]
-    return apply([row for row in settings if tuning or row.kind != PERFORMANCE])
+    told = {name for name, _ in split_command_line(command_line)}
+    kept = {path for name, path in PARAMETERS.items() if name in told}
+    return apply(
+        [row for row in settings if row.path not in kept and (tuning or row.kind != PERFORMANCE)]
+    )
 
 
 def apply(settings: Sequence[Setting]) -> list[str]:

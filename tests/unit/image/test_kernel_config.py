@@ -82,3 +82,20 @@ def test_fragments_do_not_contradict_the_hardening_table() -> None:
     for setting in kernel_config.read_fragments(CHECKOUT):
         if setting.symbol in wanted:
             assert setting.value.strip('"') == wanted[setting.symbol], setting.origin
+
+
+@pytest.mark.parametrize(
+    "drivers",
+    [
+        ("VIRTIO_BLK", "SCSI_VIRTIO", "VIRTIO_NET", "VIRTIO_CONSOLE", "VIRTIO_BALLOON"),
+        ("VMWARE_PVSCSI", "VMXNET3", "VMWARE_VMCI", "VMWARE_BALLOON", "E1000"),
+        ("HYPERV", "HYPERV_STORAGE", "HYPERV_NET", "HYPERV_UTILS", "PCI_HYPERV"),
+        ("XEN", "XEN_BLKDEV_FRONTEND", "XEN_NETDEV_FRONTEND"),
+        ("BLK_DEV_NVME", "ENA_ETHERNET", "GVE"),
+    ],
+    ids=["qemu", "vmware", "hyper-v", "xen", "clouds"],
+)
+def test_one_image_has_the_drivers_of_every_hypervisor(drivers: tuple[str, ...]) -> None:
+    texts = [path.read_text() for path in (CHECKOUT / "os/kernel").glob("*.config")]
+    values = {s.symbol: s.value for text in texts for s in parse_fragment(text, "os")}
+    assert [name for name in drivers if values.get(name) not in ("y", "m")] == []

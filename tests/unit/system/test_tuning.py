@@ -133,12 +133,30 @@ def test_performance_can_be_left_out(tmp_path: Path) -> None:
         {"path": f"{tmp_path}/safe", "value": "1", "kind": "safety"},
     ]
     table.write_text(json.dumps({"settings": rows}))
-    assert apply_file(False, str(table)) == []
+    assert apply_file(False, path=str(table)) == []
     assert (tmp_path / "fast").read_text() == "0"
     assert (tmp_path / "safe").read_text() == "1"
 
 
 def test_a_broken_table_is_one_failure(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("{")
-    assert len(apply_file(True, str(tmp_path / "t"))) == 1
-    assert len(apply_file(True, str(tmp_path / "missing"))) == 1
+    assert len(apply_file(True, path=str(tmp_path / "t"))) == 1
+    assert len(apply_file(True, path=str(tmp_path / "missing"))) == 1
+
+
+def test_what_the_kernel_was_told_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    panic = tmp_path / "panic"
+    panic.write_text("60")
+    monkeypatch.setattr(tuning, "PARAMETERS", {"panic": str(panic)})
+    table = tmp_path / "table.json"
+    row = {"path": str(panic), "value": "10", "kind": "safety"}
+    table.write_text(json.dumps({"settings": [row]}))
+    assert apply_file(True, "quiet panic=60 panics=1", str(table)) == []
+    assert panic.read_text() == "60"
+    assert apply_file(True, "quiet panic_print=1", str(table)) == []
+    assert panic.read_text() == "10"
+
+
+def test_panic_is_in_the_table() -> None:
+    (path,) = tuning.PARAMETERS.values()
+    assert path in {setting.path for setting in parse_table(to_json(TABLE.read_text()))}

@@ -39,6 +39,19 @@ def test_a_release_in_a_directory(lab: ReleaseLab) -> None:
     assert (fetched.received_bytes, progress[-1].done) == (len(NEW), len(NEW))
 
 
+def test_a_trial_version_is_a_release_like_any_other(lab: ReleaseLab) -> None:
+    lab.release("2.1-rc1", 3)
+    offer = lab.check()
+    assert isinstance(offer, Offer)
+    assert (offer.release.version, offer.release.image.sha256) == ("2.1-rc1", DIGEST)
+    lab.fetch(offer)
+    on_trial = Running(version="2.1-rc1", build=offer.release.image.build, sequence=3)
+    lab.release("2.1", 4)
+    found = lab.check(replace(lab.settings, running=on_trial))
+    assert isinstance(found, Offer)
+    assert (found.release.version, found.release.sequence) == ("2.1", 4)
+
+
 def test_what_is_there_already_is_not_fetched_again(lab: ReleaseLab) -> None:
     offer = lab.check()
     lab.fetch(offer)
