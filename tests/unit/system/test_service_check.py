@@ -16,3 +16,9 @@ def test_names_that_the_system_may_come_to_need_are_refused() -> None:
     found = parse_file(parse_yaml("web.yml", "services:\n  shell:\n    image: nginx\n"))
     with pytest.raises(InvalidArgument, match=r"web\.yml:2: service shell: the system has"):
         check(found, Present(), enabling=False)
+
+
+def test_a_name_that_no_container_can_have_is_refused() -> None:
+    found = parse_file(parse_yaml("web.yml", "services:\n  w:\n    image: nginx\n"))
+    with pytest.raises(InvalidArgument, match=r"web\.yml:2: service w: a container's name has 2"):
+        check(found, Present(), enabling=False)

@@ -170,8 +170,16 @@ class AddedServices:
         answer = await configuration.ask_services(self._boot.children, request)
         found = as_map(answer.get("services"))
         parts = {name: as_map(entry) for name, entry in found.items()}
+        brought = {n: parse_service(n, as_map(e.get("definition"))) for n, e in parts.items()}
+        for name, service in brought.items():
+            if service.schedule:
+                from orlop.system.services.schedule import why_never
+
+                if reason := why_never(service):
+                    place = parts[name].get("schedule")
+                    raise InvalidArgument(f"{place}service {name}: {reason}")
         return _Checked(
-            {name: parse_service(name, as_map(e.get("definition"))) for name, e in parts.items()},
+            brought,
             {name: str(entry.get("place")) for name, entry in parts.items()},
             [str(text) for text in as_list(answer.get("notices"))],
             frozenset(map(str, as_list(answer.get("profiles")))),

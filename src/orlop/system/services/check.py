@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 RESERVED = frozenset({"bootcmd", "runcmd", "rc-local", "shell", "shell.trial"})
 """Services that the system has when the configuration, or a person's console, wants them."""
 
+MIN_NAME = 2
+"""As Docker has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Present:
@@ -41,6 +44,9 @@ def check(found: ServicesFile, present: Present, *, enabling: bool) -> list[str]
     names = [service.name for service in found.services]
     for name in sorted(RESERVED.intersection(names)):
         _fail(found, name, (), "the system has a service of that name")
+    for name in names:
+        if len(name) < MIN_NAME:
+            _fail(found, name, (), f"a container's name has {MIN_NAME} characters or more")
     replaced = _replaced_files(found, present)
     others = {
         name: service

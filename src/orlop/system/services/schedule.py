@@ -21,9 +21,11 @@ from orlop.wire.schedule import parse_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import tzinfo
 
     from orlop.engine.engine import ContainerInfo
     from orlop.wire.compose_model import ServiceDefinition
+    from orlop.wire.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +47,27 @@ def next_run(definition: ServiceDefinition, after_s: float, machine_zone: str) -
     *machine_zone* is the name of the zone of a schedule that has none of its own.
     """
     try:
-        schedule = parse_schedule(definition.schedule)
-        name = schedule.zone or machine_zone or time_zone.DEFAULT
-        zone = time_zone.clock(time_zone.DEFAULT if name == "UTC" else name)
+        schedule, zone = _read(definition, machine_zone)
     except InvalidArgument as error:
         log.warning("schedule of service %s: %s", definition.name, error)
         return None
     return schedule.next_after(after_s, zone)
+
+
+def _read(definition: ServiceDefinition, machine_zone: str) -> tuple[Schedule, tzinfo]:
+    schedule = parse_schedule(definition.schedule)
+    name = schedule.zone or machine_zone or time_zone.DEFAULT
+    return schedule, time_zone.clock(time_zone.DEFAULT if name == "UTC" else name)
+
+
+def why_never(definition: ServiceDefinition, machine_zone: str = "") -> str:
+    """Why the schedule of *definition* cannot be followed; empty if it can, or there is none."""
+    try:
+        if definition.schedule:
+            _read(definition, machine_zone)
+    except InvalidArgument as error:
+        return f"its schedule cannot be followed: {error.message}"
+    return ""
 
 
 class Scheduled(Protocol):

@@ -395,10 +395,11 @@ class Services:
 
     async def _follow_schedule(self, service: Service) -> None:
         """Start *service* at its times, never twice at once."""
-        from orlop.system.services.schedule import follow
+        from orlop.system.services.schedule import follow, why_never
 
         await follow(service, self._zone(), self._info, self._start_once)
-        self._change(service, ServiceState.FAILED, "its schedule cannot be followed")
+        reason = why_never(service.definition, self._zone()) or "its schedule has ended"
+        self._change(service, ServiceState.FAILED, reason)
 
     async def _start_now(self, service: Service) -> None:
         """As `start`; a schedule is followed on from here."""

@@ -8,9 +8,9 @@ or, about the index of a catalogue, of which it wants all or one entry,
     {"index": TEXT, "place": PLACE, "section": SECTION, "entry": NAME}
 
 It gives up every privilege before it looks at the text. The answer is one JSON object on stdout:
-`services` (each with its `definition` and the `place` of its image), `notices`, `profiles` and
-`replaces`, the files whose services are all in this one; or what `wire.catalogue_index` finds; or
-`error`, `hint` and `kind`.
+`services` (each with its `definition`, the `place` of its image and that of its `schedule`),
+`notices`, `profiles` and `replaces`, the files whose services are all in this one; or what
+`wire.catalogue_index` finds; or `error`, `hint` and `kind`.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ def read(request: dict[str, Json]) -> dict[str, Json]:
             service.name: {
                 "definition": to_json(service),
                 "place": found.places[service.name],
+                "schedule": found.locate[service.name](("x-orlop", "schedule")),
             }
             for service in found.services
         },

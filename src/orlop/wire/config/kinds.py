@@ -34,7 +34,7 @@ _TIME_SERVER = r"(\[[0-9a-fA-F:.]+\]|[^\s:]+|[0-9a-fA-F:.]+)(?::(\d{1,5}))?( key
 _TIME_KEY = r"\d{1,10} (MD5|SHA1|SHA256|SHA384|SHA512|AES128|AES256) (HEX:[0-9A-Fa-f]+|ASCII:\S+)"
 _KEY_TYPE = r"(ssh-|ecdsa-|sk-ssh-|sk-ecdsa-)[a-z0-9@.-]+"
 
-SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{1,62}")
 _SYSCTL = r"[a-z0-9_]+([./][A-Za-z0-9_@*:-]+)+"
 _TIME_ZONE = r"[A-Za-z][A-Za-z0-9_+-]{1,31}(/[A-Za-z][A-Za-z0-9_+-]{1,31}){0,2}"
 _MODULE = r"[A-Za-z0-9_-]{1,64}"
