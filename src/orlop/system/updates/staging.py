@@ -110,13 +110,25 @@ def write_file(
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    _sync_entry(target)
     for folder in {directory, target.parent}:
         atomic_file.sync_directory(folder)
+
+
+def _sync_entry(path: Path) -> None:
+    """FAT: the new name of a file has neither size nor clusters on the disk until that is synced
+    once more."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_beside(directory: Path, beside: Mapping[str, bytes]) -> None:
     for name, data in beside.items():
         atomic_file.write_bytes(directory / name, data)
+        _sync_entry(directory / name)
 
 
 def _copy(source: Path, target: Path, image: File, report: Callable[[int], None]) -> None:
