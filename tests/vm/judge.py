@@ -1,17 +1,16 @@
 """Power cuts on what a machine has really written: the disks there could be, what becomes of them.
 
-A machine's disk is recorded (`write_log`). For each cut the disk is made as it may be found; then
-what the boot loader would start is checked here, and what the next boots do with it is done by
-another machine with the kernel and the code of the product (`judge_main`), which is booted once for
-all of them. After that both file systems are looked at by e2fsck and fsck.fat.
+A machine's disk is recorded (`write_log`). For each cut the disk is made as it may be found. What
+the boot loader would start, and e2fsck for the state, are tried here, for every cut. Many of them
+leave the same to the next boots (`disk_state`): what those do with it is done once for each
+different disk, by another machine with the kernel and the code of the product (`judge_main`), which
+is booted once for all of them. After that both file systems are looked at by e2fsck and fsck.fat.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import random
 import re
 import shutil
@@ -23,15 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.image.command_line import default_command_line
 from orlop.image.initrd import initrd_members, write_cpio
-from orlop.lib import boot_files, boot_record, fat_reader
-from orlop.lib.errors import InvalidArgument, NotFound
+from orlop.lib.disk_layout import plan_disk
 from orlop.lib.process import run
 from orlop.vm.qemu import AGENT_SOCKET
 from orlop.vm.sockets import connect_in
 from orlop.vm.spec import DirectKernel, Disk
-from tests.vm import judge_main
+from tests.vm import disk_state, judge_main
 from tests.vm.next_image import COMPRESSION, take_apart
-from tests.vm.write_log import SECTOR_BYTES, Cut, Entry, cuts, read_log, survivors
+from tests.vm.replay import Replay
+from tests.vm.write_log import SECTOR_BYTES, Cut, Entry, cuts, read_log
 
 if TYPE_CHECKING:
     import socket
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
 ANSWER_S = 300.0
 BOOT_S = 300.0
 REPORT = 20
+BEFORE, LOG = "before.raw", "writes.log"
 UPDATE_AGAIN = 5
 """Of so many cuts one is followed by another update."""
 _HARMLESS = re.compile(
@@ -74,20 +74,40 @@ class Recording:
         """From now on the machine does *name*."""
         self.phases.append((name, self.log.stat().st_size))
 
+    @staticmethod
+    def load(scratch: Path) -> Recording | None:
+        """What was recorded in *scratch*, and saved; None if nothing was."""
+        try:
+            saved = json.loads((scratch / "recording.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        phases = [(str(name), int(place)) for name, place in saved["phases"]]
+        layout = plan_disk((scratch / BEFORE).stat().st_size)
+        return Recording(scratch / BEFORE, scratch / LOG, layout, saved["builds"], phases)
+
+    def save(self) -> None:
+        text = json.dumps({"builds": self.builds, "phases": self.phases})
+        self.log.with_name("recording.json").write_text(text)
+
+    def known(self) -> set[str]:
+        """Digests of the disks that were judged before, and come to a good end."""
+        path = self.log.with_name("known")
+        return set(path.read_text().split()) if path.exists() else set()
+
+    def add_known(self, digest: str) -> None:
+        with self.log.with_name("known").open("a") as file:
+            file.write(f"{digest}\n")
+
     def phase_of(self, entry: Entry) -> str:
         return next(name for name, place in reversed(self.phases) if place <= entry.place)
 
 
 def record(disk: Path, scratch: Path, layout: DiskLayout, builds: dict[str, str]) -> Recording:
     """What is to be written to *disk* from now on, if `Recording.log` is its `record`."""
-    before, log = scratch / "before.raw", scratch / "writes.log"
+    before, log = scratch / BEFORE, scratch / LOG
     run(["cp", "--sparse=always", disk, before])
     log.touch()
     return Recording(before, log, layout, builds, [("start", 0)])
-
-
-class Unbootable(AssertionError):
-    """The boot loader would have to pass by what it is told to start."""
 
 
 class Court:
@@ -95,53 +115,29 @@ class Court:
 
     def __init__(self, recording: Recording, scratch: Path) -> None:
         self._recording, self._scratch = recording, scratch
-        self.entries, _ = read_log(recording.log)
-        self.judged, self.judged_log = scratch / "judged.raw", scratch / "judged.log"
-        self._now = scratch / "now.raw"
-        for path in (self.judged, self._now):
-            run(["cp", "--sparse=always", recording.before, path])
-        self.judged_log.touch()
+        self._replay = Replay(recording.before, recording.log, scratch)
+        self.entries, self.judged = self._replay.entries, self._replay.judged
+        self.judged_log = scratch / "judged.log"
+        self.judged_log.write_bytes(b"")
         self._seen = SECTOR_BYTES
-        self._position = 0
-        self._dirty: list[tuple[int, int]] = []
+        self._changed: list[tuple[int, int]] = []
+        self._watch = disk_state.Watch(self.judged, recording.layout, scratch)
 
-    def show(self, cut: Cut) -> None:
-        """Make the disk as *cut* leaves it; cuts come in their order."""
-        flushed = cut.count
-        while flushed and not self.entries[flushed - 1].is_flush:
-            flushed -= 1
-        pending = self.entries[flushed : cut.count]
-        pieces = survivors(pending, cut.lost, random.Random(cut.seed))
-        with (
-            self._recording.log.open("rb") as log,
-            self._now.open("r+b") as now,
-            self.judged.open("r+b") as judged,
-        ):
-            for entry in self.entries[self._position : flushed]:
-                _copy(log, entry.place, now, entry.offset_bytes, entry.size_bytes)
-                self._dirty.append((entry.offset_bytes, entry.size_bytes))
-            self._position = max(flushed, self._position)
-            for offset, size in self._dirty:
-                _copy(now, offset, judged, offset, size)
-            self._dirty = []
-            for entry, at, size in pieces:
-                _copy(log, entry.place + at, judged, entry.offset_bytes + at, size)
-                self._dirty.append((entry.offset_bytes + at, size))
+    def show(self, cut: Cut) -> disk_state.Found:
+        """Make the disk as *cut* leaves it; cuts come in their order. What boots would find.
+
+        Raises:
+            AssertionError: as `disk_state.Watch.look`.
+        """
+        self._changed += self._replay.show(cut)
+        found = self._watch.look(self._changed)
+        self._changed = []
+        return found
 
     def heard(self) -> None:
         """The machine has written to the disk: that is to be put back."""
         written, self._seen = read_log(self.judged_log, self._seen)
-        self._dirty += [(entry.offset_bytes, entry.size_bytes) for entry in written]
-
-    def check_bootable(self) -> str:
-        """What the boot loader would start, which must be whole; its ID."""
-        esp = self._recording.layout.esp
-        with self.judged.open("rb") as disk:
-
-            def read(offset: int, size: int) -> bytes:
-                return os.pread(disk.fileno(), size, esp.start_bytes + offset)
-
-            return first_choice(read)
+        self._replay.put_back((entry.offset_bytes, entry.size_bytes) for entry in written)
 
     def check_file_systems(self) -> int:
         """Both are sound after those boots; how many clusters of the ESP belong to nobody."""
@@ -149,37 +145,13 @@ class Court:
         place = f"{self.judged}?offset={state.start_bytes}"
         run(["e2fsck", "-f", "-n", place], timeout_s=120)
         copy = self._scratch / "esp.fat"
-        _extract(self.judged, esp.start_bytes, esp.size_bytes, copy)
+        disk_state.extract(self.judged, esp.start_bytes, esp.size_bytes, copy)
         answer = run(["sh", "-c", 'fsck.fat -n "$1" || true', "-", copy], timeout_s=120)
         lines = [line.strip() for line in answer.splitlines()]
         wrong = [line for line in lines if not _HARMLESS.match(line)]
         assert not wrong, "\n".join(lines)
         lost = re.search(r"Reclaimed (\d+)", answer)
         return int(lost[1]) if lost else 0
-
-
-def first_choice(read: fat_reader.Read) -> str:
-    """What os/boot/disk.cfg starts first, with the same checks; its ID."""
-
-    def file(name: str) -> bytes:
-        return fat_reader.read_file(read, name)
-
-    blocks = [boot_record.parse(file(f"orlop/{name}")) for name in boot_record.RECORDS]
-    whole = [block for block in blocks if block is not None]
-    if not whole:
-        raise Unbootable("no boot record is whole")
-    record = max(whole, key=lambda block: block.sequence)
-    tried = boot_record.parse_tried(file(f"orlop/{boot_record.TRIED}"))
-    is_trial = record.trial and tried != record.sequence
-    chosen = record.trial if is_trial else record.default
-    try:
-        for line in file(f"{boot_files.IMAGES}/{chosen}.sum").decode().splitlines():
-            digest, _, path = line.partition("  ")
-            if hashlib.sha256(file(path.lstrip("/"))).hexdigest() != digest:
-                raise Unbootable(f"{path} is damaged")
-    except (NotFound, InvalidArgument) as error:
-        raise Unbootable(f"{chosen} cannot be read: {error}") from None
-    return chosen
 
 
 def make_initrd(lab: Lab, scratch: Path) -> Path:
@@ -246,10 +218,11 @@ class Verdicts:
 
     cuts: Counter[str] = field(default_factory=Counter)
     """By what the machine did, and what was lost."""
-    actions: Counter[str] = field(default_factory=Counter)
-    boots: Counter[int] = field(default_factory=Counter)
     checker: Counter[int] = field(default_factory=Counter)
     """The exit status of e2fsck: 1 is "mended"."""
+    states: set[str] = field(default_factory=set)
+    boots: Counter[int] = field(default_factory=Counter)
+    actions: Counter[str] = field(default_factory=Counter)
     kernel: Counter[str] = field(default_factory=Counter)
     lost_clusters: list[int] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -259,9 +232,10 @@ class Verdicts:
         return "\n".join(
             [
                 f"{sum(self.cuts.values())} power cuts, {len(self.failures)} need a hand",
+                f"{len(self.states)} different disks, {len(self.lost_clusters)} of them booted",
                 *(f"  {number:5} {name}" for name, number in sorted(self.cuts.items())),
-                f"boots until nothing is under way: {dict(sorted(self.boots.items()))}",
                 f"exit status of e2fsck: {dict(sorted(self.checker.items()))}",
+                f"boots until nothing is under way: {dict(sorted(self.boots.items()))}",
                 "what they did:",
                 *(f"  {number:5} {name}" for name, number in self.actions.most_common()),
                 "what the kernel said of file systems:",
@@ -270,71 +244,76 @@ class Verdicts:
             ]
         )
 
+    def fail(self, phase: str, cut: Cut, error: Exception) -> None:
+        self.failures.append(f"{phase}, {cut}: {error}")
+        print(self.failures[-1], flush=True)
+
 
 def judge(lab: Lab, recording: Recording, number: int, scratch: Path, seed: int) -> Verdicts:
     """Cut the power at *number* points of *recording*.
 
     *scratch* is that of `make_next`, where what is taken apart already is used.
     """
-    court, verdicts = Court(recording, scratch), Verdicts()
-    chosen = cuts(court.entries, number, random.Random(seed))
-    with judging(lab, court, scratch) as bench:
-        for cut in chosen:
-            phase = recording.phase_of(court.entries[cut.count - 1])
-            try:
-                _judge_one(court, bench, cut, recording.builds, verdicts)
-            except Exception as error:  # noqa: BLE001 - the next ones are tried as well
-                verdicts.failures.append(f"{phase}, {cut}: {error}")
-                print(verdicts.failures[-1], flush=True)
-            court.heard()
-            verdicts.cuts[f"{phase}, lost: {cut.lost}"] += 1
-            if sum(verdicts.cuts.values()) % REPORT == 0:
-                print(verdicts, flush=True)
+    verdicts = Verdicts()
+    different = look_at_all(recording, number, scratch, seed, verdicts)
+    print(verdicts, flush=True)
+    known = recording.known()
+    left = [cut for digest, cut in different.items() if digest not in known]
+    if left:
+        court = Court(recording, scratch)
+        with judging(lab, court, scratch) as bench:
+            for count, cut in enumerate(left):
+                phase = recording.phase_of(court.entries[cut.count - 1])
+                try:
+                    _judge_one(court, bench, cut, recording, verdicts, count % UPDATE_AGAIN == 0)
+                except Exception as error:  # noqa: BLE001 - the next ones are tried as well
+                    verdicts.fail(phase, cut, error)
+                court.heard()
+                if count % REPORT == 0:
+                    print(verdicts, flush=True)
     return verdicts
 
 
+def look_at_all(
+    recording: Recording, number: int, scratch: Path, seed: int, verdicts: Verdicts
+) -> dict[str, Cut]:
+    """Make the disk as each of *number* cuts leaves it; the first one that leaves each."""
+    court, different = Court(recording, scratch), dict[str, Cut]()
+    for cut in cuts(court.entries, number, random.Random(seed)):
+        phase = recording.phase_of(court.entries[cut.count - 1])
+        verdicts.cuts[f"{phase}, lost: {cut.lost}"] += 1
+        try:
+            found = court.show(cut)
+        except Exception as error:  # noqa: BLE001 - the next ones are tried as well
+            verdicts.fail(phase, cut, error)
+            continue
+        verdicts.checker[found.checker] += 1
+        verdicts.states.add(found.digest)
+        different.setdefault(found.digest, cut)
+    return different
+
+
 def _judge_one(
-    court: Court, bench: Bench, cut: Cut, builds: dict[str, str], verdicts: Verdicts
+    court: Court,
+    bench: Bench,
+    cut: Cut,
+    recording: Recording,
+    verdicts: Verdicts,
+    is_another: bool,
 ) -> None:
-    court.show(cut)
-    court.check_bootable()
-    another = f"another {cut.count}" if not verdicts.boots.total() % UPDATE_AGAIN else ""
-    answer = bench.ask(builds, another)
+    digest = court.show(cut).digest
+    answer = bench.ask(recording.builds, f"another {cut.count}" if is_another else "")
     if "failure" in answer:
         raise AssertionError(answer["failure"])
     assert answer["checker"] in {0, 1}, answer
     assert answer["agree"] is True, answer
+    assert answer["staged"] == "", answer
     assert answer["unfinished"] is False, answer
     assert set(answer["statuses"]) <= {"Done", "Undone"}, answer
-    verdicts.checker[answer["checker"]] += 1
     verdicts.boots[answer["boots"]] += 1
     verdicts.actions.update(re.sub(r"\d+|[0-9a-f]{16,}", "N", said) for said in answer["said"])
     verdicts.kernel.update(
         re.sub(r"\d+", "N", line.partition(": ")[2]) for line in answer["kernel"]
     )
     verdicts.lost_clusters.append(court.check_file_systems())
-
-
-def _copy(source: Any, place: int, target: Any, offset: int, size: int) -> None:
-    while size:
-        data = os.pread(source.fileno(), min(size, 1 << 20), place)
-        if not data:  # beyond the end of a sparse file there is nothing
-            data = bytes(min(size, 1 << 20))
-        os.pwrite(target.fileno(), data, offset)
-        place, offset, size = place + len(data), offset + len(data), size - len(data)
-
-
-def _extract(disk: Path, start: int, size: int, target: Path) -> None:
-    """Copy a part of *disk* that has holes."""
-    with disk.open("rb") as source, target.open("wb") as copy:
-        copy.truncate(size)
-        at = start
-        while at < start + size:
-            try:
-                at = os.lseek(source.fileno(), at, os.SEEK_DATA)
-            except OSError:
-                return
-            end = min(os.lseek(source.fileno(), at, os.SEEK_HOLE), start + size)
-            if at < end:
-                _copy(source, at, copy, at - start, end - at)
-            at = end
+    recording.add_known(digest)

@@ -86,6 +86,7 @@ class Judge:
             "said": self.said,
             "unfinished": ledger.journal.unfinished() is not None,
             "statuses": sorted(statuses),
+            "staged": self._staged(ledger),
             "agree": record.default == good.image.id and good.image.build == self.running,
             "running": self.running,
             "kernel": _messages(kernel),
@@ -93,6 +94,13 @@ class Judge:
         self._unmount()
         os.close(kernel)
         return verdict
+
+    def _staged(self, ledger: Ledger) -> str:
+        """What is wrong with what is staged; nothing if nothing is."""
+        number = ledger.generations.standing().staged
+        if not number:
+            return ""
+        return staging.problem_of(esp.TARGET, ledger.generations.read(number).image)
 
     def _mounted(self) -> Ledger:
         mount.mount(f"/dev/{self._disk}3", VAR, "ext4", state._FLAGS, state._OPTIONS["ext4"])

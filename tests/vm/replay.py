@@ -31,8 +31,9 @@ class Replay:
         self._position = 0
         self._dirty: list[tuple[int, int]] = []
 
-    def show(self, cut: Cut) -> None:
-        """Make the disk as *cut* leaves it; cuts come in their order."""
+    def show(self, cut: Cut) -> list[tuple[int, int]]:
+        """Make the disk as *cut* leaves it; cuts come in their order. Offsets and sizes of what
+        may be another than before."""
         flushed = cut.count
         while flushed and not self.entries[flushed - 1].is_flush:
             flushed -= 1
@@ -49,10 +50,11 @@ class Replay:
             self._position = max(flushed, self._position)
             for offset, size in self._dirty:
                 _copy(now, offset, judged, offset, size)
-            self._dirty = []
+            changed, self._dirty = self._dirty, []
             for entry, at, size in pieces:
                 _copy(log, entry.place + at, judged, entry.offset_bytes + at, size)
                 self._dirty.append((entry.offset_bytes + at, size))
+        return changed + self._dirty
 
     def put_back(self, written: Iterable[tuple[int, int]]) -> None:
         """Others have *written* to `judged`, offsets and sizes: the next cut finds it as before."""

@@ -2,7 +2,9 @@
 
 The first test records one machine through two updates and a way back, and judges each disk that
 a power cut could have left (`judge`); the second kills QEMU at random moments of the same.
-ORLOP_TEST_CUTS and ORLOP_TEST_KILLS say how often; a failure names the seed.
+ORLOP_TEST_CUTS and ORLOP_TEST_KILLS say how often; a failure names the seed. What was recorded, and
+which disks have come to a good end, is kept in the directory ORLOP_TEST_RECORDING, if that is set:
+the next run goes on with other cuts.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import hashlib
 import os
 import random
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,13 +22,11 @@ import pytest
 from orlop.lib.errors import OrlopError
 from orlop.vm.machine import CommandFailed
 from tests.vm import guest
-from tests.vm.judge import judge
+from tests.vm.judge import Recording, judge
 from tests.vm.updating import BROKEN, GOOD, LIMIT_S, next_images, updating
 from tests.vm.write_log import read_log
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.vm.lab import Lab
     from tests.vm.updating import Updating
 
@@ -40,10 +41,15 @@ LONGEST_S = 60.0
 
 def test_at_every_write_of_updates_and_the_way_back(lab: Lab, tmp_path: Path) -> None:
     seed = _seed()
-    images = next_images(lab, tmp_path, GOOD, BROKEN)
-    with updating(lab, tmp_path, settle_s=10, images=images) as update:
-        _update_and_go_back(update)
-    recording = update.recording
+    scratch = Path(os.environ.get("ORLOP_TEST_RECORDING") or tmp_path).resolve()
+    scratch.mkdir(exist_ok=True)
+    recording = Recording.load(scratch)
+    if recording is None:
+        images = next_images(lab, scratch, GOOD, BROKEN)
+        with updating(lab, scratch, settle_s=10, images=images) as update:
+            _update_and_go_back(update)
+        recording = update.recording
+        recording.save()
     entries, _ = read_log(recording.log)
     print(f"{len(entries)} writes and flushes")
     verdicts = judge(lab, recording, CUTS, tmp_path, seed)
