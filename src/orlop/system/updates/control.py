@@ -1,19 +1,18 @@
 """Updates of the machine that PID 1 runs: one verb at a time, each carried out beside the loop.
 
 What is done to the disks is done by the modules of the verbs, in threads. Here is what they have to
-be told about the machine, and what follows: reboots, warnings, the trial that this boot may be.
+be told about the machine, and what follows: reboots and warnings. `boot_look` is what a boot does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import Conflict, Forbidden, NotModified, OrlopError, Unavailable
 from orlop.system.config.store import boot_id
 from orlop.system.machine import Phase
@@ -22,25 +21,22 @@ from orlop.system.services.overlay import reference
 from orlop.system.storage import extras
 from orlop.system.updates import (
     collect,
-    decide,
     esp,
     extras_files,
     interrupted,
     panics,
     report,
     rollback,
-    service_changes,
     stage,
     trials,
     verify,
 )
-from orlop.system.updates.journal import Status
 from orlop.system.updates.later import DIRECTORY
 from orlop.system.updates.ledger import Ledger, adopt, capture
 from orlop.system.updates.report import Now
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from orlop.system.boot import Boot
     from orlop.system.updates.generations import Generation
@@ -50,12 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 READY_LOOK_S = 0.5
-AGAIN_S = 10.0
-"""How often it is looked whether a trial that was cut off may begin again."""
-LOOK_S = 120.0
-"""For the disks, at a boot: one that does not answer must not keep it."""
 REBOOT_DELAY_S = 1.0
-"""Who asked for it shall have the answer."""
 
 
 class Updates:
@@ -73,8 +64,6 @@ class Updates:
         self.is_trial = False
         self.extras_there: set[str] = set()
         """As `extras_files.present`, when the ESP was last looked at."""
-        self._interrupted = 0
-        """The change of services that was found interrupted."""
 
     # What is asked.
 
@@ -114,11 +103,21 @@ class Updates:
         Raises:
             Conflict: something else is being done. Unavailable: nothing is installed here.
         """
+        with self.doing(verb) as device:
+            async with esp.mounted(device, write=write) as place:
+                yield await asyncio.to_thread(self._open, place, write), place
+
+    @contextmanager
+    def doing(self, verb: str) -> Iterator[str]:
+        """Nobody else does anything in the block; gives where /var is.
+
+        Raises:
+            Conflict, Unavailable: as `at_work`.
+        """
         device = self.state_device()
         self._verb = verb
         try:
-            async with esp.mounted(device, write=write) as place:
-                yield await asyncio.to_thread(self._open, place, write), place
+            yield device
         finally:
             self._verb = ""
 
@@ -140,14 +139,18 @@ class Updates:
             hint="orlop install",
         )
 
-    def _open(self, place: Path, write: bool) -> Ledger:
-        if self._ledger is None:
-            self._ledger = Ledger(self.directory, self._boot.config.store)
-        if write:
-            interrupted.bring_to_end(self._ledger, place)
-        adopt(self._ledger, place, self.now().build)
-        self.extras_there = extras_files.present(place)
+    def read_anew(self) -> Ledger:
+        """The ledger as it is on the disk. Blocks."""
+        self._ledger = Ledger(self.directory, self._boot.config.store)
         return self._ledger
+
+    def _open(self, place: Path, write: bool) -> Ledger:
+        ledger = self._ledger or self.read_anew()
+        if write:
+            interrupted.bring_to_end(ledger, place)
+        adopt(ledger, place, self.now().build)
+        self.extras_there = extras_files.present(place)
+        return ledger
 
     # What is done.
 
@@ -161,8 +164,18 @@ class Updates:
             loop.call_soon_threadsafe(told, done)
 
         async with self.at_work("stage") as (ledger, place):
+            for name, version in candidate.services.items():
+                image = reference(name, version.digest)
+                if version.digest and not self._boot.images.is_there(image):
+                    text = f"the image of service {name} was removed meanwhile"
+                    raise Conflict(text, hint="once more: orlop os stage")
             work = partial(stage.stage, extras_in_use=extras.in_use())
-            return await asyncio.to_thread(work, ledger, place, candidate, source, tell)
+            made = await asyncio.to_thread(work, ledger, place, candidate, source, tell)
+            try:
+                await self.forget_images(ledger)  # of services of what this one replaces
+            except (OrlopError, OSError) as error:
+                log.warning("images of services are not removed: %s", error)
+            return made
 
     async def apply(self, *, now: bool, dry_run: bool, reboot: bool = True) -> dict[str, Json]:
         """Try what is staged, with the next boot, which is at once. *now*: whatever the window.
@@ -202,7 +215,7 @@ class Updates:
             if not dry_run:
                 await asyncio.to_thread(self._arm, ledger, place, number)
         if reboot and not dry_run:
-            self._reboot_soon(f"update to generation {number}")
+            self.reboot_soon(f"update to generation {number}")
         return {"generation": number, "reboot": reboot}
 
     @staticmethod
@@ -323,7 +336,7 @@ class Updates:
                 "rollback", number, dry_run=dry_run, configuration=configuration
             )
         if not dry_run and needs_reboot and reboot:
-            self._reboot_soon(f"rollback to generation {number}")
+            self.reboot_soon(f"rollback to generation {number}")
         elif not dry_run and not needs_reboot:
             await self._boot.config.reload()
         return {"generation": number, "reboot": needs_reboot and reboot}
@@ -368,115 +381,16 @@ class Updates:
             for name, version in generation.services.items()
         )
 
-    def _reboot_soon(self, why: str) -> None:
-        def reboot() -> None:
-            if self._boot.power.requested is None:
-                self._boot.power.request(PowerAction.REBOOT, why)
-
-        asyncio.get_running_loop().call_later(REBOOT_DELAY_S, reboot)
-
-    # What a boot does.
-
-    async def look(self) -> None:
-        """Bring to its end what was interrupted; begin the trial if this is one."""
-        machine = self._boot.machine
-        device = self.state_device()
-        self._verb = "look"
-        try:
-            async with esp.mounted(device, write=True) as place:
-                found = await run_bounded(partial(self._look, place), LOOK_S)
-                await self._forget_replaced()
-            if found is None:
-                await esp.give_back_clusters(device)
-        finally:
-            self._verb = ""
-        if found is None:
-            return
-        armed, action = found
-        match action:
-            case decide.BeginTrial():
-                from orlop.system.updates.trial_boot import TrialBoot
-
-                self.is_trial = True
-                machine.warn(f"generation {armed.generation} is on trial")
-                self._boot.tasks.start(TrialBoot(self._boot, self, armed).run(), "trial")
-            case decide.Rearm(cause):
-                machine.warn(
-                    f"the trial of generation {armed.generation} was ended ({cause.value}), "
-                    "it is tried again"
-                )
-                self._boot.tasks.start(self._try_again(armed), "trial again")
-            case decide.Condemn(cause):
-                text = f"generation {armed.generation} was bad: {cause.value}"
-                machine.warn(f"{text}; it is back")
-                self._boot.tasks.start(self._boot.health.gate.became_bad(text), "reboot lock")
-            case decide.Disarm(why):
-                machine.warn(f"generation {armed.generation} was not tried: {why}")
-            case decide.AwaitReboot() | decide.FinishPromotion():
-                pass
-
-    async def _forget_replaced(self) -> None:
-        """What was being replaced when this program was executed anew is started as it was."""
-        assert self._ledger is not None
-        if not self._interrupted or not self._boot.machine.reexecutions:
-            return
-        change = self._ledger.journal.changes[self._interrupted]
-        if change.status is not Status.DONE:
-            from orlop.system.updates.service_update import forget_interrupted
-
-            await forget_interrupted(self._boot, service_changes.names(change))
-
-    async def give_up(self, why: str) -> None:
-        """This boot cannot look after the update. If it is a trial that would never end: go back.
-
-        It may also be the new system after a promotion that was interrupted; so a cause is written
-        down, and where there is one already nothing is done: there is no second time.
-        """
-
-        def work() -> bool:
-            ledger = Ledger(self.directory, self._boot.config.store)
-            armed = trials.armed(ledger)
-            if armed is None or armed.build != self.now().build or armed.boot_id == boot_id():
-                return False
-            if trials.read_cause(ledger, armed)[0] is not None:
-                return False
-            trials.write_cause(ledger, armed, decide.Cause.HEALTH, why)
-            return True
-
-        if await run_bounded(work, LOOK_S) and self._boot.power.requested is None:
-            self._boot.power.request(PowerAction.REBOOT, f"the trial cannot be looked after: {why}")
-
     async def ready(self) -> None:
         """Wait until the boot has come to its end."""
         while self._boot.machine.phase is Phase.STARTING:
             await asyncio.sleep(READY_LOOK_S)
 
-    def _look(self, place: Path) -> tuple[decide.Armed, decide.Action] | None:
-        ledger = self._ledger = Ledger(self.directory, self._boot.config.store)
-        change = ledger.journal.unfinished()
-        if change is not None and service_changes.is_one(change):
-            self._interrupted = change.number
-        panicked = panics.take(self.directory)
-        boot = interrupted.Boot(self.now().build, boot_id(), panicked)
-        return interrupted.look(ledger, place, boot)
+    def reboot_soon(self, why: str) -> None:
+        """When whoever asked for it has the answer."""
 
-    async def _try_again(self, armed: decide.Armed) -> None:
-        """When this boot has come up and the gate is open: what the machine is for comes first."""
-        await self.ready()
-        while self._boot.power.requested is None:
-            ledger = await self.reading()
-            if (now := trials.armed(ledger)) is None or now.change != armed.change:
-                return  # somebody has cancelled it
-            try:
-                held = partial(report.held, ledger)
-                async with (
-                    self._boot.health.gate.entered("update", held, armed.build),
-                    self.at_work("apply again") as (ledger, place),
-                ):
-                    await asyncio.to_thread(trials.rearm, ledger, place, armed, boot_id())
-            except (OrlopError, OSError) as error:
-                log.info("generation %d is not tried again yet: %s", armed.generation, error)
-                await asyncio.sleep(AGAIN_S)
-            else:
-                self._reboot_soon(f"generation {armed.generation} is tried again")
-                return
+        def reboot() -> None:
+            if self._boot.power.requested is None:
+                self._boot.power.request(PowerAction.REBOOT, why)
+
+        asyncio.get_running_loop().call_later(REBOOT_DELAY_S, reboot)

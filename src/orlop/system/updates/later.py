@@ -12,6 +12,7 @@ from orlop.lib.errors import OrlopError
 
 if TYPE_CHECKING:
     from orlop.system.boot import Boot
+    from orlop.system.updates.boot_look import BootLook
     from orlop.system.updates.control import Updates
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,12 @@ class UpdatesLater:
 
         return Updates(self._boot)
 
+    @functools.cached_property
+    def _look_of_boot(self) -> BootLook:
+        from orlop.system.updates.boot_look import BootLook
+
+        return BootLook(self._boot, self.now)
+
     async def look(self) -> None:
         """Do what an update that is under way needs of this boot. Never raises."""
         machine = self._boot.machine
@@ -53,7 +60,7 @@ class UpdatesLater:
     async def _try_to_look(self) -> str:
         """Why it cannot be looked after the update; empty if it was."""
         try:
-            await self.now.look()
+            await self._look_of_boot.look()
         except Exception as error:
             log.exception("look after the update")
             return str(error) or type(error).__name__
@@ -66,7 +73,7 @@ class UpdatesLater:
             await asyncio.sleep(LOOK_AGAIN_S)
             if self._boot.power.requested is not None or not (error := await self._try_to_look()):
                 return
-        await self.now.give_up(error)
+        await self._look_of_boot.give_up(error)
         while self._boot.power.requested is None:
             await asyncio.sleep(MUCH_LATER_S)
             if not await self._try_to_look():

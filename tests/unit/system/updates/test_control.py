@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,13 +13,15 @@ import pytest
 from orlop.engine.tasks import TaskSet
 from orlop.lib.errors import Conflict, Forbidden, NotModified, Unavailable
 from orlop.system.config.configuration import Configuration
-from orlop.system.updates import bad, control, esp, panics, trials
+from orlop.system.services.overlay import ServiceVersion, reference
+from orlop.system.updates import bad, boot_look, control, esp, panics, trials
 from orlop.system.updates.bad import Bad
+from orlop.system.updates.boot_look import BootLook
 from orlop.system.updates.control import Updates
-from tests.unit.system.updates.machine_tree import Tree, image
+from tests.unit.system.updates.machine_tree import Tree, content, extras, extras_digest, image
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
     from orlop.system.boot import Boot
@@ -36,6 +39,19 @@ class Power:
             raise Unavailable("the machine is going down")
 
 
+class Images:
+    """Of services."""
+
+    def __init__(self) -> None:
+        self.there, self.kept = set[str](), set[str]()
+
+    def is_there(self, image: str) -> bool:
+        return image in self.there
+
+    async def keep_of_releases(self, images: Iterable[str]) -> None:
+        self.kept = {*images}
+
+
 class Machine:
     """On the directories of *tree*; *meanwhile* happens while containers are drained."""
 
@@ -43,6 +59,7 @@ class Machine:
         self.tree, self.power, self.warned = tree, Power(), list[str]()
         self.calls: list[str] = []
         self.to = ""
+        self.images = Images()
         outer = self
 
         class Gate:
@@ -76,8 +93,10 @@ class Machine:
             ),
             health=SimpleNamespace(gate=Gate()),
             tasks=TaskSet(),
+            images=self.images,
         )
         self.updates = Updates(cast("Boot", boot), str(tree.state / "os"))
+        self.look = BootLook(cast("Boot", boot), self.updates)
 
 
 @pytest.fixture
@@ -123,6 +142,26 @@ def test_apply_arms_what_is_staged(tree: Tree) -> None:
     assert machine.calls == ["good"]
     assert tree.record()[0].trial == ""
     tree.check()
+
+
+def test_images_of_services_that_are_replaced_go(tree: Tree) -> None:
+    """A machine whose owner never applies what is staged keeps those of one release."""
+
+    async def work(machine: Machine) -> None:
+        for sequence, name in enumerate("bc", 2):
+            version = ServiceVersion(f"sha256:{name * 64}")
+            candidate = replace(tree.candidate(name, sequence), services={"time": version})
+            source = tree.incoming / name
+            source.write_bytes(content(name))
+            source.with_name(extras_digest(name)).write_bytes(extras(name))
+            image = reference("time", version.digest)
+            with pytest.raises(Conflict, match="service time was removed meanwhile"):
+                await machine.updates.stage(candidate, source, lambda _: None)
+            machine.images.there = {image}
+            await machine.updates.stage(candidate, source, lambda _: None)
+            assert machine.images.kept == {image}
+
+    on(tree, work)
 
 
 @pytest.mark.parametrize("cause", ["health", bad.LEFT])
@@ -182,7 +221,7 @@ def test_one_at_a_time(tree: Tree) -> None:
             with pytest.raises(Conflict, match="busy: verify"):
                 await machine.updates.collect(dry_run=True)
             with pytest.raises(Conflict, match="busy: verify"):
-                await machine.updates.look()
+                await machine.look.look()
         with pytest.raises(NotModified):
             await machine.updates.collect(dry_run=True)
 
@@ -195,12 +234,12 @@ def test_a_disk_that_does_not_answer_does_not_keep_a_boot(
     import threading
 
     answer = threading.Event()
-    monkeypatch.setattr(control, "LOOK_S", 0.01)
+    monkeypatch.setattr(boot_look, "LOOK_S", 0.01)
 
     async def work(machine: Machine) -> None:
-        monkeypatch.setattr(machine.updates, "_look", lambda _: answer.wait())
+        monkeypatch.setattr(machine.look, "_look", lambda _: answer.wait())
         with pytest.raises(TimeoutError):
-            await machine.updates.look()
+            await machine.look.look()
         assert machine.updates.now().verb == ""
 
     on(tree, work)

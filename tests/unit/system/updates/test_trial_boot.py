@@ -16,7 +16,8 @@ from orlop.lib.errors import Conflict, Internal
 from orlop.system.config.configuration import Configuration
 from orlop.system.health.builtin import Baseline
 from orlop.system.health.plan import Report, Verdict
-from orlop.system.updates import control, later, trial_boot, trials
+from orlop.system.updates import boot_look, control, later, trial_boot, trials
+from orlop.system.updates.boot_look import BootLook
 from orlop.system.updates.decide import Cause
 from orlop.system.updates.later import UpdatesLater
 from orlop.system.updates.trial_boot import TrialBoot
@@ -218,7 +219,7 @@ def test_a_trial_that_cannot_be_looked_after_ends_once(
     monkeypatch.setattr(later, "MUCH_LATER_S", 0.0)
     looks: list[str] = []
     monkeypatch.setattr(later, "DIRECTORY", str(tree.state / "os"))
-    monkeypatch.setattr(control, "boot_id", lambda: "boot-9")
+    monkeypatch.setattr(boot_look, "boot_id", lambda: "boot-9")
 
     async def boot(build: str) -> tuple[object, list[str]]:
         power = Power()
@@ -240,12 +241,12 @@ def test_a_trial_that_cannot_be_looked_after_ends_once(
         made = control.Updates(cast("Boot", found), str(tree.state / "os"))
         updates.__dict__["now"] = made
 
-        async def fail() -> None:
+        async def fail(_: BootLook) -> None:
             looks.append(build)
             if looks.count(build) < 9:
                 raise Internal("no such file system: vfat")
 
-        monkeypatch.setattr(made, "look", fail)
+        monkeypatch.setattr(BootLook, "look", fail)
         await updates.look()
         while any(t.get_name() == "look after the update" for t in asyncio.all_tasks()):
             await asyncio.sleep(0)
