@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from orlop_fleet import server
-from orlop_fleet.store import Sqlite
+from orlop_fleet.documents import Wrong
+from orlop_fleet.store import Sqlite, Unavailable
 
 
 def test_one_who_is_slow_keeps_nobody_else_out(
@@ -35,3 +36,29 @@ def test_one_who_is_slow_keeps_nobody_else_out(
         connection.close()
         slow.close()
         found.shutdown()
+
+
+def test_a_disk_that_takes_nothing_is_a_store_that_does_not_answer(tmp_path: Path) -> None:
+    """And the same store goes on when there is room again."""
+    store = Sqlite(str(tmp_path / "db"))
+    with closing(store):
+        store.create("default")
+        fleet = server.Fleet(store, server.Options())
+        body = b'{"client_params": {"id": "m1", "group": "default"}}'
+        headers = {"fleet-lock-protocol": "true"}
+        store._db.execute("PRAGMA query_only = 1")
+        with pytest.raises(Unavailable, match="SQLite"):
+            fleet.machine("/v1/pre-reboot", headers, body)
+        store._db.execute("PRAGMA query_only = 0")
+        fleet.machine("/v1/pre-reboot", headers, body)
+        assert [*store.groups()["default"].holders] == ["m1"]
+
+
+def test_wrong_settings_make_no_group(tmp_path: Path) -> None:
+    store = Sqlite(str(tmp_path / "db"))
+    with closing(store):
+        fleet = server.Fleet(store, server.Options(people="t"))
+        headers = {"Authorization": "Bearer t"}
+        with pytest.raises(Wrong, match="slots"):
+            fleet.person("PUT", ["wrokers"], headers, b'{"slots": "many"}')
+        assert store.groups() == {}

@@ -34,7 +34,7 @@ from orlop_fleet.documents import (
     show_settings,
 )
 from orlop_fleet.metrics import Counts, render
-from orlop_fleet.policy import Group, Node, Outcome
+from orlop_fleet.policy import Group, Node, Outcome, Settings
 from orlop_fleet.store import Unavailable
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ class Fleet:
     def _configure(self, name: str, data: dict[str, Any]) -> Any:
         if GROUP_NAME.fullmatch(name) is None:
             raise Refused(400, "bad_request", "group: letters, digits, points, hyphens expected")
+        parse_settings({**show_settings(Settings()), **data})  # or there would be a group after all
         self.store.create(name)
 
         def change(group: Group) -> Group:

@@ -63,23 +63,23 @@ class Sqlite:
         )
 
     def groups(self) -> dict[str, Group]:
-        with self._lock:
+        with self._used():
             rows = self._db.execute("SELECT name, data FROM groups ORDER BY name").fetchall()
         return {name: load_group(data) for name, data in rows}
 
     def create(self, name: str) -> None:
-        with self._lock:
+        with self._used():
             self._db.execute("INSERT OR IGNORE INTO groups VALUES (?, ?)", (name, dump(Group())))
 
     def nodes(self, group: str) -> dict[str, Node]:
-        with self._lock:
+        with self._used():
             rows = self._db.execute(
                 "SELECT name, data FROM nodes WHERE grp = ? ORDER BY name", (group,)
             ).fetchall()
         return {name: load_node(data) for name, data in rows}
 
     def change(self, group: str, node: str, change: Change) -> Outcome | None:
-        with self._lock, self._transaction():
+        with self._used(), self._transaction():
             row = self._db.execute("SELECT data FROM groups WHERE name = ?", (group,)).fetchone()
             if row is None:
                 return None
@@ -102,14 +102,24 @@ class Sqlite:
         self._db.close()
 
     @contextlib.contextmanager
+    def _used(self) -> Any:
+        """By one at a time. Raises: Unavailable: the disk is full, or broken."""
+        try:
+            with self._lock:
+                yield
+        except sqlite3.Error as error:
+            raise Unavailable(f"SQLite: {error}") from error
+
+    @contextlib.contextmanager
     def _transaction(self) -> Any:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # it may have ended with what failed
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
 
 class Etcd:
