@@ -44,6 +44,8 @@ def follow(response: Response, arguments: Arguments, text: str) -> int:
         values = result if isinstance(result, dict) else {}
         if isinstance(services := values.get("services"), list):
             text = IN_PLACE.format(", ".join(map(str, services)))
+        if "fetch" in values:
+            text = "nothing is fetched any more; what has come is kept"
         print(encode(values) if arguments.flag("json") else text.format(**values))
         if values.get("reboot") and not arguments.flag("json") and not arguments.flag("dry-run"):
             print("the machine reboots")

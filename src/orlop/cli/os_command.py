@@ -38,7 +38,7 @@ VERBS = {
     "check": "[SOURCE]: whether there is a release for this machine",
     "stage": "[SOURCE|FILE]: put a release beside the one that runs",
     "apply": "try what is staged; what does not work comes back by itself",
-    "cancel": "take back apply --no-reboot",
+    "cancel": "give up fetching, or take back apply --no-reboot",
     "rollback": "[GENERATION]: go back, to the last one without a number",
     "pin": "GENERATION: keep it",
     "unpin": "GENERATION: it may be removed",

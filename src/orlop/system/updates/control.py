@@ -59,6 +59,8 @@ class Updates:
         self._verb = ""
         self.fetching = asyncio.Lock()
         """Two who fetch would take each other's files away."""
+        self.end_fetch: Callable[[], object] | None = None
+        """There while something is fetched that can be given up."""
         self.looking = asyncio.Lock()
         """For who looks for a release: as `fetch.check`."""
         self.is_trial = False
@@ -288,11 +290,14 @@ class Updates:
         trials.arm(ledger, place, number, boot_id(), {"baseline": asdict(read_baseline())})
 
     async def cancel(self) -> dict[str, Json]:
-        """Take back what `apply` has prepared for the next boot.
+        """Give up what is being fetched, or take back what `apply` has prepared for the next boot.
 
         Raises:
             NotModified: nothing is. Conflict: it is on trial already.
         """
+        if self.end_fetch is not None:
+            self.end_fetch()
+            return {"fetch": "given up"}
         async with self.at_work("cancel") as (ledger, place):
             armed = trials.armed(ledger)
             if armed is None:

@@ -14,7 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import Conflict, Forbidden, NotModified, ResourceExhausted, Unavailable
+from orlop.lib.errors import (
+    Cancelled,
+    Conflict,
+    Forbidden,
+    NotModified,
+    ResourceExhausted,
+    Unavailable,
+)
 from orlop.system.storage import extras
 from orlop.system.updates import extras_files, fetch, intake, release_services, staging, trials
 from orlop.system.updates.fetch import Offer, Running
@@ -25,10 +32,10 @@ from orlop.system.updates.stage import Candidate, is_whole, withdrawal
 from orlop.wire.channel import Refused, Why
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from orlop.system.boot import Boot
-    from orlop.system.updates.fetch import Progress
+    from orlop.system.updates.fetch import Fetched, Progress
     from orlop.system.updates.generations import Generation
     from orlop.system.updates.ledger import Ledger
     from orlop.wire.compose_model import Json
@@ -231,8 +238,8 @@ async def _take(boot: Boot, offer: Offer, good: Generation, tell: Tell) -> dict[
         services = await release_services.bring(boot, release, incoming)
         candidate = replace(candidate, services=services)
         made = await updates.stage(candidate, path, lambda done: tell({"done": done, "of": size}))
-    except Conflict:
-        raise  # somebody is at a verb: what was fetched is there for the next attempt
+    except (Cancelled, Conflict):
+        raise  # what was fetched is there for the next attempt
     except BaseException:
         await asyncio.to_thread(_remove, incoming, release)
         raise
@@ -300,9 +307,28 @@ async def _bring(
         def told(progress: Progress) -> None:
             tell({"done": progress.done, "of": progress.size_bytes})
 
-        return (await fetch.fetch(offer, boot.children, told, extras=with_extras)).received_bytes
+        work = fetch.fetch(offer, boot.children, told, extras=with_extras)
+        return (await _cancellable(boot, work)).received_bytes
     finally:
         await asyncio.to_thread(base.unlink, missing_ok=True)
+
+
+async def _cancellable(boot: Boot, work: Coroutine[object, object, Fetched]) -> Fetched:
+    """What *work* gives, unless somebody says `orlop os cancel`.
+
+    Raises:
+        Cancelled: somebody did; what has come stays for the next attempt.
+    """
+    fetching, updates = asyncio.ensure_future(work), boot.updates.now
+    updates.end_fetch = fetching.cancel
+    try:
+        await asyncio.wait((fetching,))
+        if fetching.cancelled():
+            raise Cancelled("the release is not fetched: that was cancelled")
+        return fetching.result()
+    finally:
+        updates.end_fetch = None
+        fetching.cancel()
 
 
 async def _copy_image(boot: Boot, image: Image, target: Path) -> bool:

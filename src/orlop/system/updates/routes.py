@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -95,9 +96,7 @@ async def _show(updates: Updates, gate: Gate, what: str, exchange: Exchange) -> 
 
 async def _inhibit(boot: Boot, exchange: Exchange) -> None:
     """Until the client goes away, no update goes through the gate."""
-    reason = str((await exchange.json()).get("reason") or "")
-    if len(reason) > MAX_REASON or not reason.isprintable():
-        raise InvalidArgument(f"reason: up to {MAX_REASON} printable characters expected")
+    reason = _reason(await exchange.json())
     with boot.health.gate.inhibition(reason):
         await exchange.begin_stream(JSON_TYPE)
         await exchange.write_json({"result": {}})
@@ -203,6 +202,13 @@ def _number(body: Body, key: str = "generation") -> int:
     return value
 
 
+def _reason(body: Body) -> str:
+    reason = str(body.get("reason") or "")
+    if len(reason) > MAX_REASON or not reason.isprintable():
+        raise InvalidArgument(f"reason: up to {MAX_REASON} printable characters expected")
+    return reason
+
+
 async def _apply(updates: Updates, body: Body) -> dict[str, Json]:
     return await updates.apply(
         now=body.get("now") is True,
@@ -224,7 +230,9 @@ async def _hold(updates: Updates, body: Body) -> dict[str, Json]:
     until = body.get("until", 0)
     if not isinstance(until, int | float) or until < 0:
         raise InvalidArgument("until: seconds since 1970 expected")
-    return await updates.hold(str(body.get("reason") or ""), until)
+    if 0 < until <= time.time():
+        raise InvalidArgument(f"until: {report.moment(until)} is over already")
+    return await updates.hold(_reason(body), until)
 
 
 async def _trust(updates: Updates, body: Body) -> dict[str, Json]:

@@ -41,6 +41,7 @@ class Updates:
     extras_there: set[str] = field(default_factory=set)
     fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    end_fetch: Callable[[], object] | None = None
 
     async def reading(self) -> Ledger:
         return self.tree.ledger()

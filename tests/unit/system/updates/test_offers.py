@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orlop.lib.children import Children
-from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotModified
+from orlop.lib.errors import Cancelled, Conflict, Forbidden, InvalidArgument, NotModified
 from orlop.system.config import configuration
 from orlop.system.services import overlay, worker
 from orlop.system.services.overlay import ServiceVersion
@@ -139,6 +139,29 @@ def test_what_was_fetched_outlives_somebody_at_another_verb(
     assert place.stage()["received_bytes"] == 0
     left = {path.name for path in (place.updates.directory / "incoming").iterdir()}
     assert left == {"etc"}
+
+
+def test_somebody_gives_up_what_is_fetched(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def never(*_: object, **__: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def work(boot: Boot) -> None:
+        staging = asyncio.ensure_future(offers.stage(boot, Wish(), lambda _: None))
+        await begun.wait()
+        assert place.updates.end_fetch is not None
+        place.updates.end_fetch()
+        with pytest.raises(Cancelled, match="was cancelled"):
+            await staging
+        assert place.updates.end_fetch is None
+        assert not place.updates.fetching.locked()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch, "fetch", never)
+        place.run(work)
+    assert place.stage()["generation"] == 2
 
 
 def test_without_room_for_the_base_the_whole_image_is_fetched(
