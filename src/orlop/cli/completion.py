@@ -24,13 +24,19 @@ VERBS = {
     "fish": "orlop completion fish | source",
 }
 
-NAMES = "orlop ps --all --quiet 2>/dev/null"
+CONTAINERS = "orlop ps --all --quiet 2>/dev/null"
+NAMES = {
+    "containers": CONTAINERS,
+    "services": CONTAINERS,
+    "keys": "orlop config explain 2>/dev/null | cut -d ' ' -f 1",
+}
+"""What prints the names that may follow a command, or its verb, by what it `COMPLETES`."""
 
 
 class Row:
     """What can follow one command: options and first words, each with its line of help."""
 
-    __slots__ = ("has_names", "line", "name", "options", "valued", "words")
+    __slots__ = ("line", "name", "names", "options", "valued", "words")
 
     def __init__(self, name: str) -> None:
         command = find(name)
@@ -47,7 +53,7 @@ class Row:
         self.words = dict(verbs_of(command))
         if kind == "commands":
             self.words = {known: line for known, (_, line) in COMMANDS.items()}
-        self.has_names = kind in ("containers", "services")
+        self.names = NAMES.get(kind, "")
 
 
 def rows() -> list[Row]:
@@ -83,7 +89,7 @@ def bash(table: list[Row]) -> str:
         parts = [f'options="{" ".join(option for option, _ in row.options)}"']
         parts += [f'words="{" ".join(row.words)}"'] if row.words else []
         parts += [f'valued=" {" ".join(row.valued)} "'] if row.valued else []
-        parts += ["names=1"] if row.has_names else []
+        parts += [f"names={_quoted(row.names)}"] if row.names else []
         lines.append(f"    {row.name}) {'; '.join(parts)} ;;")
     lines += [
         "  esac",
@@ -93,10 +99,10 @@ def bash(table: list[Row]) -> str:
         '  case "$current" in',
         '    -*) COMPREPLY=($(compgen -W "$options" -- "$current")); return ;;',
         "  esac",
-        '  [ "$COMP_CWORD" -gt 2 ] && [ -n "$names" ] && words=""',
-        f'  [ -n "$names" ] && words="$words $({NAMES})"',
+        '  [ "$COMP_CWORD" -gt 2 ] && words=""',
+        '  [ -z "$words" ] && [ -n "$names" ] && words="$(eval "$names")"',
         '  COMPREPLY=($(compgen -W "$words" -- "$current"))',
-        '  [ -n "$words" ] || COMPREPLY=($(compgen -f -- "$current"))',
+        '  [ "${#COMPREPLY[@]}" -gt 0 ] || COMPREPLY=($(compgen -f -- "$current"))',
         "}",
         "complete -F _orlop orlop",
     ]
@@ -117,14 +123,16 @@ def zsh(table: list[Row]) -> str:
     for row in table:
         options = " ".join(_quoted(f"{option}:{what}") for option, what in row.options)
         firsts = " ".join(_quoted(f"{word}:{what}") for word, what in row.words.items())
-        names = f'; names=(${{(f)"$({NAMES})"}})' if row.has_names else ""
+        names = f'; names=(${{(f)"$({row.names})"}})' if row.names else ""
+        if names and row.words:
+            names = f"; (( CURRENT > 3 )) && {names.removeprefix('; ')}"
         lines.append(f"    {row.name}) options=({options}); firsts=({firsts}){names} ;;")
     lines += [
         "  esac",
         "  if [[ $PREFIX == -* ]]; then _describe option options; return; fi",
         "  (( CURRENT == 3 )) && (( $#firsts )) && _describe word firsts",
         "  (( $#names )) && compadd -a names",
-        "  (( $#firsts + $#names )) || _files",
+        "  (( CURRENT == 3 && $#firsts + $#names )) || _files",
         "}",
         "compdef _orlop orlop",
     ]
@@ -143,8 +151,8 @@ def fish(table: list[Row]) -> str:
             value = " -r" if option in row.valued else ""
             lines.append(f"{inside} {kind} {name}{value} -d {_quoted(what)}")
         lines += [f"{inside} -a {word} -d {_quoted(what)}" for word, what in row.words.items()]
-        if row.has_names:
-            lines.append(f"{inside} -a '({NAMES})'")
+        if row.names:
+            lines.append(f"{inside} -a {_quoted(f'({row.names})')}")
     return "\n".join(lines)
 
 

@@ -45,6 +45,7 @@ OPTIONS = (
     Option("private", "p", help="with secrets: show, export, get"),
 )
 WORDS = (1, 3)
+COMPLETES = "keys"
 
 _CHANGES = frozenset({"set", "unset", "merge", "apply", "edit", "rollback", "confirm", "diff"})
 

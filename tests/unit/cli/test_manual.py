@@ -75,6 +75,9 @@ COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _orlop; printf '%s\\n' "${{COM
     assert complete("orlop", "service", "re") == ["restart"]
     assert complete("orlop", "service", "restart", "ti") == ["time"]
     assert complete("orlop", "config", "ro") == ["rollback"]
+    assert complete("orlop", "config", "get", "ti") == ["time"]
+    assert complete("orlop", "service", "ti") == []
+    assert complete("orlop", "service", "add", "/etc/os-rel") == ["/etc/os-release"]
     assert complete("orlop", "man", "dm") == ["dmesg"]
 
 
