@@ -4,8 +4,8 @@ A new command is one file with `USAGE`, `OPTIONS`, `WORDS` and `run`, a loader h
 `COMMANDS`; for those that have them also `MORE` (further help), `VERBS` (its first words, each with
 what it does) and `COMPLETES` (what its words are: `containers`, `services`, `keys` or `commands`).
 Help, completions and manual pages (`./orlop man`) are made from that. Loaders are import statements
-and not names because the image builder reads imports to know which files to take along; each file is
-imported only when its command is run.
+and not names because the image builder reads imports to know which files to take along; each file
+is imported only when its command is run.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ OPTIONS = (
     Option("directory", "d", value="DIR", help="where to: ~/.docker, or /var/lib/orlop/tls"),
     Option("output", "o", value="FILE", help="client: where to; - for the standard output"),
     Option("ca", help="renew: a new authority, too; ends all clients'"),
-    Option("json", help="show: as JSON"),
+    Option("json", help="generate, renew, show: as JSON"),
 )
 WORDS = (1, 2)
 VERBS = {
@@ -81,9 +81,10 @@ def _generate(arguments: Arguments) -> int:
         authority.ensure(name)
         if is_server:
             authority.make_server(name, days=days, hosts=_hosts(arguments))
-            print(f"the engine's certificate is in {authority.directory}, for {days} days")
-            _restart_engine()
-            return 0
+            _say(
+                arguments, f"the engine's certificate is in {authority.directory}, for {days} days"
+            )
+            return _made(arguments, authority)
         directory = arguments.value("directory") or os.path.expanduser("~/.docker")
         texts = _client(authority, os.environ.get("USER") or "client", days)
         os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -91,6 +92,9 @@ def _generate(arguments: Arguments) -> int:
             _write(f"{directory}/{file}", text.encode())
     except OSError as error:
         raise InvalidArgument(f"{error.filename}: {error.strerror}") from None
+    if arguments.flag("json"):
+        print(encode({"directory": directory, "files": [*texts]}))
+        return 0
     print(f"{', '.join(texts)} are in {directory}; with them:")
     print(f"  DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH={directory} DOCKER_HOST=tcp://{name}:{PORT}")
     return 0
@@ -173,14 +177,18 @@ def _renew(arguments: Arguments) -> int:
         authority.make_server(name, days=days, hosts=hosts)
     except OSError as error:
         raise InvalidArgument(f"{error.filename}: {error.strerror}") from None
-    print(f"the engine has a new certificate, for {days} days")
+    _say(arguments, f"the engine has a new certificate, for {days} days")
     if arguments.flag("ca"):
-        print("no client's certificate counts any more: orlop tls client NAME")
-    _restart_engine()
-    return 0
+        _say(arguments, "no client's certificate counts any more: orlop tls client NAME")
+    return _made(arguments, authority)
 
 
-def _restart_engine() -> None:
+def _say(arguments: Arguments, text: str) -> None:
+    """To a person, wherever that does not disturb a program."""
+    print(text, file=sys.stderr if arguments.flag("json") else sys.stdout)
+
+
+def _made(arguments: Arguments, authority: Authority) -> int:
     """The engine takes the new files when it begins; its containers go on."""
     from orlop.cli.answers import get_object, member
     from orlop.cli.client import Client
@@ -190,11 +198,15 @@ def _restart_engine() -> None:
         config = get_object(client, "/orlop/config").get("config")
         if member(config, "orlop", "engine", "tls", "enabled") is True:
             client.post("/orlop/services/engine/restart")
-            print("the engine was restarted")
+            _say(arguments, "the engine was restarted")
         else:
-            print("the engine does not listen: orlop config set orlop.engine.tls.enabled true")
+            command = "orlop config set orlop.engine.tls.enabled true"
+            _say(arguments, f"the engine does not listen: {command}")
     except OrlopError as error:
         print(f"restart the engine to have it take them: {error}", file=sys.stderr)
+    if arguments.flag("json"):
+        print(encode(describe(authority)))
+    return 0
 
 
 def _show(arguments: Arguments) -> int:

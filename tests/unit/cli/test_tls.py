@@ -39,6 +39,9 @@ def test_generate_show_renew(
     before = (directory / "ca.pem").read_text()
     assert main(["tls", "renew"]) == 0
     assert (directory / "ca.pem").read_text() == before
+    capsys.readouterr()
+    assert main(["tls", "renew", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["certificates"]
     assert main(["tls", "renew", "--ca"]) == 0
     assert (directory / "ca.pem").read_text() != before
     assert "no client's certificate counts" in capsys.readouterr().out
@@ -50,8 +53,9 @@ def test_a_client_for_docker(
 ) -> None:
     home = tmp_path / "docker"
     assert main(["tls", "generate", "-d", str(home), "--days", "0"]) == 2
-    assert main(["tls", "generate", "-d", str(home)]) == 0
     capsys.readouterr()
+    assert main(["tls", "generate", "-d", str(home), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == ["ca.pem", "cert.pem", "key.pem"]
     assert main(["tls", "show"]) == 0
     (line,) = capsys.readouterr().out.splitlines()  # there is no certificate of the engine's yet
     assert line.startswith("ca.pem ")
