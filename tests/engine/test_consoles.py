@@ -55,11 +55,14 @@ def test_switching_and_breaking_stops_no_workload(machine: NativeMachine) -> Non
     assert docker(machine, *run).returncode == 0
     pid = docker(machine, "inspect", "--format={{.State.Pid}}", "web").stdout
 
+    file = "[{path: /etc/watch, content: four hours}]"
+    assert orlop(machine, "config", "set", "write_files", file).returncode == 0
     done = bring(machine, docker_archive([busybox_layer(), MARKED], ["debian:13"]))
     assert done.returncode == 0, done
     assert done.stdout == b"sessions begin in debian:13 from now on\n"
     done = enter(machine, "cat /mark; exit 3")
     assert (done.returncode, done.stdout) == (3, b"another root\n"), done
+    assert enter(machine, "cat /etc/watch").stdout == b"four hours"
     assert state(machine) | {"name": "debian:13", "enabled": "debian:13"} == state(machine)
     assert b"debian:13   current" in orlop(machine, "console", "ls").stdout
 

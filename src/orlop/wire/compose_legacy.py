@@ -159,5 +159,22 @@ def _take_privileges(mapping: dict[str, object], notice: Notice) -> None:
         without = {str(name).upper() for name in dropped} if isinstance(dropped, list) else set()
         base = () if "ALL" in without else DOCKER_CAPABILITIES
         mapping["cap_add"] = [*(c for c in base if c not in without), *wanted]
-    mapping.setdefault("security_opt", ["no-new-privileges:false"])
+    _take_security(mapping, extension, notice)
     mapping["x-orlop"] = extension
+
+
+def _take_security(
+    mapping: dict[str, object], extension: dict[str, object], notice: Notice
+) -> None:
+    """Docker's options that have an equal here; profiles of others have none."""
+    written = mapping.get("security_opt")
+    kept: list[object] = []
+    for option in written if isinstance(written, list) else []:
+        name, _, value = str(option).replace("=", ":", 1).partition(":")
+        if name == "seccomp" and value == "unconfined":
+            extension.setdefault("seccomp", "none")
+        elif name in ("seccomp", "apparmor", "label"):
+            notice(("security_opt",), f"{option} means nothing here, ignoring")
+        else:
+            kept.append(option)
+    mapping["security_opt"] = kept or ["no-new-privileges:false"]

@@ -33,10 +33,10 @@ def test_where_files_go() -> None:
         ("", "/var/lib/orlop/root/a"),
         ("", "/var/app/b"),
         ("", "/var/lib/orlop/home/rancher/.docker/config.json"),
-        *((name, "/etc/motd") for name in config_files.CONSOLES),
+        *((name, "/etc/motd") for name in config_files.READERS),
         *(
             (name, "/etc/docker/certs.d/registry.example/ca.crt")
-            for name in (*config_files.CONSOLES, "engine")
+            for name in (*config_files.READERS, "engine")
         ),
         ("syslog", "/etc/c"),
     ]

@@ -3,7 +3,7 @@
 import subprocess
 
 from orlop.system.config.configuration import Configuration
-from orlop.system.config.files import CONSOLES
+from orlop.system.config.files import READERS
 from orlop.system.network import proxy_files
 from orlop.wire.compose_model import Json
 
@@ -21,7 +21,7 @@ def test_what_a_shell_makes_of_it() -> None:
     files = proxy_files.files(
         configured(http_proxy="p:80", https_proxy=https, no_proxy=[".example", "localhost"])
     )
-    assert [file.service for file in files] == [*CONSOLES]
+    assert [file.service for file in files] == [*READERS]
     script = files[0].data.decode() + 'echo "$HTTP_PROXY $https_proxy $NO_PROXY"'
     done = subprocess.run(["sh", "-c", script], env={}, capture_output=True, text=True, check=True)
     assert done.stdout == f"http://p:80 {https} .example,localhost,127.0.0.1,::1\n"
@@ -30,7 +30,7 @@ def test_what_a_shell_makes_of_it() -> None:
 def test_directories_of_programs() -> None:
     configuration = Configuration({"orlop": {"environment": {"path": "/opt/bin, /opt/it's,"}}})
     files = proxy_files.files(configuration)
-    assert [file.path for file in files] == [proxy_files.PATHS] * len(CONSOLES)
+    assert [file.path for file in files] == [proxy_files.PATHS] * len(READERS)
     script = files[0].data.decode() + 'echo "$PATH"'
     done = subprocess.run(
         ["/bin/sh", "-c", script], env={"PATH": "/bin"}, capture_output=True, text=True, check=True

@@ -7,7 +7,13 @@ import pytest
 from orlop.lib.errors import InvalidArgument
 from orlop.system.storage import persistence
 from orlop.wire.compose_file import ServicesFile, parse_file
-from orlop.wire.compose_model import Dependency, DependencyCondition, MountKind, ServiceDefinition
+from orlop.wire.compose_model import (
+    Dependency,
+    DependencyCondition,
+    MountKind,
+    Seccomp,
+    ServiceDefinition,
+)
 from orlop.wire.located_yaml import parse_yaml
 
 
@@ -79,6 +85,18 @@ def test_version_1_has_what_docker_gives() -> None:
     assert "MKNOD" not in service.cap_add
     assert service.network_mode == "host"
     assert dict(service.environment) == {"DEBUG": "true", "N": "1"}
+
+
+def test_security_options_of_version_1() -> None:
+    options = "[seccomp:unconfined, label:disable, 'apparmor:mine']"
+    found = parse(f"web:\n  image: nginx\n  security_opt: {options}\n")
+    (service,) = found.services
+    assert (service.seccomp, service.no_new_privileges) == (Seccomp.NONE, False)
+    assert [text.partition(": security_opt: ")[2] for text in found.notices if "means" in text] == [
+        "label:disable means nothing here, ignoring",
+        "apparmor:mine means nothing here, ignoring",
+    ]
+    assert one("web:\n  image: x\n  security_opt: [no-new-privileges]\n").no_new_privileges
 
 
 def test_labels_of_rancheros() -> None:

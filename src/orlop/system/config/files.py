@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 DIRECTORY = "/run/orlop/files"
 CONSOLES = ("console", "ssh", "bootcmd", "runcmd", "rc-local")
-"""The services that a person or a command works in: where a file goes that names no other."""
+"""The services that a person or a command works in."""
+
+READERS = (*CONSOLES, "shell")
+"""Where a file goes that names no service: also into the console that somebody has chosen."""
 
 HOMES = {"/root/": "/var/lib/orlop/root/", "/home/": "/var/lib/orlop/home/"}
 """What the consoles have there, and where that is on the machine."""
@@ -114,7 +117,7 @@ def _plan_one(entry: dict[str, Json], images: Path) -> list[File]:
 def _readers(service: str, path: str) -> tuple[str, ...]:
     if service:
         return (service,)
-    return (*CONSOLES, "engine") if path.startswith(CERTIFICATES) else CONSOLES
+    return (*READERS, "engine") if path.startswith(CERTIFICATES) else READERS
 
 
 def host_keys(keys: Json) -> list[File]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.system.config.configuration import as_map
-from orlop.system.config.files import CONSOLES, File
+from orlop.system.config.files import READERS, File
 
 if TYPE_CHECKING:
     from orlop.system.config.configuration import Configuration
@@ -44,7 +44,7 @@ def files(of: Configuration) -> list[File]:
         File(name, path, "".join(lines).encode(), 0o644, 0, 0)
         for path, lines in texts.items()
         if lines
-        for name in CONSOLES
+        for name in READERS
     ]
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WAYS_IN = ("console", "ssh")
+WAYS_IN = ("console", "shell", "ssh")
 """Services that start in any case: without them nobody can mend what is wrong."""
 
 

@@ -78,6 +78,34 @@ def _judge_file(entry: object) -> str:
     return ""
 
 
+UNREAD = {
+    "/etc/cron": "x-orlop.schedule of a service",
+    "/etc/docker/daemon.json": "orlop.engine",
+    "/etc/fstab": "mounts",
+    "/etc/modprobe.d/": "orlop.modules",
+    "/etc/modules": "orlop.modules",
+    "/etc/netplan/": "orlop.network",
+    "/etc/network/": "orlop.network",
+    "/etc/ssh/sshd_config": "orlop.ssh",
+    "/etc/sudoers": "users[].sudo",
+    "/etc/sysctl.": "orlop.sysctl",
+    "/etc/systemd/": "orlop.services",
+}
+"""How files begin whose readers are not in this system, and what has their part."""
+
+
+def tell_unread(document: LocatedYaml, tell: Tell) -> None:
+    """Say of files for the consoles that nothing there reads them; they are written anyhow."""
+    entries = document.data.get("write_files") if isinstance(document.data, dict) else None
+    for index, entry in enumerate(entries if isinstance(entries, list) else []):
+        path = entry.get("path") if isinstance(entry, dict) else None
+        if not isinstance(path, str) or entry.get("container") not in (None, "console"):
+            continue
+        instead = next((key for start, key in UNREAD.items() if path.startswith(start)), "")
+        if instead:
+            tell((f"write_files[{index}]",), f"nothing here reads {path[:80]}: see {instead}")
+
+
 def registry_account(name: str, entry: object) -> tuple[str, dict[str, str]]:
     """Host and account of an entry of RancherOS's `registry_auths`, which has them as Docker's
     own file does.

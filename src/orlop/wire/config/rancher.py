@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.compose_values import Fields, kind_of, nearest
 from orlop.wire.config.as_is import is_so
-from orlop.wire.config.partly import copy_lines, registry_account, trim
+from orlop.wire.config.partly import copy_lines, registry_account, tell_unread, trim
 from orlop.wire.config.rancher_forms import FORMS, Moved, rename_containers
 from orlop.wire.config.table import KEYS, NAME, NAMES, find, fits
 
@@ -206,6 +206,7 @@ def translate(document: LocatedYaml) -> tuple[LocatedYaml, tuple[Notice, ...]]:
     if ROOT in foreign and isinstance(document.data, dict) and "runcmd" in document.data:
         translation.run_at_each_boot(document)
     document = rename_containers(document, translation.rename)
+    tell_unread(document, translation.rename)
     return trim(document, translation.leave_out), tuple(translation.notices)
 
 

@@ -146,6 +146,21 @@ rancher:
     assert any("must be the name of a module" in text for text in ignored)
 
 
+def test_a_file_that_nothing_reads_is_written_and_said() -> None:
+    text = """\
+write_files:
+- {path: /etc/ssh/sshd_config, content: a}
+- {path: /etc/profile.d/a.sh, content: a}
+- {path: /etc/cron.d/a, content: a, container: syslog}
+"""
+    checked = check_document(parse_yaml("c.yml", text))
+    (notice,) = checked.notices
+    assert notice.text.startswith("c.yml:2: configuration: write_files[0]: nothing here reads ")
+    assert notice.text.endswith(" /etc/ssh/sshd_config: see orlop.ssh")
+    assert not notice.ignored
+    assert len(checked.data["write_files"]) == 3  # type: ignore[arg-type]
+
+
 def test_an_entry_that_is_wrong_is_found_where_it_stands() -> None:
     text = "mounts:\n- [swap, null]\n- [LABEL=a, /mnt/a, zfs]\n"
     with pytest.raises(InvalidArgument, match=r"^c.yml:3: configuration: mounts\[0\]"):
