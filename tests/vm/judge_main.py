@@ -104,7 +104,7 @@ class Judge:
 
     def _mounted(self) -> Ledger:
         mount.mount(f"/dev/{self._disk}3", VAR, "ext4", state._FLAGS, state._OPTIONS["ext4"])
-        esp._mount(f"/dev/{self._disk}2", write=True)
+        esp._mount(f"/dev/{self._disk}2", esp.TARGET, write=True)
         return Ledger(VAR / "lib/orlop/os", ConfigStore(str(VAR / "lib/orlop")))
 
     def _unmount(self) -> None:

@@ -1,6 +1,7 @@
 """`orlop disks`: disks, partitions, file systems, how full, how well, and what a reboot keeps.
 
-`orlop disks seal` lets the machine's TPM open an encrypted one.
+`orlop disks seal` lets the machine's TPM open an encrypted one, `orlop disks mirror` takes in one
+in the place of a broken one.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orlop.cli.arguments import Arguments
 
-USAGE = "disks [OPTION...] [seal [DEVICE]]"
+USAGE = "disks [OPTION...] [seal [DEVICE]|mirror DISK]"
 OPTIONS = (
     Option("json", help="as the engine's API gives it"),
     Option("key-file", value="FILE", help="for seal: what opens the disk now; - is the input"),
     Option("pcrs", value="N,...", help="for seal: which registers have to stay as they are (7)"),
     Option("remove", help="for seal: the TPM shall not open it any more"),
+    Option("wipe", help="for mirror: give up what is on the disk"),
 )
 WORDS = (0, 2)
-VERBS = {"seal": "[DEVICE]: let the TPM open an encrypted disk; the state's"}
+VERBS = {
+    "seal": "[DEVICE]: let the TPM open an encrypted disk; the state's",
+    "mirror": "DISK: make it the half that the state's mirror lacks",
+}
 MORE = """\
 Health is what the kernel knows without asking the disk: its state, errors that
 it has counted, its temperature. The mark * is on what holds the machine's
@@ -32,9 +37,14 @@ state, which is all that a reboot keeps.
 
 To seal asks for the passphrase, or takes --key-file, and adds a key that only
 this machine's TPM has, for as long as what it has measured stays the same. The
-passphrase and other keys go on to work. Seal once more when that has changed."""
+passphrase and other keys go on to work. Seal once more when that has changed.
+
+A disk for the mirror has to be empty, unless --wipe is given, or it was a half
+of it before. It starts the machine at once; the state is copied to it while the
+machine works."""
 
 HEADER = ("DEVICE", "SIZE", "TYPE", "LABEL", "USED", "MOUNTED", "HEALTH", "WHAT")
+WORDS_OF = {"in_sync": "is whole", "spare": "is being filled", "faulty": "is broken"}
 WELL = ("running", "live")
 """What SCSI and NVMe call a device that works."""
 
@@ -44,7 +54,7 @@ def run(arguments: Arguments) -> int:
         verb, *devices = arguments.words
         if verb not in VERBS:
             raise UsageError(f"{verb!r} is nothing that can be done with disks")
-        return _seal(arguments, devices)
+        return _seal(arguments, devices) if verb == "seal" else _mirror(arguments, devices)
     answer = get_object(Client(), "/orlop/disks")
     if arguments.flag("json"):
         print(encode(answer))
@@ -65,6 +75,28 @@ def _seal(arguments: Arguments, devices: list[str]) -> int:
     return 0
 
 
+def _mirror(arguments: Arguments, disks: list[str]) -> int:
+    from orlop.cli.install import follow
+
+    if len(disks) != 1:
+        raise UsageError("mirror DISK is needed; orlop install --list shows what there is")
+    request: Object = {"disk": disks[0], "wipe": arguments.flag("wipe")}
+    response = Client().request("POST", "/orlop/disks/mirror", request)
+    return follow(response, as_json=arguments.flag("json"))
+
+
+def mirror_line(mirror: Object) -> str:
+    """The halves of the state's mirror, and what is done to it."""
+    parts = [
+        f"{text_of(part, 'device')} {WORDS_OF.get(state := text_of(part, 'state'), state)}"
+        for part in objects(mirror.get("parts"), "list of parts")
+    ]
+    lacks = [] if len(parts) >= number_of(mirror, "wanted") else ["a disk is missing"]
+    share = mirror.get("share")
+    filled = [f"{share:.0%} done"] if isinstance(share, float) else []
+    return f"mirror {text_of(mirror, 'device')}: {', '.join((*parts, *lacks, *filled))}"
+
+
 def text(answer: Object) -> str:
     """The table, and a sentence on what is kept."""
     rows = []
@@ -75,7 +107,9 @@ def text(answer: Object) -> str:
             for part in objects(disk.get("partitions"), "list of partitions")
         ]
     table = fitted(columns(HEADER, rows)) if rows else "there are no disks"
-    return f"{table}\n\n{kept(answer)}"
+    mirror = member(answer, "persistence", "mirror")
+    more = f"\n{mirror_line(mirror)}" if isinstance(mirror, dict) else ""
+    return f"{table}\n\n{kept(answer)}{more}"
 
 
 def _row(entry: Object, indent: str, well: str, about: str) -> tuple[str, ...]:

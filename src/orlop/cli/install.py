@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 USAGE = "install [OPTION...]"
 OPTIONS = (
     Option("disk", "d", value="DISK", help="where to: an id of --list, SERIAL=, ID=, /dev/..."),
+    Option("mirror", value="DISK", help="a second disk that has everything as well (RAID 1)"),
     Option("config", "c", value="FILE", help="the machine's configuration: file, https://, or -"),
     Option("append", "a", value="PARAMETERS", help="more kernel parameters for it"),
     Option("image", "i", value="FILE", help="the ISO to install: a path of the system, or a URL"),
@@ -51,6 +52,9 @@ this one has been told.
 A disk on which there is something is refused unless --wipe is given, one that
 is in use, or that the machine was started from, in any case. An installation
 that was interrupted can be begun again.
+
+With --mirror the machine starts from either of two disks and keeps its state on
+both; orlop disks mirror takes in one that replaces a broken one.
 
 With --encrypt it makes a recovery key, which is shown once: keep it. It opens
 the state when nothing else does.
@@ -99,6 +103,8 @@ def _check(arguments: Arguments) -> None:
         raise UsageError(f"either --{ends[0]} or --{ends[1]}")
     if arguments.flag("wipe") and arguments.flag("keep-state"):
         raise UsageError("either --wipe or --keep-state")
+    if arguments.flag("mirror") and arguments.flag("keep-state"):
+        raise UsageError("either --mirror or --keep-state")
 
 
 def request_of(arguments: Arguments) -> Object:
@@ -114,7 +120,7 @@ def request_of(arguments: Arguments) -> Object:
     for name in ("wipe", "keep-state", "dry-run"):
         if arguments.flag(name):
             found[name.replace("-", "_")] = True
-    for name in ("append", "image", "image-sha256", "encrypt", "key-file"):
+    for name in ("mirror", "append", "image", "image-sha256", "encrypt", "key-file"):
         if arguments.flag(name):
             found[name.replace("-", "_")] = arguments.value(name)
     if arguments.flag("config"):
@@ -233,7 +239,7 @@ class Progress:
         if not (text := printable(text_of(event, "text"))):
             return
         step, total = text_of(event, "step"), number_of(event, "total_bytes")
-        is_new, self._step = step != self._step, step
+        is_new, self._step = not step or step != self._step, step
         if not self._is_terminal:
             if is_new:
                 print(text, flush=True)

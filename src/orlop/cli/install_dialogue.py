@@ -29,12 +29,16 @@ def run(client: Client, request: Object, arguments: Arguments | None = None) -> 
     found = disks_of(get_object(client, TARGET))
     disk = choose(found, text_of(request, "disk"), keeps_state=keeps)
     request["disk"] = text_of(disk, "id")
-    ask_about_content(disk, request)
+    ask_about_content(disk, request, may_keep="mirror" not in request)
+    mirror = None if request.get("keep_state") else choose_mirror(found, disk, request)
+    if mirror is not None:
+        request["mirror"] = text_of(mirror, "id")
+        ask_about_content(mirror, request, may_keep=False)
     if not {"config", "config_url", "keep_state"} & request.keys():
         request |= ask_for_configuration(client)
     recovery = ask_about_encryption(disk, request, arguments)
     if not request.get("dry_run"):
-        confirm(disk)
+        confirm(disk, *([] if mirror is None else [mirror]))
     if recovery:
         print(install_keys.text(recovery))
     status = follow(client.request("POST", TARGET, request), as_json=False)
@@ -77,7 +81,34 @@ def choose(disks: list[Object], wanted: str, *, keeps_state: bool = False) -> Ob
         print(printable(why))
 
 
-def ask_about_content(disk: Object, request: Object) -> None:
+def choose_mirror(disks: list[Object], first: Object, request: Object) -> Object | None:
+    """The disk that is to have what *first* has, if the person wants one.
+
+    Raises:
+        InvalidArgument: the one that *request* names cannot be used.
+    """
+    wanted = text_of(request, "mirror")
+    others = [
+        (number, disk)
+        for number, disk in enumerate(disks, 1)
+        if disk is not first and not (text_of(disk, "problem") or text_of(disk, "busy"))
+    ]
+    while wanted or others:
+        question = "\nMirror everything on a second disk (its number or id; empty: no)? "
+        word = wanted or ask(question)
+        if not word:
+            return None
+        for number, disk in others:
+            names = (str(number), text_of(disk, "name"), text_of(disk, "device"))
+            if word in names or word in strings_of(disk, "ids"):
+                return disk
+        if wanted:
+            raise InvalidArgument(f"{wanted}: not another disk of the list that can be used")
+        print(printable(f"{word}: not another disk of the list that can be used"))
+    return None
+
+
+def ask_about_content(disk: Object, request: Object, *, may_keep: bool = True) -> None:
     """Show what is on the disk, and ask what is to become of it."""
     found = strings_of(disk, "found")
     name = f"{text_of(disk, 'device')}, {size(number_of(disk, 'size_bytes'))}"
@@ -90,7 +121,8 @@ def ask_about_content(disk: Object, request: Object) -> None:
         print(f"  {printable(text)}")
     if request.get("wipe") or request.get("keep_state"):
         return
-    if disk.get("has_state") is True and yes("Keep the state of this installation?", default=True):
+    question = "Keep the state of this installation?"
+    if may_keep and disk.get("has_state") is True and yes(question, default=True):
         request["keep_state"] = True
     elif text_of(disk, "content") != "unfinished" or disk.get("has_state") is True:
         if not yes("All of this will be lost. Go on?", default=False):
@@ -167,14 +199,15 @@ def ask_password() -> str:
         print("The two are different.")
 
 
-def confirm(disk: Object) -> None:
-    """Let the person type the name of the disk.
+def confirm(*disks: Object) -> None:
+    """Let the person type the name of the disk, or the names of both.
 
     Raises:
         Cancelled: it was something else.
     """
-    name = text_of(disk, "name")
-    if ask(f"\nType the name of the disk, {name}, to install on it: ") != name:
+    name = " ".join(text_of(disk, "name") for disk in disks)
+    what = f"the disk, {name}, to install on it" if len(disks) == 1 else f"both disks, {name}"
+    if ask(f"\nType the name of {what}: ").split() != name.split():
         raise Cancelled("nothing has been changed")
 
 

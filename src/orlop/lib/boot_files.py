@@ -19,6 +19,8 @@ FOLDER = "orlop"
 """On the boot partition: the menu, and the boot records."""
 IMAGES = f"{FOLDER}/images"
 ENV_BYTES = 4096
+APPEND = "append.env"
+"""In `FOLDER`: kernel parameters that the menu adds, a GRUB environment block."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,39 @@ def write(directory: Path, record: BootRecord) -> None:
     numbers = [found.sequence if found else 0 for found in map(parse, _blocks(directory))]
     if record.sequence <= max(numbers):
         raise InvalidArgument(f"boot record {record.sequence} is not newer than {max(numbers)}")
-    path = directory / RECORDS[numbers.index(min(numbers))]
+    _write_block(directory / RECORDS[numbers.index(min(numbers))], block)
+
+
+def replace_all(directory: Path, record: BootRecord) -> None:
+    """Let *record* be what counts in *directory*, also where what is there has a higher number.
+
+    As for `write`, at no moment does none count; what both records name has to be there.
+
+    Raises:
+        InvalidArgument, Internal, OSError: as `write`.
+    """
+    blocks = [parse(block) for block in _blocks(directory)]
+    numbers = [found.sequence if found else 0 for found in blocks]
+    newest = numbers.index(max(numbers))
+    if blocks[newest] == record:
+        return
+    _write_block(directory / RECORDS[1 - newest], format_block(record))
+    if record.sequence <= numbers[newest]:
+        _write_block(directory / RECORDS[newest], environment_block.render({}, BLOCK_BYTES))
+
+
+def write_tried(directory: Path, sequence: int) -> None:
+    """Note that the trial of record *sequence* has been begun, as the boot loader does.
+
+    Raises:
+        Internal, OSError: as `write`.
+    """
+    words = {"tried": str(sequence)} if sequence else {}
+    _write_block(directory / TRIED, environment_block.render(words, BLOCK_BYTES))
+
+
+def _write_block(path: Path, block: bytes) -> None:
+    """Write *block* in place, and read it back from the disk."""
     descriptor = os.open(path, os.O_RDWR | os.O_DSYNC | os.O_CLOEXEC)
     try:
         if os.fstat(descriptor).st_size != BLOCK_BYTES:

@@ -15,7 +15,7 @@ from orlop.lib.fat32 import MIN_CLUSTERS
 from orlop.lib.fat_entries import ENTRY_BYTES, FOLDER, LABEL, LONG_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     type Read = Callable[[int, int], bytes]
     """`read(offset, size)`: up to *size* bytes from *offset*, fewer at the end."""
@@ -123,14 +123,8 @@ def read_file(read: Read, path: str) -> bytes:
         OSError: from *read*.
     """
     system = FileSystem(read)
-    folder = system.root
     *folders, name = path.split("/")
-    for part in folders:
-        kind, first, _ = _find(folder, part, path)
-        if not kind & FOLDER:
-            raise NotFound(f"there is no {path}")
-        folder = system.content(first, MAX_FOLDER_BYTES)
-    kind, first, size = _find(folder, name, path)
+    kind, first, size = _find(_open(system, folders, path), name, path)
     if kind & FOLDER:
         raise NotFound(f"{path} is a folder")
     if size > MAX_FILE_BYTES:
@@ -139,6 +133,27 @@ def read_file(read: Read, path: str) -> bytes:
     if len(data) != size:
         raise InvalidArgument(f"{path} is shorter than its folder says")
     return data
+
+
+def list_files(read: Read, path: str) -> dict[str, int]:
+    """The files in the folder *path*, with their sizes; not those in folders of it.
+
+    Raises:
+        NotFound, InvalidArgument, OSError: as `read_file`.
+    """
+    folder = _open(FileSystem(read), path.split("/"), path)
+    found = {name: described(entry) for name, entry in entries(folder)}
+    return {name: size for name, (kind, _, size) in found.items() if not kind & FOLDER}
+
+
+def _open(system: FileSystem, folders: Sequence[str], path: str) -> bytes:
+    folder = system.root
+    for part in folders:
+        kind, first, _ = _find(folder, part, path)
+        if not kind & FOLDER:
+            raise NotFound(f"there is no {path}")
+        folder = system.content(first, MAX_FOLDER_BYTES)
+    return folder
 
 
 def _find(folder: bytes, name: str, path: str) -> tuple[int, int, int]:

@@ -20,7 +20,7 @@ from orlop.lib import (
     unified_image,
 )
 from orlop.lib import partition_table as tables
-from orlop.lib.boot_files import BootImage
+from orlop.lib.boot_files import APPEND, BootImage
 from orlop.lib.boot_record import BootRecord
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound
 from orlop.lib.fat32 import Piece
@@ -36,8 +36,7 @@ IMAGE = "/boot/orlop.efi"
 MENU = "/orlop/disk.cfg"
 BIOS = "/boot/bios.img"
 EFI = "EFI/BOOT/BOOTX64.EFI"
-APPEND, APPEND_BYTES = "append.env", 2048
-"""Kernel parameters that the menu adds: a GRUB environment block."""
+APPEND_BYTES = 2048
 
 ESP_PARTITION = 2
 SECTOR_BYTES = 512

@@ -193,7 +193,7 @@ def make_table(
     _check(partitions, disk_bytes, sector_bytes)
     end = disk_bytes // sector_bytes
     table_sectors = -(-_ENTRIES * _ENTRY_BYTES // sector_bytes)
-    own = [_random_guid(guids[at : at + 16]) for at in range(0, len(guids), 16)]
+    own = [random_guid(guids[at : at + 16]) for at in range(0, len(guids), 16)]
     if len(own) != len(partitions) + 1 or len(boot_code) > _BOOT_CODE_BYTES:
         raise InvalidArgument("not one GUID for each partition, or too much code to boot")
     rows = [
@@ -277,7 +277,7 @@ def _extent(entries: bytes, place: int) -> tuple[int, int]:
     return first, last
 
 
-def _random_guid(raw: bytes) -> bytes:
+def random_guid(raw: bytes) -> bytes:
     """With the marks of version 4, whose first three fields are little-endian."""
     data = bytearray(raw)
     data[7] = data[7] & 0x0F | 0x40

@@ -13,7 +13,7 @@ from orlop.system.boot_channel import uptime_s
 from orlop.system.cgroups import ROOT
 from orlop.system.firmware import secure_boot
 from orlop.system.network.addresses import read_addresses
-from orlop.system.storage import persistence
+from orlop.system.storage import mirror, persistence
 from orlop.wire.kmsg import RECORD_BYTES, parse_record
 
 if TYPE_CHECKING:
@@ -56,8 +56,14 @@ def machine_status(machine: Machine, services: Services) -> dict[str, Json]:
         "pressure": pressure(),
         "services": [service_status(status) for status in services.statuses()],
         "health": machine.health,
-        "warnings": list(machine.warnings),
+        "warnings": [*machine.warnings, *mirror_warnings(machine)],
     }
+
+
+def mirror_warnings(machine: Machine) -> list[str]:
+    """What is wrong with the mirror that the state is on, for as long as it is."""
+    on = mirror.of_state(machine.state.device) if machine.state else None
+    return [on.problem] if on is not None and on.problem else []
 
 
 def stages(machine: Machine) -> list[Json]:
@@ -88,6 +94,8 @@ def storage(machine: Machine, path: str = "/var") -> dict[str, Json]:
     if state is not None:
         found |= {"device": state.device, "filesystem": state.fstype, "label": state.label}
         found["uuid"] = state.uuid
+        if (on := mirror.of_state(state.device)) is not None:
+            found["mirror"] = mirror.to_json(on)
     try:
         numbers = os.statvfs(path)
     except OSError:

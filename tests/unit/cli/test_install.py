@@ -96,6 +96,7 @@ def test_an_error_in_the_midst_of_it(
         (["-d", "vda"], 2),
         (["-d", "vda", "-y", "--wipe", "--keep-state"], 2),
         (["-d", "vda", "-y", "--reboot", "--poweroff"], 2),
+        (["-d", "vda", "-y", "--mirror", "vdb", "--keep-state"], 2),
         (["-d", "vda", "-y", "-t", "raid"], 1),
         (["-d", "vda", "-y", "-c", "/nowhere"], 1),
         (["-d", "vda", "-y", "--encrypt", "magic"], 2),
@@ -145,6 +146,23 @@ def test_a_dialogue(
     }
     assert engine.asked()[-1] == "POST /orlop/reboot"
     assert "started from" in capsys.readouterr().out
+
+
+def test_a_second_disk_is_asked_for_where_there_is_one(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = {**DISK, "name": "vdb", "device": "/dev/vdb", "id": "virtio-b", "ids": ["virtio-b"]}
+    engine.answer("GET /orlop/install", {"disks": [DISK, MEDIUM, second]})
+    engine.answer("GET /orlop/config", {"config": {"hostname": "ship"}})
+    engine.answer_raw("POST /orlop/install", GOOD)
+    answers = ["1", "1", "3", "y", "", "vda vdb", "n"]
+    assert dialogue(engine, monkeypatch, *answers) == 0
+    assert (body(engine)["disk"], body(engine)["mirror"]) == ("virtio-system", "virtio-b")
+    engine.requests.clear()
+    assert dialogue(engine, monkeypatch, "1", "", "y", "", "vda", "n") == 0
+    assert "mirror" not in body(engine)
+    with pytest.raises(OrlopError, match="not another disk"):
+        install_dialogue.run(Client(), {"disk": "vda", "mirror": "vda"})
 
 
 def test_what_would_be_lost_is_shown_and_asked_for(

@@ -29,6 +29,7 @@ def test_a_request() -> None:
     assert parse_request(body) == Request(
         ("virtio-x",), config="", wipe=True, then="reboot", append="a=b"
     )
+    assert parse_request({"disk": "x", "mirror": "y"}) == Request(("x",), mirror=("y",))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,8 @@ def test_a_request() -> None:
         {"disk": "x", "append": "a\nb"},
         {"disk": "x", "config": "", "config_url": "https://x.example/y"},
         {"disk": "x", "unattended": "yes"},
+        {"disk": "x", "mirror": []},
+        {"disk": "x", "mirror": "y", "keep_state": True},
     ],
 )
 def test_what_is_no_request(body: dict[str, object]) -> None:
@@ -92,10 +95,11 @@ def test_what_is_no_encrypted_state(more: dict[str, object], text: str) -> None:
 
 
 def test_the_keys_of_an_installation_without_a_person() -> None:
-    said: dict[str, Json] = {"encrypt": "tpm", "passphrase": "correct horse"}
+    said: dict[str, Json] = {"encrypt": "tpm", "passphrase": "correct horse", "mirror": ["ID=y"]}
     configuration = Configuration(data={"orlop": {"install": said}})
     request = request_of(configuration, ("SERIAL=x",))
     assert (request.encrypt, request.key, request.unattended) == ("tpm", KEY, True)
+    assert request.mirror == ("ID=y",)
 
 
 def test_what_the_machine_was_told_without_the_installation() -> None:

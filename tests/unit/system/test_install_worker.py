@@ -69,7 +69,7 @@ def test_what_is_looked_at_when_nobody_else_can_have_the_disk(
     monkeypatch.setattr(worker, "read_source", lambda *_: source)
     monkeypatch.setattr(worker, "_private_mounts", lambda: None)
     monkeypatch.setattr(worker, "Target", lambda *_, **__: opened)
-    monkeypatch.setattr(worker, "plan", lambda *_, **__: (BootPartition(0, 128 << 20),))
+    monkeypatch.setattr(worker, "plan", lambda *_, **__: ((0, BootPartition(0, 128 << 20)),))
     monkeypatch.setattr(worker, "report", said.append)
     if refused:
         with pytest.raises(OrlopError, match=refused):

@@ -15,6 +15,7 @@ from orlop.system.health.plan import Found, Status
 from orlop.system.services.definitions import IMAGES
 from orlop.system.services.overlay import FILE as OVERLAY
 from orlop.system.services.state import ServiceState
+from orlop.system.storage import mirror
 
 if TYPE_CHECKING:
     from orlop.system.services.state import ServiceStatus
@@ -186,6 +187,18 @@ async def disk(directory: str, *, write: bool) -> Found:
     except OSError as error:
         return found(name, Status.FAILED, "disk", f"{directory}: {error.strerror}")
     return found(name, Status.OK, "ok", "")
+
+
+def mirrored(state_device: str) -> list[Found]:
+    """Whether the mirror that the state is on, if it is on one, has both its halves.
+
+    No update made it so, or mends it: nothing waits for it.
+    """
+    on = mirror.of_state(state_device)
+    if on is None:
+        return []
+    status, code = (Status.FAILED, "mirror") if on.problem else (Status.OK, "ok")
+    return [found("mirror of the state", status, code, on.problem, required=False)]
 
 
 def _probe(directory: str, write: bool) -> None:

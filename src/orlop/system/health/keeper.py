@@ -140,6 +140,8 @@ class Health:
             disk = group.create_task(builtin.disk(self._directory, write=write))
             declared = group.create_task(self.run((*wanted.checks, *more), wanted.settle_s))
         found = [ping.result(), *user.result(), *self._services(wanted), disk.result()]
+        state = self._boot.machine.state
+        found += builtin.mirrored(state.device if state else "")
         up_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         required = before is not None
         found += builtin.compare(before or self._seen, now, required=required, up_s=up_s)

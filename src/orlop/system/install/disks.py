@@ -45,7 +45,7 @@ _OWN = frozenset({UNKNOWN, "a GPT partition table"})
 
 _NO_DISKS = ("dm-", "md", "sr")
 _SECTOR_BYTES = 512
-_GUID = 16
+_GUID, _GUID_AT = 16, 56
 
 
 class Content(StrEnum):
@@ -82,6 +82,11 @@ class Disk:
     """Whether it is in use only as the state of this machine, which an installation can keep."""
     problem: str = ""
     """Why nothing can be installed on it, whatever anybody wants."""
+    sector_bytes: int = _SECTOR_BYTES
+    guid: str = ""
+    """Of its partition table, in hexadecimal digits."""
+    waits_for: str = ""
+    """Of an unfinished installation on two disks: the `guid` of the other, which is whole first."""
 
     @property
     def label(self) -> str:
@@ -109,6 +114,9 @@ def refusal(
         return InvalidArgument(
             "either what is on the disk is kept or it is not: wipe or keep_state"
         )
+    if keep_state and disk.content is Content.INSTALLED and not disk.has_state:
+        # What is in half of it is not looked at by an installation.
+        return Conflict(f"{what} has no state that can be kept: it may be half of a mirror")
     if keep_state:
         return None if disk.has_state else Conflict(f"{what} has no state of Orlop's to keep")
     if wipe and unattended and disk.is_machine:
@@ -146,6 +154,7 @@ def to_json(disk: Disk) -> dict[str, Json]:
         "busy": disk.busy,
         "is_running_system": disk.is_running_system,
         "problem": disk.problem,
+        "sector_bytes": disk.sector_bytes,
     }
 
 
@@ -253,10 +262,8 @@ def read_one(
         problem = "is what this machine was started from"
     elif read_text(directory, "ro") == "1":
         problem = "can only be read"
-    elif not problem:
-        problem = _too_small(
-            size, int(read_text(f"{directory}/queue", "logical_block_size") or 512)
-        )
+    sector = int(read_text(f"{directory}/queue", "logical_block_size") or _SECTOR_BYTES)
+    problem = problem or _too_small(size, sector)
     busy = _users_of(name, device, parts, mounts, directory)
     state = f"/dev/{parts[-1].replace('!', '/')}" if len(parts) == len(PARTITIONS) else ""
     labels = {_label_of(device), *(_label_of(f"/dev/{p.replace('!', '/')}") for p in parts)}
@@ -277,6 +284,8 @@ def read_one(
         next(iter(busy.values()), ""),
         has_state and set(busy) == {state} and (inner or state, STATE_TARGET) in mounts,
         problem,
+        sector,
+        *_guids(device, sector),
     )
 
 
@@ -309,6 +318,25 @@ def look(device: str) -> tuple[Content, list[str], str]:
         return Content.UNFINISHED, ["an unfinished installation of Orlop"], state
     finally:
         os.close(descriptor)
+
+
+def _guids(device: str, sector: int) -> tuple[str, str]:
+    """`Disk.guid` and `Disk.waits_for` of what is on *device*."""
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return "", ""
+    try:
+        head = os.pread(descriptor, 512, sector)
+    except OSError:
+        return "", ""
+    finally:
+        os.close(descriptor)
+    if head.startswith(MARK):
+        noted = head[len(MARK) :][:_GUID]
+        return "", noted.hex() if any(noted) else ""
+    is_table = head.startswith(partition_table.GPT_MAGIC)
+    return head[_GUID_AT:][:_GUID].hex() if is_table else "", ""
 
 
 def _state_type(volume: Superblock | None) -> str:

@@ -20,9 +20,10 @@ from orlop.engine.worker_process import start_worker
 from orlop.lib import errors
 from orlop.lib.errors import Conflict, InvalidArgument, OrlopError
 from orlop.system.power import PowerAction
+from orlop.system.storage import mirror
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from orlop.system.boot import Boot
     from orlop.wire.compose_model import Json
@@ -66,6 +67,8 @@ class Request:
     """A random text that opens it as well, in Base64."""
     key_file: str = ""
     """Where such a key is at each boot: DISK:/FILE."""
+    mirror: tuple[str, ...] = ()
+    """A second disk, which is to have everything as well; named as *disk*."""
     unattended: bool = False
     """Nobody has looked at the disk: no field of the API's."""
 
@@ -77,17 +80,15 @@ def parse_request(body: Mapping[str, object]) -> Request:
         InvalidArgument: a field is unknown, or not what it should be.
     """
     found = dict(body)
-    disk = found.pop("disk", None)
-    names = [disk] if isinstance(disk, str) else disk
-    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-        raise InvalidArgument("disk: the id of a disk expected")
+    names = _ids("disk", found.pop("disk", None))
+    mirror = _ids("mirror", found.pop("mirror")) if "mirror" in found else ()
     for name, value in found.items():
         if name not in Request.__dataclass_fields__ or name == "unattended":
             raise InvalidArgument(f"{name}: there is no such field")
         kind = bool if name in ("wipe", "keep_state", "dry_run") else str
         if not isinstance(value, kind):
             raise InvalidArgument(f"{name}: {kind.__name__} expected")
-    request = Request(tuple(names), **found)  # type: ignore[arg-type]  # looked at above
+    request = Request(names, mirror=mirror, **found)  # type: ignore[arg-type]  # looked at above
     if request.then not in THEN:
         raise InvalidArgument(f"then: {', '.join(THEN)}, not {request.then[:20]!r}")
     digest = request.image_sha256.removeprefix("sha256:")
@@ -97,16 +98,28 @@ def parse_request(body: Mapping[str, object]) -> Request:
         raise InvalidArgument("append: kernel parameters, separated by blanks, expected")
     if request.config is not None and request.config_url:
         raise InvalidArgument("config, config_url: only one of them")
-    check_keys(request)
+    check(request)
     return request
 
 
-def check_keys(request: Request) -> None:
-    """Whether what *request* says of an encrypted state fits together; pure.
+def _ids(field: str, value: object) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise InvalidArgument(f"{field}: the id of a disk expected")
+    return tuple(names)
+
+
+def check(request: Request) -> None:
+    """Whether what *request* says of a mirror or of an encrypted state fits together; pure.
 
     Raises:
         InvalidArgument: it does not.
     """
+    if request.mirror and request.keep_state:
+        raise InvalidArgument(
+            "mirror, keep_state: an installation on two disks makes both anew",
+            hint="a disk that a mirror lacks is added on the machine: orlop disks mirror DISK",
+        )
     if request.encrypt or request.key or request.recovery_key or request.key_file:
         from orlop.system.install import encryption
 
@@ -190,9 +203,7 @@ class Installer:
         """
         boot = self._boot
         boot.power.refuse_while_stopping()
-        if self.job is not None and not self.job.ended:
-            disks = ", ".join(self.job.request.disk)
-            raise Conflict(f"an installation on {disks} goes on: orlop install --follow shows it")
+        self._refuse_while_busy()
         # What is kept of it has no keys.
         job = self.job = Job(replace(request, key="", recovery_key=""))
         try:
@@ -201,11 +212,20 @@ class Installer:
                 from orlop.system.install import encryption
 
                 await encryption.prepare(request, boot.children)
+            if request.mirror:
+                from orlop.system.install import array
+
+                await array.prepare(boot.children, patient=request.unattended)
         except BaseException:
             job.end()
             raise
         boot.tasks.start(self._run(job, request, config), "installation")
         return job
+
+    def _refuse_while_busy(self) -> None:
+        if self.job is not None and not self.job.ended:
+            disks = ", ".join((*self.job.request.disk, *self.job.request.mirror))
+            raise Conflict(f"an installation on {disks} goes on: orlop install --follow shows it")
 
     async def _checked_configuration(self, request: Request, job: Job) -> str:
         boot, name = self._boot, request.config_name
@@ -228,34 +248,65 @@ class Installer:
         return text
 
     async def _run(self, job: Job, request: Request, config: str) -> None:
-        try:
+        with _told(job):
             async with self._image(job) as path:
                 asked: dict[str, Json] = {
                     **asdict(request),
                     "disk": [*request.disk],
+                    "mirror": [*request.mirror],
                     "verb": "install",
                     "build": self._build(),
                     "config": config,
                     "image": path,
                     "image_sha256": request.image_sha256.removeprefix("sha256:"),
                 }
-                async with _worker(self._boot, asked, TIMEOUT_S) as messages:
-                    async for message in messages:
-                        job.say(message)
-        except (OrlopError, OSError) as error:
-            hint = getattr(error, "hint", None)
-            log.error("installation: %s", error)
-            job.say({"error": str(error), "hint": hint, "kind": type(error).__name__})
-        else:
+                await self._work(job, asked)
             self._finish(job)
-        finally:
-            job.end()
+
+    async def _work(self, job: Job, asked: Mapping[str, Json]) -> None:
+        async with _worker(self._boot, asked, TIMEOUT_S) as messages:
+            async for message in messages:
+                job.say(message)
+
+    def add_half(self, disk: str, *, wipe: bool) -> Job:
+        """Begin to make *disk* the other half of the mirror that the state is on.
+
+        Raises:
+            Conflict: an installation goes on, or the state is on no mirror that lacks a half.
+        """
+        boot = self._boot
+        boot.power.refuse_while_stopping()
+        self._refuse_while_busy()
+        device = boot.machine.state.device if boot.machine.state else ""
+        found = mirror.of_state(device)
+        if found is None:
+            raise Conflict(
+                "the state of this machine is on no mirror", hint="orlop install --mirror makes one"
+            )
+        if not found.missing:
+            raise Conflict("the mirror has both its halves: it lacks none")
+        job = self.job = Job(Request((disk,), wipe=wipe))
+        asked: dict[str, Json] = {
+            "verb": "mirror",
+            "build": self._build(),
+            "disk": disk,
+            "wipe": wipe,
+            "state": device,
+        }
+        boot.tasks.start(self._add_half(job, asked), "other half of the mirror")
+        return job
+
+    async def _add_half(self, job: Job, asked: Mapping[str, Json]) -> None:
+        with _told(job):
+            # No update changes the boot partition meanwhile.
+            async with self._boot.updates.now.at_work("mirror") as (_, esp):
+                await self._work(job, {**asked, "esp": str(esp)})
 
     def _finish(self, job: Job) -> None:
         request = job.request
         if request.dry_run:
             return
-        log.warning("installed on %s", ", ".join(request.disk))
+        log.warning("installed on %s", ", ".join((*request.disk, *request.mirror)))
         if request.then != "stay":
             loop = asyncio.get_running_loop()
             action = PowerAction(request.then)
@@ -281,6 +332,19 @@ class Installer:
 
     def _build(self) -> str:
         return str(self._boot.machine.release.get("build") or "")
+
+
+@contextlib.contextmanager
+def _told(job: Job) -> Iterator[None]:
+    """Whoever follows *job* is told when the block has failed, and that it has ended."""
+    try:
+        yield
+    except (OrlopError, OSError) as error:
+        hint = getattr(error, "hint", None)
+        log.error("installation: %s", error)
+        job.say({"error": str(error), "hint": hint, "kind": type(error).__name__})
+    finally:
+        job.end()
 
 
 def effective(data: Mapping[str, Json]) -> str:

@@ -6,9 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orlop.lib import boot_files, environment_block, fat_reader
+from orlop.lib.boot_files import APPEND
 from orlop.lib.errors import InvalidArgument, NotFound
 from orlop.lib.iso9660 import Extent
-from orlop.lib.medium import APPEND, within
+from orlop.lib.medium import within
 from orlop.system.install import disks
 
 if TYPE_CHECKING:

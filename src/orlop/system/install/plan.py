@@ -8,7 +8,7 @@ it did. Then the boot code and the head of the boot partition are taken away, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orlop.lib import bios_loader, disk_layout, partition_table
@@ -16,9 +16,9 @@ from orlop.lib.fat32 import plan_geometry
 from orlop.system.install.disks import MARK, PARTITIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from orlop.lib.partition_table import Write
+    from orlop.lib.partition_table import Partition, Write
 
 EDGE_BYTES = 1 << 20
 STATE_NUMBER = 3
@@ -45,11 +45,12 @@ class BootPartition:
 
 @dataclass(frozen=True, slots=True)
 class NewState:
-    """Make the state's file system, with the configuration in it."""
+    """Make the state's file system, with the configuration in it; *mirrored*: on both disks."""
 
     start_bytes: int
     size_bytes: int
     encrypted: bool = False
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +65,30 @@ type Step = Put | BootPartition | NewState | KeptState
 
 
 def plan_new(
-    size_bytes: int, sector: int, loader: bytes, guids: bytes, *, encrypted: bool = False
+    size_bytes: int,
+    sector: int,
+    loader: bytes,
+    guids: bytes,
+    *,
+    encrypted: bool = False,
+    used_bytes: int = 0,
+    mark: bytes = MARK,
 ) -> tuple[Step, ...]:
     """The steps for a disk on which nothing is kept. *guids*: `GUID_BYTES` random bytes.
+
+    *used_bytes*: as many are divided, 0 for all. *mark*: what it has until it is done.
 
     Raises:
         InvalidArgument: the disk is too small, or *loader* is none.
     """
-    layout = disk_layout.plan_disk(size_bytes, sector)
+    layout = disk_layout.plan_disk(used_bytes or size_bytes, sector)
     bios, esp, state = layout.partitions
     placed = bios_loader.place(loader, bios.start_bytes, bios.size_bytes)
     table = partition_table.make_table(
         layout.partitions, size_bytes, sector, guids, placed.boot_code
     )
     return (
-        Put("erasing what was there", _erase(size_bytes, sector)),
+        Put("erasing what was there", _erase(size_bytes, sector, mark)),
         Put("boot loader", (partition_table.Write(bios.start_bytes, placed.core),)),
         BootPartition(esp.start_bytes, esp.size_bytes),
         NewState(state.start_bytes, state.size_bytes, encrypted),
@@ -86,11 +96,49 @@ def plan_new(
     )
 
 
-def _erase(size_bytes: int, sector: int) -> tuple[Write, ...]:
+def plan_mirrored(
+    sizes_bytes: tuple[int, int],
+    sector: int,
+    loader: bytes,
+    guids: tuple[bytes, bytes],
+    *,
+    encrypted: bool = False,
+) -> tuple[tuple[int, Step], ...]:
+    """The steps for two disks that are divided alike, each with the number of its disk, 0 or 1.
+
+    The second is whole first. From then on the machine starts from it; the mark of the other names
+    it, so that an interruption between the two needs nobody's permission to begin again.
+
+    Raises:
+        InvalidArgument: as `plan_new`.
+    """
+    marks = MARK + partition_table.random_guid(guids[1][:16]), MARK
+    first, second = (
+        plan_new(
+            sizes_bytes[number],
+            sector,
+            loader,
+            guids[number],
+            encrypted=encrypted,
+            used_bytes=min(sizes_bytes),
+            mark=marks[number],
+        )
+        for number in (0, 1)
+    )
+    found: list[tuple[int, Step]] = []
+    for one, other in zip(first[:-1], second[:-1], strict=True):
+        if isinstance(one, NewState):
+            found.append((0, replace(one, mirrored=True)))
+        else:
+            found += [(0, one), (1, other)]
+    return (*found, (1, second[-1]), (0, first[-1]))
+
+
+def _erase(size_bytes: int, sector: int, mark: bytes) -> tuple[Write, ...]:
     """The mark first: an interruption leaves either what was there or our unfinished work."""
     end = size_bytes // sector * sector
     return (
-        partition_table.Write(sector, MARK.ljust(sector, b"\0")),
+        partition_table.Write(sector, mark.ljust(sector, b"\0")),
         partition_table.Write(0, bytes(sector)),
         partition_table.Write(2 * sector, bytes(EDGE_BYTES - 2 * sector)),
         partition_table.Write(end - EDGE_BYTES, bytes(EDGE_BYTES)),
@@ -126,6 +174,33 @@ def plan_kept(
     )
 
 
+def plan_half(
+    parts: Sequence[Partition],
+    size_bytes: int,
+    sector: int,
+    code: tuple[bytes, bytes],
+    guids: bytes,
+) -> tuple[Step, ...]:
+    """The steps for a disk that becomes the other half of a mirror: it is divided as *parts*.
+
+    *code*: what a BIOS starts on the disk that is there, in its first sector and its partition.
+    The state is filled by the kernel, before the disk starts anything.
+
+    Raises:
+        InvalidArgument: the disk is too small.
+    """
+    head, core = code
+    table = partition_table.make_table(parts, size_bytes, sector, guids, head)
+    bios, esp, state = parts
+    return (
+        Put("erasing what was there", _erase(size_bytes, sector, MARK)),
+        Put("boot loader", (partition_table.Write(bios.start_bytes, core),)),
+        BootPartition(esp.start_bytes, esp.size_bytes),
+        NewState(state.start_bytes, state.size_bytes, mirrored=True),
+        Put(_HEAD, table),
+    )
+
+
 def describe(step: Step) -> str:
     """*step* for people."""
     match step:
@@ -133,7 +208,8 @@ def describe(step: Step) -> str:
             return what
         case BootPartition(_, size):
             return f"boot partition, {size >> 20} MiB"
-        case NewState(_, size, encrypted):
-            return f"state partition, {size >> 20} MiB{', encrypted' if encrypted else ''}"
+        case NewState(_, size, encrypted, mirrored):
+            more = f"{', encrypted' if encrypted else ''}{', on both disks' if mirrored else ''}"
+            return f"state partition, {size >> 20} MiB{more}"
         case KeptState(_, _):
             return "the state stays as it is"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.engine.api.router import Route
-from orlop.lib.errors import NotFound
+from orlop.lib.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ def make_routes(boot: Boot) -> Sequence[Route]:
         Route("GET", "/orlop/install", handlers.look),
         Route("POST", "/orlop/install", handlers.install),
         Route("GET", "/orlop/install/progress", handlers.progress),
+        Route("POST", "/orlop/disks/mirror", handlers.mirror),
     )
 
 
@@ -44,6 +45,13 @@ class _Handlers:
 
         request = parse_request(await exchange.json())
         await _follow(await self._boot.config.actions.installer.begin(request), exchange)
+
+    async def mirror(self, exchange: Exchange) -> None:
+        body = await exchange.json()
+        disk, wipe = body.get("disk"), body.get("wipe", False)
+        if not isinstance(disk, str) or not disk or not isinstance(wipe, bool):
+            raise InvalidArgument("disk, wipe: the id of a disk, and true or false, expected")
+        await _follow(self._boot.config.actions.installer.add_half(disk, wipe=wipe), exchange)
 
     async def progress(self, exchange: Exchange) -> None:
         job = self._boot.config.actions.installer.job

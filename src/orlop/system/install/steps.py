@@ -30,9 +30,10 @@ from orlop.system.install.plan import (
 from orlop.system.install.target import drop_cache_of, partition_of
 from orlop.system.storage.formatting import MAKERS
 from orlop.system.storage.state import CHECKER
+from orlop.system.storage.superblock import HEAD_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from orlop.lib.fat32 import Content
@@ -56,7 +57,8 @@ names the others is the first to go, so that after an interruption the rest coun
 class Installation:
     """Of *source* on *target*, which is *disk*: *config*, and *files* for the boot partition.
 
-    *lock* has the keys of a state that is encrypted, or is to be.
+    *lock* has the keys of a state that is encrypted, or is to be. *mirror* is the other of two
+    disks of which each has everything.
     """
 
     def __init__(
@@ -67,8 +69,10 @@ class Installation:
         config: str,
         files: Mapping[str, Content],
         lock: Lock,
+        mirror: Target | None = None,
     ) -> None:
         self._lock = lock
+        self._mirror = mirror
         self._target = target
         self._disk = disk
         self._source = source
@@ -85,71 +89,53 @@ class Installation:
             if isinstance(step, BootPartition):
                 check_room(step.size_bytes, self._files, self._target.sector_bytes)
 
+    def describe(self, step: Step) -> str:
+        """*step* for people; of two disks, with the one that it is done to."""
+        if self._mirror is None or isinstance(step, NewState):
+            return describe(step)
+        return f"{self._target.device}: {describe(step)}"
+
     def do(self, step: Step) -> None:
         """Do one step.
 
         Raises:
             OrlopError, OSError: it failed, or the disk has something else than what was written.
         """
-        report({"step": describe(step), "text": describe(step)})
+        name = self.describe(step)
+        report({"step": name, "text": name})
         match step:
             case Put(_, writes):
                 for write in writes:
                     self._target.write(write.offset_bytes, write.data)
                     self._target.commit()
-            case BootPartition(start, size):
-                self._make_boot_partition(start, size, describe(step))
-            case NewState(start, size, encrypted):
-                part = self._target.add_partition(STATE_NUMBER, start, size)
-                if encrypted:
-                    self._make_encrypted(part)
+            case BootPartition():
+                self._make_boot_partition(step, name)
+            case NewState(start, size, encrypted, mirrored):
+                part = _empty_partition(self._target, start, size)
+                if mirrored:
+                    assert self._mirror is not None
+                    other = _empty_partition(self._mirror, start, size)
+                    self._make_mirrored((part, other), encrypted=encrypted)
                 else:
-                    self._make_state(part)
-                    drop_cache_of(part)
-                    self._check_state(part)
+                    self._make(part, encrypted=encrypted)
+                    self._examine(part, encrypted=encrypted)
             case KeptState(start, size):
                 self._keep_state(start, size)
 
-    def _make_boot_partition(self, start: int, size: int, name: str) -> None:
-        target, head, end = self._target, b"", 0
-        total = 2 * (self._source.place.size_bytes + (2 << 20))
-        done = 0
-
-        def step_on(count: int) -> None:
-            nonlocal done
-            done = min(total, done + count)
-            report({"step": name, "text": name, "done_bytes": done, "total_bytes": total})
-
-        def write(offset: int, data: bytes) -> None:
-            nonlocal head, end
-            if offset == 0:
-                head = data  # without it there is no file system
-                return
-            target.write(start + offset, data)
-            end = max(end, offset + len(data))
-            step_on(len(data))
-
-        make_fat32(
-            write,
-            size,
-            ESP_LABEL,
-            self._files,
-            epoch=int(time.time()),
-            volume_id=int.from_bytes(os.urandom(4)),
-            hidden_sectors=start // target.sector_bytes,
-            sector_bytes=target.sector_bytes,
-        )
-        target.commit(step_on)
+    def _make_boot_partition(self, step: BootPartition, name: str) -> None:
+        target, place = self._target, self._source.place
         # Files lie there by size: the image is the last one, unless the extras are larger.
-        cluster = plan_geometry(size, target.sector_bytes).cluster_bytes
-        place = self._source.place
+        cluster = plan_geometry(step.size_bytes, target.sector_bytes).cluster_bytes
         sizes = [file.size_bytes for file in self._files.values() if isinstance(file, Piece)]
         large = (size for size in sizes if size >= place.size_bytes)
-        at = start + end - sum(-(-size // cluster) * cluster for size in large)
-        if hash_of(target.read, Extent(at, place.size_bytes)) != self._source.image.sha256:
-            raise Internal("the image has changed while it was read: the medium is faulty")
-        target.write(start, head)
-        target.commit()
+        behind = sum(-(-size // cluster) * cluster for size in large)
+
+        def verify(end: int) -> None:
+            extent = Extent(end - behind, place.size_bytes)
+            if hash_of(target.read, extent) != self._source.image.sha256:
+                raise Internal("the image has changed while it was read: the medium is faulty")
+
+        make_boot_partition(target, step, self._files, name, verify)
 
     def _make_state(self, part: str) -> None:
         self._run([*MAKERS["ext4"], "-L", STATE_LABEL, part])
@@ -157,11 +143,29 @@ class Installation:
             os.makedirs(f"{root}/{BASE}", mode=0o755)
             self._configure(f"{root}/{BASE}")
 
-    def _make_encrypted(self, part: str) -> None:
+    def _make_mirrored(self, parts: tuple[str, str], *, encrypted: bool) -> None:
+        from orlop.system.install import array
+
+        with array.made(parts) as device:
+            self._make(device, encrypted=encrypted)
+            for part in parts:
+                with array.read_from(device, part):
+                    self._examine(device, encrypted=encrypted)
+
+    def _make(self, part: str, *, encrypted: bool) -> None:
+        if not encrypted:
+            self._make_state(part)
+            return
         self._lock.make(part)
         with self._lock.opened(part) as device:
             self._make_state(device)
+
+    def _examine(self, part: str, *, encrypted: bool) -> None:
+        """Whether everything is there, as the disk has it."""
         drop_cache_of(part)
+        if not encrypted:
+            self._check_state(part)
+            return
         self._lock.check(part)
         with self._lock.opened(part) as device:
             self._check_state(device)
@@ -222,6 +226,63 @@ class Installation:
         if not status.ok:
             last = output.decode(errors="replace").strip().splitlines()[-1:]
             raise OrlopError(f"{os.path.basename(command[0])} failed: {' '.join(last)}")
+
+
+def _empty_partition(target: Target, start: int, size: int) -> str:
+    """The state's, for the kernel, without the beginning of what may have been there before: the
+    name of half a mirror could outlive a file system."""
+    target.write(start, bytes(HEAD_BYTES))
+    target.commit()
+    return target.add_partition(STATE_NUMBER, start, size)
+
+
+def make_boot_partition(
+    target: Target,
+    step: BootPartition,
+    files: Mapping[str, Content],
+    name: str,
+    verify: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Make the boot partition with *files*; *name* is what is reported.
+
+    *verify* looks at what has been written, with the place where that ends, before the first
+    sector, without which there is no file system, is written as well.
+
+    Raises:
+        OrlopError, OSError: from the disk, or *verify*.
+    """
+    head, end, done = b"", 0, 0
+    sizes = [file.size_bytes for file in files.values() if isinstance(file, Piece)]
+    total = 2 * (sum(sizes) + (2 << 20))
+
+    def step_on(count: int) -> None:
+        nonlocal done
+        done = min(total, done + count)
+        report({"step": name, "text": name, "done_bytes": done, "total_bytes": total})
+
+    def write(offset: int, data: bytes) -> None:
+        nonlocal head, end
+        if offset == 0:
+            head = data
+            return
+        target.write(step.start_bytes + offset, data)
+        end = max(end, offset + len(data))
+        step_on(len(data))
+
+    make_fat32(
+        write,
+        step.size_bytes,
+        ESP_LABEL,
+        files,
+        epoch=int(time.time()),
+        volume_id=int.from_bytes(os.urandom(4)),
+        hidden_sectors=step.start_bytes // target.sector_bytes,
+        sector_bytes=target.sector_bytes,
+    )
+    target.commit(step_on)
+    verify(step.start_bytes + end)
+    target.write(step.start_bytes, head)
+    target.commit()
 
 
 def _remove(path: str) -> None:

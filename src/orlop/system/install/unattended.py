@@ -60,13 +60,14 @@ def request_of(configuration: Configuration, disks: tuple[str, ...]) -> Request:
         encrypt=str(said.get("encrypt") or ""),
         key=base64.b64encode(passphrase.encode()).decode(),
         key_file=str(said.get("key_file") or ""),
+        mirror=tuple(str(name) for name in as_list(said.get("mirror"))),
         unattended=True,
     )
 
 
 async def run(boot: Boot, disks: tuple[str, ...]) -> None:
     """Install on the first of *disks* that is there, and say on the console how far it is."""
-    from orlop.system.install.install import check_keys
+    from orlop.system.install.install import check
     from orlop.system.last_words import to_console
     from orlop.system.network import online
 
@@ -75,7 +76,7 @@ async def run(boot: Boot, disks: tuple[str, ...]) -> None:
         await online.wait(online.limit_s(boot.config.current))
     boot.machine.warn(f"installing on {', '.join(disks)}, as {KEY} says")
     try:
-        check_keys(request)
+        check(request)
         job = await boot.config.actions.installer.begin(request)
     except (OrlopError, OSError) as error:
         boot.machine.warn(f"{KEY}: {error}")

@@ -2,6 +2,7 @@
 
     {"verb": "disks", "build": BUILD}
     {"verb": "install", "build": BUILD, "disk": [NAME], "config": TEXT, "image": PATH, ...}
+    {"verb": "mirror", "build": BUILD, "disk": NAME, "wipe": BOOL, "state": DEVICE, "esp": FOLDER}
 
 It is root, with a mount table of its own, so that nothing stays mounted when it is killed. On
 stdout it says what it does, an object a line; the last one has `result`, or is an error.
@@ -11,14 +12,15 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.worker_process import report
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from orlop.lib.medium import read_source
 from orlop.lib.mount import MountFlag, mount
+from orlop.system.install import array, kept, luks, pairs
 from orlop.system.install import disks as install_disks
-from orlop.system.install import kept, luks
 from orlop.system.install import plan as install_plan
 from orlop.system.install import source as install_source
 from orlop.system.install.steps import Installation
@@ -43,10 +45,15 @@ def main(argv: list[str]) -> int:
     try:
         if not request.get("busy"):
             luks.close_leftover()
+            array.stop_leftover()
         if request["verb"] == "disks":
             medium = install_source.find_medium(request["build"])
             disks = install_disks.read_all(medium)
             report({"disks": [install_disks.to_json(disk) for disk in disks]})
+        elif request["verb"] == "mirror":
+            from orlop.system.install import repair
+
+            repair.repair(request)
         else:
             install(request)
     except OrlopError as error:
@@ -65,23 +72,17 @@ def install(request: Mapping[str, Any]) -> None:
         OrlopError, OSError: it cannot be, or has failed.
     """
     medium = install_source.find_medium(request["build"])
-    disk = install_disks.choose_first(request["disk"], install_disks.read_all(medium))
-    keep_state = request["keep_state"]
-    refused = install_disks.refusal(
-        disk, wipe=request["wipe"], keep_state=keep_state, unattended=request["unattended"]
-    )
-    if refused is not None:
-        raise refused
+    disks = pairs.choose_disks(request, install_disks.read_all(medium))
+    disk, keep_state = disks[0], request["keep_state"]
     source = _source(request, medium)
-    encrypt = request.get("encrypt", "")
-    lock = luks.Lock(encrypt, luks.keys_of(request))
+    lock = luks.Lock(request.get("encrypt", ""), luks.keys_of(request))
     if disk.is_locked and keep_state and not (disk.busy or lock.has_keys):
         raise InvalidArgument(
             f"the state on {disk.device} is encrypted: what opens it is needed",
             hint="orlop install --passphrase-file FILE",
         )
     extras = install_source.find_extras(source, request["build"])
-    if (encrypt or (keep_state and disk.is_locked)) and not extras:
+    if not extras and (len(disks) > 1 or request.get("encrypt") or (keep_state and disk.is_locked)):
         raise NotFound(
             "to open its state the installed machine needs the orlop-extras.erofs of its build, "
             "which is not here",
@@ -90,41 +91,57 @@ def install(request: Mapping[str, Any]) -> None:
     report(
         {
             "text": f"installing {source.image.version} ({source.image.id}) "
-            f"from {request['image'] or source.path} on {disk.device} ({disk.label})",
+            f"from {request['image'] or source.path} on {_names(disks)}",
             "disk": install_disks.to_json(disk),
             "image_sha256": source.image.sha256,
             "build": source.build,
         }
     )
     _private_mounts()
-    target = Target(disk.device, shared=bool(disk.busy))
-    try:
-        if install_disks.has_changed(disk, medium):
-            raise Conflict(f"{disk.device} has changed since it was looked at: nothing is written")
-        steps = plan(target, disk, source, keep_state=keep_state, encrypted=bool(encrypt))
-        files = {**extras, **_files(request, target, source)}
-        work = Installation(target, disk, source, request["config"], files, lock)
-        work.check(steps)
+    with ExitStack() as opened:
+        targets = [_open(one, medium, opened) for one in disks]
+        steps = plan(targets, disks, source, request)
+        files = {**extras, **_files(request, targets[0], source)}
+        works = [
+            Installation(target, one, source, request["config"], files, lock, other)
+            for target, one, other in zip(
+                targets, disks, reversed(targets) if len(targets) > 1 else [None], strict=True
+            )
+        ]
+        works[0].check([step for _, step in steps])
         if request["dry_run"]:
-            for step in steps:
-                report({"text": f"would do: {install_plan.describe(step)}"})
-            report({"text": "nothing has been changed", "result": _result(disk, source, request)})
+            for number, step in steps:
+                report({"text": f"would do: {works[number].describe(step)}"})
+            text = "nothing has been changed"
+            report({"text": text, "result": _result(disks, source, request)})
             return
-        if not keep_state:
-            target.forget_partitions()
-        target.share()
-        for step in steps:
-            work.do(step)
-        target.read_partitions_again()
-    finally:
-        target.close()
+        for target in targets:
+            if not keep_state:
+                target.forget_partitions()
+            target.share()
+        for number, step in steps:
+            works[number].do(step)
+        for target in targets:
+            target.read_partitions_again()
     report(
         {
-            "text": f"installed on {disk.device} ({disk.label}); what was written has been read "
+            "text": f"installed on {_names(disks)}; what was written has been read "
             "back and is right",
-            "result": _result(disk, source, request),
+            "result": _result(disks, source, request),
         }
     )
+
+
+def _open(disk: Disk, medium: str, opened: ExitStack) -> Target:
+    target = Target(disk.device, shared=bool(disk.busy))
+    opened.callback(target.close)
+    if install_disks.has_changed(disk, medium):
+        raise Conflict(f"{disk.device} has changed since it was looked at: nothing is written")
+    return target
+
+
+def _names(disks: Sequence[Disk]) -> str:
+    return " and ".join(f"{disk.device} ({disk.label})" for disk in disks)
 
 
 def _files(request: Mapping[str, Any], target: Target, source: Source) -> Mapping[str, Content]:
@@ -144,10 +161,11 @@ def _files(request: Mapping[str, Any], target: Target, source: Source) -> Mappin
     return source.files(append)
 
 
-def _result(disk: Disk, source: Source, request: Mapping[str, Any]) -> dict[str, object]:
+def _result(disks: Sequence[Disk], source: Source, request: Mapping[str, Any]) -> dict[str, object]:
     return {
-        "device": disk.device,
-        "id": disk.label,
+        "device": disks[0].device,
+        "id": disks[0].label,
+        "mirror": disks[1].label if len(disks) > 1 else "",
         "image": source.image.id,
         "image_sha256": source.image.sha256,
         "version": source.image.version,
@@ -170,21 +188,27 @@ def _source(request: Mapping[str, Any], medium: str) -> Source:
 
 
 def plan(
-    target: Target, disk: Disk, source: Source, *, keep_state: bool, encrypted: bool = False
-) -> Sequence[Step]:
-    """The steps for *disk*.
+    targets: Sequence[Target], disks: Sequence[Disk], source: Source, request: Mapping[str, Any]
+) -> Sequence[tuple[int, Step]]:
+    """The steps for *disks*, each with the number of its disk.
 
     Raises:
-        Conflict: it has changed since it was looked at. InvalidArgument: it is too small.
+        Conflict: one has changed since it was looked at. InvalidArgument: it is too small.
     """
-    if not keep_state:
-        guids = os.urandom(install_plan.GUID_BYTES)
-        size, sector = target.size_bytes, target.sector_bytes
-        return install_plan.plan_new(size, sector, source.bios, guids, encrypted=encrypted)
-    places = install_disks.own_partitions(target.read, target.sector_bytes)
-    if places is None:
-        raise Conflict(f"{disk.device} has no state of Orlop's any more")
-    return install_plan.plan_kept(places, target.sector_bytes, source.bios)
+    target, encrypted = targets[0], bool(request.get("encrypt"))
+    size, sector = target.size_bytes, target.sector_bytes
+    if request["keep_state"]:
+        places = install_disks.own_partitions(target.read, sector)
+        if places is None:
+            raise Conflict(f"{disks[0].device} has no state of Orlop's any more")
+        return [(0, step) for step in install_plan.plan_kept(places, sector, source.bios)]
+    guids = os.urandom(install_plan.GUID_BYTES)
+    if len(targets) > 1:
+        sizes = size, targets[1].size_bytes
+        both = guids, os.urandom(install_plan.GUID_BYTES)
+        return install_plan.plan_mirrored(sizes, sector, source.bios, both, encrypted=encrypted)
+    steps = install_plan.plan_new(size, sector, source.bios, guids, encrypted=encrypted)
+    return [(0, step) for step in steps]
 
 
 def _private_mounts() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -56,6 +57,18 @@ def candidates(sys_block: str = SYS_BLOCK, *, optical: bool = False) -> list[str
         return []
     skipped = SKIPPED if optical else (*SKIPPED, OPTICAL)
     return [name for name in names if not name.startswith(skipped)][:MAX_DEVICES]
+
+
+def kernel_name(device: str) -> str:
+    """What the kernel calls *device*: what is below /dev/mapper may be no link."""
+    try:
+        status = os.stat(device)
+    except OSError:
+        return os.path.basename(device)
+    if not stat.S_ISBLK(status.st_mode):
+        return os.path.basename(os.path.realpath(device))
+    numbers = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    return os.path.basename(os.path.realpath(f"/sys/dev/block/{numbers}"))
 
 
 def read_volume(device: str) -> Volume | None:

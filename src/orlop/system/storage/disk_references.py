@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orlop.lib.disk_ids import clean_id, disk_ids, disk_serial, read_attribute, read_text
+from orlop.system.storage.superblock import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +84,8 @@ def needs_names(kind: str) -> bool:
 def matches(kind: str, value: str, volume: Volume, names: Names) -> bool:
     """Whether *volume*, called *names*, is what the reference means; pure."""
     match kind:
+        case "LABEL" | "UUID" if volume.superblock.fstype in PARTS:
+            return False  # the array's own, not those of what is in it
         case "LABEL":
             return volume.superblock.label == value
         case "UUID":

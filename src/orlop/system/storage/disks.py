@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop.lib.mount import read_mounts
+from orlop.system.storage import mirror
 from orlop.system.storage.block_devices import SYS_BLOCK, candidates, read_volume
 from orlop.system.storage.persistence import ALWAYS, in_force
 
@@ -54,7 +55,9 @@ def read_disks(state: State | None, sys_block: str = SYS_BLOCK, dev: str = "/dev
 def persistence(state: State | None) -> dict[str, Json]:
     """What a reboot leaves: which paths are on a disk, and which disk that is."""
     on_disk = state is not None and state.mode == "disk"
+    on = mirror.of_state(state.device) if state is not None else None
     return {
+        "mirror": None if on is None else mirror.to_json(on),
         "kind": "disk" if on_disk else "memory",
         "device": state.device if on_disk and state is not None else "",
         "paths": [*ALWAYS, *in_force()] if on_disk else [],

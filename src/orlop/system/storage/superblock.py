@@ -111,8 +111,9 @@ def _btrfs(head: bytes) -> Superblock | None:
 
 def _member(head: bytes) -> Superblock | None:
     """A part of something larger: whatever file system shines through is not to be used."""
-    if any(head[at : at + 4] == _RAID_MAGIC for at in _RAID_PLACES):
-        return Superblock(RAID, "", "")
+    for at in _RAID_PLACES:
+        if head[at : at + 4] == _RAID_MAGIC:  # names and numbers are the array's
+            return Superblock(RAID, _text(head[at + 32 : at + 64]), _uuid(head[at + 16 : at + 32]))
     if any(head[at : at + 8] == _LVM_MAGIC for at in range(0, 2048, 512)):
         return Superblock(LVM, "", "")
     return None

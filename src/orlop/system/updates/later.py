@@ -9,6 +9,8 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import OrlopError
+from orlop.system.machine import Phase
+from orlop.system.storage import mirror
 
 if TYPE_CHECKING:
     from orlop.system.boot import Boot
@@ -22,6 +24,7 @@ SOURCE_LOOK_S = 60.0
 LOOKS, LOOK_AGAIN_S = 3, 10.0
 MUCH_LATER_S = 300.0
 """When it is looked again by a system that is not on trial: a full disk may have room by then."""
+READY_LOOK_S = 0.5
 
 
 class UpdatesLater:
@@ -51,6 +54,8 @@ class UpdatesLater:
                 self._boot.tasks.start(self._look_without_state(), "trial without a state")
             return
         self._boot.tasks.start(self._by_itself(), "automatic updates")
+        if os.path.isdir(mirror.MODULE):
+            self._boot.tasks.start(self._equalise(machine.state.device), "boot partitions")
         if not os.access(f"{DIRECTORY}/pending", os.F_OK):
             return
         if error := await self._try_to_look():
@@ -78,6 +83,27 @@ class UpdatesLater:
             await asyncio.sleep(MUCH_LATER_S)
             if not await self._try_to_look():
                 return
+
+    async def _equalise(self, device: str) -> None:
+        """Make the boot partitions of a mirror alike, which a power cut, or a disk that was away,
+        may have left different."""
+        from orlop.system.updates import esp
+
+        while self._boot.machine.phase is Phase.STARTING:
+            await asyncio.sleep(READY_LOOK_S)
+        error = ""
+        for _ in range(LOOKS):
+            try:
+                if not await esp.differing(device):
+                    return
+                async with self.now.at_work("equalise"):
+                    pass
+            except (OrlopError, OSError, TimeoutError) as problem:  # another verb does it, too
+                error = str(problem)
+                await asyncio.sleep(LOOK_AGAIN_S)
+        if differing := await esp.differing(device):
+            names = ", ".join(differing)
+            self._boot.machine.warn(f"{names} cannot be made like the other boot partition {error}")
 
     async def _by_itself(self) -> None:
         """Look for releases, as soon as somebody has said where they come from."""

@@ -87,7 +87,7 @@ def write_image(
         # Damaged, or what a power cut has left of its removal: nobody can start it.
         target.unlink()
         atomic_file.sync_directory(directory)
-    _write_beside(directory, beside)
+    write_beside(directory, beside)
     write_file(esp, source, target, image, report)
 
 
@@ -125,7 +125,8 @@ def _sync_entry(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write_beside(directory: Path, beside: Mapping[str, bytes]) -> None:
+def write_beside(directory: Path, beside: Mapping[str, bytes]) -> None:
+    """Write small files by their names, each for good."""
     for name, data in beside.items():
         atomic_file.write_bytes(directory / name, data)
         _sync_entry(directory / name)

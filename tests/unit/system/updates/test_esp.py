@@ -23,6 +23,7 @@ def test_whatever_comes_of_it_the_boot_goes_on(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(fat_orphans, "give_back", give_back)
     for device in ("", "/dev/broken", "/dev/vda2"):
-        monkeypatch.setattr(esp, "find", lambda _, device=device: device)
+        found = [device] if device else []
+        monkeypatch.setattr(esp, "find_all", lambda _, found=found: (found, len(found)))
         asyncio.run(esp.give_back_clusters("/dev/vda3"))
     assert given == ["/dev/broken", "/dev/vda2"]

@@ -16,6 +16,15 @@ KEYS: tuple[Key, ...] = (
         applies=Applies.BOOT,
     ),
     Key(
+        "orlop.install.mirror",
+        kinds_install.DISKS,
+        "A second disk that has everything as well (RAID 1), the first of the list that is there; "
+        "`only` is the only one beside the first.",
+        "SERIAL=WD-5678",
+        default="none: everything is on one disk",
+        applies=Applies.BOOT,
+    ),
+    Key(
         "orlop.install.wipe",
         kinds.BOOLEAN,
         "Whether what is on the disk may be lost, but for the state of a machine.",

@@ -1,0 +1,180 @@
+"""A disk that becomes the other half of the mirror that this machine's state is on.
+
+Divided like the disk that is there, with the same boot loaders and boot partition; the kernel fills
+the state's half while the machine works. As for an installation, what makes it start is written
+last, and it may be interrupted and begun again. Only in the installation's worker.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orlop.engine.worker_process import report
+from orlop.lib import partition_table
+from orlop.lib.atomic_file import TEMPORARY_PREFIX
+from orlop.lib.boot_files import FOLDER, IMAGES
+from orlop.lib.disk_layout import MIB
+from orlop.lib.errors import Conflict, Internal, InvalidArgument, NotFound
+from orlop.lib.fat32 import Piece, check_room
+from orlop.lib.partition_table import Partition
+from orlop.system.install import array, pairs
+from orlop.system.install import disks as install_disks
+from orlop.system.install import plan as install_plan
+from orlop.system.install.disks import PARTITIONS, Content
+from orlop.system.install.plan import BootPartition, KeptState, NewState, Put
+from orlop.system.install.steps import make_boot_partition
+from orlop.system.install.target import Target, partition_of
+from orlop.system.storage import mirror
+from orlop.system.updates import staging
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orlop.lib.fat32 import Content as FileContent
+    from orlop.system.install.disks import Disk
+    from orlop.system.install.plan import Step
+    from orlop.system.storage.mirror import Mirror
+
+KINDS = (partition_table.BIOS_BOOT, partition_table.EFI_SYSTEM, partition_table.LINUX_DATA)
+
+FOLDERS = ("EFI/BOOT", FOLDER)
+"""Of the boot partition: the boot loader, and everything else."""
+
+_CODE_BYTES = 440
+
+
+def repair(request: Mapping[str, Any]) -> None:
+    """Do what is asked.
+
+    Raises:
+        OrlopError, OSError: it cannot be, or has failed.
+    """
+    found = mirror.of_state(request["state"])
+    if found is None or not found.missing:
+        raise Conflict("the state is on no mirror that lacks a half")
+    array.forget_broken(found.device)
+    disks = install_disks.read_all()
+    good = _disk_of(found, disks)
+    disk = pairs.choose_second([request["disk"]], good, disks)
+    if (part := _old_half(disk, found)) and not disk.busy:
+        array.add(found.device, part)
+        _done(disk)
+        return
+    refused = install_disks.refusal(disk, wipe=request["wipe"], keep_state=False)
+    if refused is not None and disk.busy and part:
+        refused = Conflict(f"{disk.device} ({disk.label}) is half of the mirror already")
+    if disk.sector_bytes != good.sector_bytes:
+        refused = pairs.pair_refusal(good, disk)
+    if refused is not None:
+        raise refused
+    _make(disk, good, found.device, request["esp"])
+    _done(disk)
+
+
+def _done(disk: Disk) -> None:
+    text = f"{disk.device} ({disk.label}) is the other half of the mirror: it is being filled"
+    report({"text": text, "result": {"device": disk.device, "id": disk.label}})
+
+
+def _disk_of(found: Mirror, disks: Sequence[Disk]) -> Disk:
+    for disk in disks:
+        if partition_of(disk.device, install_plan.STATE_NUMBER) in found.whole:
+            return disk
+    raise NotFound("the half of the mirror that is there is on no disk that an installation made")
+
+
+def _old_half(disk: Disk, found: Mirror) -> str:
+    """The partition of *disk* that was a half of this mirror, if the rest is as it was made."""
+    part = partition_of(disk.device, install_plan.STATE_NUMBER)
+    is_whole = disk.content is Content.INSTALLED
+    return part if is_whole and part in mirror.members(found) else ""
+
+
+def _make(disk: Disk, good: Disk, device: str, esp: str) -> None:
+    files = _files(esp)
+    source = Target(good.device, shared=True)
+    try:
+        places = install_disks.own_partitions(source.read, source.sector_bytes)
+        if places is None:
+            raise Conflict(f"{good.device} is not divided as an installation does it")
+        parts = [
+            Partition(name, kind, *places[name])
+            for name, kind in zip(PARTITIONS, KINDS, strict=True)
+        ]
+        code = source.read(0, _CODE_BYTES), source.read(*places[PARTITIONS[0]])
+    finally:
+        source.close()
+    target = Target(disk.device)
+    try:
+        if install_disks.has_changed(disk):
+            raise Conflict(f"{disk.device} has changed since it was looked at: nothing is written")
+        steps = _plan(disk, target, parts, code)
+        check_room(parts[1].size_bytes, files, target.sector_bytes)
+        target.forget_partitions()
+        target.share()
+        for step in steps:
+            _do(step, target, parts, files, device)
+    finally:
+        target.close()
+
+
+def _plan(
+    disk: Disk, target: Target, parts: Sequence[Partition], code: tuple[bytes, bytes]
+) -> Sequence[Step]:
+    guids = os.urandom(install_plan.GUID_BYTES)
+    try:
+        return install_plan.plan_half(parts, target.size_bytes, target.sector_bytes, code, guids)
+    except InvalidArgument:
+        needed = (parts[-1].start_bytes + parts[-1].size_bytes) // MIB + 2
+        raise Conflict(
+            f"{disk.device} ({disk.label}) is too small: {target.size_bytes // MIB} MiB, "
+            f"{needed} are needed"
+        ) from None
+
+
+def _do(
+    step: Step,
+    target: Target,
+    parts: Sequence[Partition],
+    files: Mapping[str, FileContent],
+    device: str,
+) -> None:
+    name = install_plan.describe(step)
+    report({"step": name, "text": name})
+    match step:
+        case Put(_, writes):
+            for write in writes:
+                target.write(write.offset_bytes, write.data)
+                target.commit()
+        case BootPartition():
+            make_boot_partition(target, step, files, name)
+        case NewState():
+            # The kernel cannot read the table while one of its partitions is in use.
+            added = [
+                target.add_partition(number, part.start_bytes, part.size_bytes)
+                for number, part in enumerate(parts, 1)
+            ]
+            array.add(device, added[-1])
+        case KeptState():
+            raise AssertionError("nothing is kept on this disk")
+
+
+def _files(esp: str) -> Mapping[str, FileContent]:
+    """What is on the boot partition that is mounted at *esp*, but for what is not ours.
+
+    Raises:
+        Internal: an image is damaged. OSError: it cannot be read.
+    """
+    root = Path(esp)
+    found: dict[str, FileContent] = {}
+    for folder in FOLDERS:
+        for path in filter(Path.is_file, (root / folder).rglob("*")):
+            if path.name.startswith(TEMPORARY_PREFIX):
+                continue
+            is_image = path.parent == root / IMAGES and path.suffix == ".efi"
+            if is_image and not staging.digest_of(path).startswith(path.stem):
+                raise Internal(f"{path.name} is damaged", hint="orlop os verify")
+            found[str(path.relative_to(root))] = Piece(path, 0, path.stat().st_size)
+    return found

@@ -1,0 +1,167 @@
+"""A system on two disks, each of which has everything: with both, with either, with a new one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orlop.lib.disk_layout import plan_disk
+from orlop.system.updates import esp_mirror
+from orlop.vm.machine import Machine
+from orlop.vm.spec import Disk, Firmware, Installed
+from tests.vm import guest
+from tests.vm.lab import Lab
+from tests.vm.updating import GOOD, LIMIT_S, next_images
+
+INSTALL_TIMEOUT_S = 900.0
+FILL_TIMEOUT_S = 300.0
+SIZE_MIB = 320
+WHOLE = "orlop disks --json | grep -q '\"missing\": 0'"
+
+
+def media(lab: Lab) -> tuple[Disk, Disk]:
+    """What is installed, and what mirrors are made with."""
+    return (
+        Disk(lab.out / "orlop.iso", serial="medium", read_only=True),
+        Disk(lab.out / "orlop-extras.erofs", serial="extras", read_only=True),
+    )
+
+
+def install(
+    lab: Lab, first: Disk, second: Disk, more: str = "", keys: tuple[Disk, ...] = ()
+) -> None:
+    disks = (first, second, *media(lab), *keys)
+    with lab.machine(lab.kernel(), "live", disks=disks) as machine:
+        machine.boot()
+        guest.wait_for_services(machine)
+        words = f"orlop install --disk virtio-first --yes --json {more}"
+        assert "is named twice" in machine.fail(f"{words} --mirror vda 2>&1")
+        config = "{hostname: twin, orlop: {health: {settle: 5s}}}"
+        done = f"echo '{config}' | {words} --config - --mirror virtio-second --poweroff"
+        said = machine.succeed(done, timeout_s=INSTALL_TIMEOUT_S).splitlines()
+        assert json.loads(said[-1])["result"]["mirror"] == "virtio-second", said[-1]
+        machine.wait_for_power_off()
+
+
+def key_disk(lab: Lab) -> Disk:
+    folder = lab.scratch / "keys"
+    folder.mkdir(exist_ok=True)
+    (folder / "state.key").write_text("a key of thirty-two bytes or so..")
+    return lab.disk("keys", 16, label="KEYS", content=folder)
+
+
+def start(machine: Machine) -> dict[str, object]:
+    """What the machine says of its mirror; its state is there."""
+    machine.boot()
+    guest.wait_for_services(machine)
+    status = guest.status(machine)
+    storage = status["storage"]
+    assert isinstance(storage, dict)
+    assert (status["hostname"], storage["kind"]) == ("twin", "disk")
+    found = storage["mirror"]
+    assert isinstance(found, dict)
+    return found
+
+
+def stop(machine: Machine) -> None:
+    guest.end(machine, "orlop", "poweroff")
+    machine.wait_for_power_off()
+
+
+def take_in(machine: Machine, disk: str) -> None:
+    """Let *disk* become the half that is missing, and wait until it is filled."""
+    assert "alone" in "".join(guest.warnings(machine))
+    machine.succeed(f"orlop disks mirror {disk}", timeout_s=INSTALL_TIMEOUT_S)
+    machine.wait_until_succeeds(WHOLE, timeout_s=FILL_TIMEOUT_S)
+    assert guest.warnings(machine) == []
+
+
+def test_without_a_person_the_second_starts_alone_and_takes_in_a_new_one(lab: Lab) -> None:
+    first, second = lab.disk("first", SIZE_MIB), lab.disk("second", SIZE_MIB)
+    wanted: dict[str, object] = {
+        "disk": ["SERIAL=first"],
+        "mirror": ["SERIAL=gone", "SERIAL=second"],
+        "config": {"hostname": "twin"},
+        "then": "poweroff",
+    }
+    config: dict[str, object] = {"orlop": {"install": wanted}}
+    disks = (first, second, *media(lab))
+    with lab.machine(lab.kernel(), "live", config=config, disks=disks) as machine:
+        machine.boot()
+        machine.wait_for_power_off(timeout_s=INSTALL_TIMEOUT_S)
+    new = lab.disk("new", SIZE_MIB + 8)
+    with lab.machine(Installed(second), "second", disks=(new,)) as machine:
+        assert start(machine)["missing"] == 1
+        take_in(machine, "virtio-new")
+        refused = machine.fail("orlop disks mirror virtio-new 2>&1")
+        assert "has both its halves" in refused
+
+
+@pytest.mark.long
+def test_an_update_is_on_both(lab: Lab, tmp_path: Path) -> None:
+    [image] = next_images(lab, tmp_path, GOOD)
+    first, second = lab.disk("first", SIZE_MIB), lab.disk("second", SIZE_MIB)
+    install(lab, first, second)
+    disks = (second, Disk(image, serial="next", read_only=True))
+    with lab.machine(Installed(first), "update", memory_mib=384, disks=disks) as machine:
+        start(machine)
+        stage = "orlop os stage --image - --unsigned < /dev/disk/by-id/virtio-next"
+        machine.succeed(stage, timeout_s=LIMIT_S)
+        assert on(first) == on(second)
+        machine.succeed("orlop os apply --now")
+        machine.wait_for_ready(LIMIT_S)
+        machine.wait_for_event("promoted", timeout_s=LIMIT_S)
+        guest.wait_for_services(machine)
+        stop(machine)
+    assert on(first) == on(second)
+    with lab.machine(Installed(second), "second", memory_mib=384) as machine:
+        start(machine)
+        assert guest.status(machine)["build_id"] == GOOD
+
+
+def on(disk: Disk) -> tuple[object, object]:
+    """The boot record, and the files, of the boot partition of *disk*."""
+    place = plan_disk(SIZE_MIB << 20).esp
+    partition = disk.path.with_suffix(".esp")
+    with disk.path.open("rb") as source:
+        source.seek(place.start_bytes)
+        partition.write_bytes(source.read(place.size_bytes))
+    found = esp_mirror.look(str(partition))
+    assert found.record is not None
+    return found.record, found.files
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("firmware", [*Firmware])
+@pytest.mark.parametrize("encrypt", [False, True])
+def test_with_both_with_either_and_with_one_that_comes_back(
+    lab: Lab, firmware: Firmware, *, encrypt: bool
+) -> None:
+    first, second = lab.disk("first", SIZE_MIB), lab.disk("second", SIZE_MIB)
+    more = ""
+    keys: tuple[Disk, ...] = ()
+    if encrypt:
+        keys = (key_disk(lab),)
+        more = "--encrypt keyfile --key-file LABEL=KEYS:/state.key"
+    install(lab, first, second, more, keys)
+    with lab.machine(Installed(first), "both", firmware=firmware, disks=(second, *keys)) as machine:
+        assert start(machine)["missing"] == 0
+        assert guest.warnings(machine) == []
+        machine.succeed("echo both > /root/kept; sync")
+        stop(machine)
+    with lab.machine(Installed(second), "second", firmware=firmware, disks=keys) as machine:
+        assert start(machine)["missing"] == 1
+        machine.succeed("grep -q both /root/kept; echo second > /root/kept; sync")
+        stop(machine)
+    # The first, which starts the machine, has an old half, and is not used.
+    with lab.machine(Installed(first), "old", firmware=firmware, disks=(second, *keys)) as machine:
+        assert start(machine)["missing"] == 1
+        machine.succeed("grep -q second /root/kept")
+        take_in(machine, "virtio-first")
+        stop(machine)
+    with lab.machine(Installed(first), "first", firmware=firmware, disks=keys) as machine:
+        assert start(machine)["missing"] == 1
+        machine.succeed("grep -q second /root/kept")
+        stop(machine)
