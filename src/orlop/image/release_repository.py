@@ -8,11 +8,13 @@ state or the new one. Nothing that was published is changed.
 Source: The Update Framework, specification 1.0, with consistent snapshots.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -20,7 +22,7 @@ from pathlib import Path
 from orlop.image.release_keys import Keys
 from orlop.lib import atomic_file, signatures
 from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotFound
-from orlop.wire.json_fields import format_moment
+from orlop.wire.json_fields import MAX_ITEMS, format_moment
 from orlop.wire.release import Blob, blob_name
 from orlop.wire.tuf.metadata import (
     MAX_BYTES,
@@ -125,6 +127,21 @@ class Repository:
         return self.directory / "targets" / folder / f"{digest}.{base}"
 
 
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Nobody else who asks for that changes the repository in *directory* in the block: two would
+    write the same version with another content. Who comes second waits."""
+    if not directory.is_dir():  # the first one makes it
+        yield
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def create(directory: Path, root: bytes) -> Repository:
     """A repository whose first root is *root*, signed by itself.
 
@@ -212,9 +229,10 @@ def publish(
         expires = int(moment) + (days or LIFETIME_DAYS[role]) * DAY_S
         body = {**_head(role, version, expires), **_content(role, repository, files)}
         files[role] = sign(body, keys.of(role))
-        if len(files[role]) > MAX_BYTES[role]:
+        if len(files[role]) > MAX_BYTES[role] or len(repository.targets) > MAX_ITEMS:
             raise InvalidArgument(
-                f"{role}.json would have more than {MAX_BYTES[role]:,} bytes",
+                f"{role}.json would have more than {MAX_BYTES[role]:,} bytes, or more than "
+                f"{MAX_ITEMS:,} files in it: no machine takes that",
                 hint="begin a new repository for new machines, with a barrier to it",
             )
         try:

@@ -9,6 +9,7 @@ import os
 import stat
 import tarfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import pytest
 from orlop.cli.host import channel as host_channel
 from orlop.cli.host import main as host_main
 from orlop.cli.host import release as host_release
-from orlop.image import release_repository
+from orlop.image import release_keys, release_repository
 from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotFound
 from orlop.system.updates.fetch import Offer, Running, Settings
 from orlop.wire.channel import Refused, Why
@@ -306,3 +307,27 @@ def test_what_ends_soon_is_said_and_signed_anew(
     late = time.time() + 365 * 2.5 * 86400
     assert {"root", "targets"} <= release_repository.ending(repository, late).keys()
     assert not isinstance(publisher.machine(sequence=0), Refused)
+
+
+def test_two_who_publish_at_once_wait_for_each_other(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.release("1.0", "--channel", "stable")
+    names = [f"c{number}" for number in range(6)]
+    argvs = [["set", name, "--release", "1.0", *publisher.places()] for name in names]
+    with ThreadPoolExecutor(6) as pool:
+        assert [*pool.map(host_channel.main, argvs)] == [0] * 6
+    repository = release_repository.open_repository(tmp_path / "repo")
+    assert {*names, "stable"} == {*repository.names("channels")}
+    assert repository.versions["targets"] == 7
+    assert not isinstance(publisher.machine(sequence=0), Refused)
+
+
+def test_more_files_than_a_machine_reads_are_not_published(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.release("1.0")
+    repository = release_repository.open_repository(tmp_path / "repo")
+    info = repository.targets["releases/1.0.json"]
+    repository.targets |= {f"blobs/{number:064x}": info for number in range(4096)}
+    keys = release_keys.read(tmp_path / "keys")
+    with pytest.raises(InvalidArgument, match="no machine takes that"):
+        release_repository.publish(repository, keys)

@@ -26,15 +26,16 @@ from orlop.wire.json_fields import parse_moment
 
 def main(argv: list[str]) -> int:
     options = _parse(argv)
-    repository = release_repository.open_repository(options.out)
     name: str = options.name
     check_channel(name)
-    if options.verb != "show":
-        keys = release_keys.read(*options.key)
-        change(repository, options)
-        # What a machine would refuse is not published.
-        parse_channel(repository.read(channel_target(name)), name)
-        release_repository.publish(repository, keys, days=parse_days(options.expires))
+    with release_repository.alone(options.out):
+        repository = release_repository.open_repository(options.out)
+        if options.verb != "show":
+            keys = release_keys.read(*options.key)
+            change(repository, options)
+            # What a machine would refuse is not published.
+            parse_channel(repository.read(channel_target(name)), name)
+            release_repository.publish(repository, keys, days=parse_days(options.expires))
     show(name, _channel(repository, name))
     return 0
 

@@ -77,11 +77,12 @@ def make(argv: list[str]) -> None:
     keys = release_keys.read(*options.key)
     if options.channel:
         check_channel(options.channel)
-    repository = open_or_create(options.out, options.key)
-    release = make_release(repository, _wanted(options))
-    if options.channel:
-        put_on_channel(repository, options.channel, release.version)
-    release_repository.publish(repository, keys, days=parse_days(options.expires))
+    with release_repository.alone(options.out):
+        repository = open_or_create(options.out, options.key)
+        release = make_release(repository, _wanted(options))
+        if options.channel:
+            put_on_channel(repository, options.channel, release.version)
+        release_repository.publish(repository, keys, days=parse_days(options.expires))
     describe(release)
     if options.archive:
         write_archive(repository, options.archive, release.version)
@@ -207,13 +208,19 @@ def refresh(argv: list[str]) -> None:
     _places(parser, key=True)
     parser.add_argument("--expires", default="", metavar="DAYS")
     options = parser.parse_args(argv)
+    with release_repository.alone(options.out):
+        repository = _refresh(options)
+    print(f"{options.out}: timestamp {repository.versions['timestamp']}")
+    _print_endings(repository)
+
+
+def _refresh(options: argparse.Namespace) -> Repository:
     repository = release_repository.open_repository(options.out)
     keys = release_keys.read(*options.key)
     only = [role for role in ("targets", "snapshot", "timestamp") if keys.private.get(role)]
     only += {"snapshot", "timestamp"} - {*only}  # which are needed
     release_repository.publish(repository, keys, days=parse_days(options.expires), only=only)
-    print(f"{options.out}: timestamp {repository.versions['timestamp']}")
-    _print_endings(repository)
+    return repository
 
 
 def _print_endings(repository: Repository) -> None:
@@ -230,6 +237,11 @@ def rotate(argv: list[str]) -> None:
     parser.add_argument("--new-key", type=Path, action="append", required=True, metavar="DIR")
     parser.add_argument("--threshold", type=int, default=0, help="of the new root keys")
     options = parser.parse_args(argv)
+    with release_repository.alone(options.out):
+        _rotate(options)
+
+
+def _rotate(options: argparse.Namespace) -> None:
     repository = release_repository.open_repository(options.out)
     old, new = release_keys.read(*options.key), release_keys.read(*options.new_key)
     public = {role: new.public(role) for role in ROLES}
