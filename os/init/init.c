@@ -5,8 +5,9 @@
  * rootfstype=ramfs on the command line), and becomes the root. This process then becomes Python.
  *
  * It has to explain itself when something is wrong, because nothing else can by then: every failure
- * says on the console and in the kernel log what failed and what to do, and after a while the
- * machine is restarted, so that a boot loader with a fallback gets its turn.
+ * says on the console and in the kernel log what failed and what to do. Then it ends, at which the
+ * kernel panics: firmware that has room for that keeps the log, so that an update on trial is known
+ * to be bad at once, and after CONFIG_PANIC_TIMEOUT a boot loader with a fallback gets its turn.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,7 +16,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/random.h>
-#include <sys/reboot.h>
 #include <unistd.h>
 
 #define IMAGE "/os.erofs"
@@ -23,8 +23,6 @@
 /* What systemd's stub leaves of a signed image: with which key, and what of the TPM's registers. */
 #define EXTRA "/.extra"
 #define EXTRA_KEPT NEW_ROOT "/usr/lib/orlop/extra"
-
-enum { RESTART_DELAY_S = 60 };
 
 static char *const ARGUMENTS[] = {
     "/usr/bin/python3.13", "-I", "-S", "-OO", "/usr/lib/orlop/python", "init", NULL,
@@ -87,7 +85,7 @@ static void show_message(void)
         if (output < 0)
             continue;
         if (write(output, message, message_length) < 0)
-            (void)errno; /* no console: the restart below is all that is left */
+            (void)errno; /* no console: the panic below is all that is left */
         close(output);
     }
 }
@@ -101,16 +99,11 @@ static _Noreturn void fail(const char *act, const char *advice)
     say_error(error);
     say("\norlop: ");
     say(advice);
-    say("\norlop: restarting in ");
-    say_number(RESTART_DELAY_S);
-    say(" seconds\n");
+    say("\norlop: the kernel panics because of that, and restarts the machine\n");
     /* For /dev/kmsg; a console may exist without it. */
     (void)mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID | MS_NOEXEC, NULL);
     show_message();
-    sleep(RESTART_DELAY_S);
-    reboot(RB_AUTOBOOT);
-    for (;;)
-        pause(); /* PID 1 may not end: the kernel would panic */
+    _exit(1);
 }
 
 /* Python wants random numbers before it can open /dev/urandom, and ends without them. A processor

@@ -120,13 +120,17 @@ def first_choice(read: fat_reader.Read) -> str:
     tried = boot_record.parse_tried(file(f"orlop/{boot_record.TRIED}"))
     is_trial = record.trial and tried != record.sequence
     chosen = record.trial if is_trial else record.default
-    try:
-        for line in file(f"{boot_files.IMAGES}/{chosen}.sum").decode().splitlines():
-            digest, _, path = line.partition("  ")
-            if hashlib.sha256(file(path.lstrip("/"))).hexdigest() != digest:
-                raise Unbootable(f"{path} is damaged")
-    except (NotFound, InvalidArgument) as error:
-        raise Unbootable(f"{chosen} cannot be read: {error}") from None
+    for image in dict.fromkeys((chosen, record.default)):  # which comes next if the trial is bad
+        try:
+            lines = file(f"{boot_files.IMAGES}/{image}.sum").decode().splitlines()
+            if not any(line.endswith(f"/{image}.efi") for line in lines):
+                raise Unbootable(f"{image}.sum does not have the image")
+            for line in lines:
+                digest, _, path = line.partition("  ")
+                if hashlib.sha256(file(path.lstrip("/"))).hexdigest() != digest:
+                    raise Unbootable(f"{path} is damaged")
+        except (NotFound, InvalidArgument) as error:
+            raise Unbootable(f"{image} cannot be read: {error}") from None
     return chosen
 
 

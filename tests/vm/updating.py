@@ -16,6 +16,7 @@ from orlop.lib.unified_image import describe
 from orlop.vm.spec import Disk, Firmware, Installed
 from tests.vm import guest
 from tests.vm.judge import Recording, record
+from tests.vm.lab import Hardware
 from tests.vm.next_image import make_next
 
 if TYPE_CHECKING:
@@ -82,8 +83,12 @@ def updating(
     settle_s: float = SETTLE_S,
     images: Sequence[Path] = (),
     configuration: str = CONFIGURATION,
+    extra: tuple[str, ...] = (),
 ) -> Iterator[Updating]:
-    """An installed machine, off, with *images* of next systems on disks of their own."""
+    """An installed machine, off, with *images* of next systems on disks of their own.
+
+    *extra* are more words for QEMU.
+    """
     builds = dict(_identity(path) for path in (lab.out / "orlop.efi", *images))
     path = scratch / "disk.raw"
     text = configuration.replace("SETTLE", f"{settle_s:g}")
@@ -92,7 +97,8 @@ def updating(
     recording = record(path, scratch, plan_disk(SIZE_BYTES), builds)
     disks = tuple(Disk(image, serial=image.stem[:8]) for image in images)
     medium = Installed(Disk(path, serial="installed", record=recording.log))
-    with lab.machine(medium, "update", firmware=Firmware.BIOS, memory_mib=384, disks=disks) as made:
+    hardware = Hardware(firmware=Firmware.BIOS, memory_mib=384, disks=disks, extra=extra)
+    with lab.machine(medium, "update", **hardware) as made:
         yield Updating(made, recording, next(iter(builds.values())), path)
 
 

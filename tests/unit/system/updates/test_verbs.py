@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -174,6 +175,26 @@ def test_what_is_damaged_and_staged_is_staged_anew(tree: Tree, kind: str) -> Non
     assert tree.ledger().generations.numbers() == [1, 3]
     try_out(tree, good=True)
     tree.check()
+
+
+def test_the_new_name_of_a_file_is_synced(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAT writes size and clusters to it only then."""
+    done: list[tuple[str, str]] = []
+    real = os.rename
+
+    def rename(source: str | Path, target: str | Path) -> None:
+        done.append(("rename", str(target)))
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", rename)
+    monkeypatch.setattr(
+        os, "fsync", lambda number: done.append(("fsync", os.readlink(f"/proc/self/fd/{number}")))
+    )
+    tree.stage("b")
+    named = [at for at, (what, path) in enumerate(done) if what == "rename" and "esp" in path]
+    assert len(named) >= 3
+    for at, until in pairwise([*named, len(done)]):
+        assert ("fsync", done[at][1]) in done[at:until]
 
 
 def test_rolling_back_restores_the_configuration(tree: Tree) -> None:
