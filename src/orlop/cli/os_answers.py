@@ -7,7 +7,7 @@ import sys
 
 from orlop.cli.answers import Object, member, text_of
 from orlop.cli.json_text import decode, encode
-from orlop.lib.errors import Internal
+from orlop.lib.errors import Internal, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,24 @@ STATUSES = {"NotModified": NOTHING_TO_DO, "Forbidden": REFUSED}
 BLOCK_BYTES = 256 << 10
 IN_PLACE = "generation {{generation}}, without a reboot: {}"
 """What is replaced while the machine goes on."""
+
+
+def open_to_send(name: str) -> int:
+    """The file *name*, or standard input for `-`.
+
+    Raises:
+        NotFound: it cannot be read, or is a directory.
+    """
+    try:
+        descriptor = 0 if name == "-" else os.open(name, os.O_RDONLY)
+        if os.path.isdir(descriptor):
+            raise NotFound(
+                f"{name} is a directory",
+                hint="a directory of the machine by its whole path: /var/lib/orlop/releases",
+            )
+    except OSError as error:
+        raise NotFound(f"cannot read {name}: {error.strerror}") from None
+    return descriptor
 
 
 def blocks(descriptor: int) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ import os
 from urllib.parse import urlencode
 
 from orlop.cli.answers import Object
-from orlop.cli.os_answers import blocks, follow
+from orlop.cli.os_answers import blocks, follow, open_to_send
 from orlop.lib.errors import InvalidArgument, NotFound
 
 TYPE_CHECKING = False
@@ -41,10 +41,7 @@ def stage(client: Client, arguments: Arguments, source: str = "") -> int:
     if not source or source.startswith(REMOTE) or of_machine:
         response = client.request("POST", "/orlop/os/stage", _wish(arguments, source))
         return follow(response, arguments, done)
-    try:
-        descriptor = 0 if source == "-" else os.open(source, os.O_RDONLY)
-    except OSError as error:
-        raise NotFound(f"cannot read {source}: {error.strerror}") from None
+    descriptor = open_to_send(source)
     wish = {key: value for key, value in _wish(arguments, "").items() if value}
     query = urlencode({"archive": 1, **wish})
     response = client.request("POST", f"/orlop/os/stage?{query}", stream=blocks(descriptor))
@@ -56,8 +53,10 @@ def trust(client: Client, arguments: Arguments, name: str) -> int:
     try:
         with open(0 if name == "-" else name, "rb") as stream:
             text = stream.read(MAX_ROOT_BYTES).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotFound(f"cannot read {name}: {error}") from None
+    except OSError as error:
+        raise NotFound(f"cannot read {name}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidArgument(f"{name} is no root of trust: root.json is expected") from None
     response = client.request("POST", "/orlop/os/trust", {"root": text})
     done = "root {version} is trusted: {threshold} of its keys say who signs releases"
     return follow(response, arguments, done)

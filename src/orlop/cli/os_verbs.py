@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from orlop.cli import os_releases
 from orlop.cli.answers import Object
 from orlop.cli.arguments import UsageError
-from orlop.cli.os_answers import blocks, follow
+from orlop.cli.os_answers import blocks, follow, open_to_send
 from orlop.cli.text import parse_time
-from orlop.lib.errors import InvalidArgument, NotFound
+from orlop.lib.errors import InvalidArgument
 from orlop.lib.units import parse_duration_s
 
 TYPE_CHECKING = False
@@ -32,10 +31,7 @@ def stage(client: Client, arguments: Arguments) -> int:
         raise UsageError(
             "an image by itself is signed by nobody: --unsigned takes it, and marks the generation"
         )
-    try:
-        descriptor = 0 if name == "-" else os.open(name, os.O_RDONLY)
-    except OSError as error:
-        raise NotFound(f"cannot read {name}: {error.strerror}") from None
+    descriptor = open_to_send(name)
     target = "/orlop/os/stage?unsigned=1"
     response = client.request("POST", target, stream=blocks(descriptor))
     return follow(response, arguments, "generation {generation} is staged: orlop os apply")

@@ -172,6 +172,37 @@ def test_releases(engine: FakeEngine, capsys: pytest.CaptureFixture[str], tmp_pa
     assert "2 of its keys say who signs releases" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["stage", "folder"], "folder is a directory"),
+        (["stage", "none.tar"], "cannot read none.tar: No such file"),
+        (["stage", "--image", "folder", "--unsigned"], "folder is a directory"),
+        (["trust", "folder"], "cannot read folder: Is a directory"),
+        (["trust", "binary"], "binary is no root of trust"),
+        (["hold", "--until", "soon"], "'soon' is neither a duration nor a time"),
+    ],
+)
+def test_files_and_times_that_are_none(
+    words: list[str],
+    text: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    assert main(["os", *words]) in (1, 2)
+    assert text in capsys.readouterr().err
+
+
+def test_fetching_is_given_up(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    answer(engine, "POST /orlop/os/cancel", {"result": {"fetch": "given up"}})
+    assert main(["os", "cancel"]) == 0
+    assert capsys.readouterr().out == "nothing is fetched any more; what has come is kept\n"
+
+
 def test_no_turn_yet(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
     answer(engine, "POST /orlop/os/check", {"error": {"kind": "Forbidden", "message": "later"}})
     assert main(["os", "check"]) == 75
