@@ -37,7 +37,7 @@ REBOOTS: dict[str, Callable[[Machine], object]] = {
     "SIGINT": lambda machine: guest.end(machine, "kill", "-INT", "1"),
 }
 POWER_OFFS: dict[str, Callable[[Machine], object]] = {
-    "command": lambda machine: guest.end(machine, "poweroff"),
+    "command": lambda machine: guest.end(machine, "shutdown", "-h", "now"),
     "power button": lambda machine: machine.press_power_button(),
     "SIGTERM": lambda machine: guest.end(machine, "kill", "-TERM", "1"),
 }

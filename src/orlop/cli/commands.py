@@ -208,6 +208,12 @@ def _poweroff() -> Command:
     return poweroff
 
 
+def _shutdown() -> Command:
+    from orlop.cli import shutdown
+
+    return shutdown
+
+
 def _reboot() -> Command:
     from orlop.cli import reboot
 
@@ -282,6 +288,7 @@ COMMANDS: dict[str, tuple[Loader, str]] = {
     "poweroff": (_poweroff, "stop everything and switch off"),
     "reboot": (_reboot, "stop everything and start again"),
     "halt": (_halt, "stop everything and stay"),
+    "shutdown": (_shutdown, "one of these, in the words of other systems"),
     "system": (_system, "replace the engine in place, without a container noticing"),
     "version": (_version, "what this machine runs"),
     "man": (_man, "the manual page of a command"),

@@ -62,7 +62,7 @@ def run(name: str, command: Command, argv: Sequence[str]) -> int:
     try:
         arguments = parse_arguments(
             argv,
-            (*command.OPTIONS, HELP),
+            (HELP, *command.OPTIONS),  # `shutdown -h` is another thing
             words=command.WORDS,
             leading=name in LEADING_WORDS,
             program=name in PROGRAMS,

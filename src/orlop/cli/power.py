@@ -1,4 +1,4 @@
-"""What `poweroff`, `reboot` and `halt` have in common: one request to PID 1, and waiting for it."""
+"""What `poweroff`, `reboot`, `halt`, `shutdown` have in common: one request to PID 1."""
 
 from __future__ import annotations
 

@@ -115,6 +115,25 @@ def test_power(engine: FakeEngine, verb: str) -> None:
     assert engine.asked() == [f"POST /orlop/{verb}", f"POST /orlop/{verb}?force=1"]
 
 
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("now", "poweroff"),
+        ("-h now", "poweroff"),
+        ("-P +0", "poweroff"),
+        ("-r", "reboot"),
+        ("-H now", "halt"),
+        ("-rf now", "reboot?force=1"),
+        ("-h +5", ""),
+        ("-rH now", ""),
+    ],
+)
+def test_shutdown(engine: FakeEngine, words: str, asked: str) -> None:
+    engine.answer(f"POST /orlop/{asked}", status=202)
+    assert main(["shutdown", *words.split()]) == (0 if asked else 2)
+    assert engine.asked() == ([f"POST /orlop/{asked}"] if asked else [])
+
+
 def test_logs_takes_the_two_outputs_apart(
     engine: FakeEngine, capfd: pytest.CaptureFixture[str]
 ) -> None:
