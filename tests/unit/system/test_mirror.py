@@ -108,6 +108,8 @@ def test_boot_partitions_also_of_a_half_that_was_away(
     assert esp.find_all("/dev/md127", blocks, devices) == (own, 2)
     here = replace(here, parts=((parts[1], "in_sync"),))
     assert esp.find_all("/dev/md127", blocks, devices) == (own[::-1], 1)
+    here = replace(here, parts=())
+    assert esp.find_all("/dev/md127", blocks, devices) == ([f"{devices}/vda2"], 1)
     monkeypatch.setattr(mirror, "of_state", lambda *_: None)
     assert esp.find_all(f"{devices}/vdb3", blocks, devices) == ([f"{devices}/vdb2"], 1)
 

@@ -23,6 +23,8 @@ from orlop.system.storage.block_devices import SYS_BLOCK, candidates, kernel_nam
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from orlop.system.storage.mirror import Mirror
+
 log = logging.getLogger(__name__)
 
 LABEL = b"ORLOP_ESP  "
@@ -55,9 +57,13 @@ def find_all(
     """Those beside the halves of the state's mirror, or as `find`; and how many, the first of them,
     are beside halves that are in use."""
     on = mirror.of_state(state_device, sys_block)
-    if on is None:
-        device = find(state_device, sys_block, devices)
-        return ([device], 1) if device else ([], 0)
+    found, trusted = ([], 0) if on is None else _beside(on, sys_block, devices)
+    if not found and (device := find(state_device, sys_block, devices)):
+        return [device], 1  # nor need a mirror be one that an installation has made
+    return found, trusted
+
+
+def _beside(on: Mirror, sys_block: str, devices: str) -> tuple[list[str], int]:
     places: dict[str, str] = {}
     for device in _every(sys_block, devices):
         places.update(dict.fromkeys(_disks(sys_block, _name(device, devices)), device))
