@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -234,37 +234,63 @@ class Updates:
         Raises:
             OrlopError: it was not to be; everything is as before.
         """
-        from orlop.system.updates.service_update import Ended, ServiceUpdate
-
-        async with self.at_work(verb) as (ledger, _):  # what was interrupted is at its end
-            text = await asyncio.to_thread(report.held, ledger)
-            if text and verb == "apply":
-                raise Forbidden(text, hint="orlop os unhold")
-            if verb == "rollback":
-                before, target = await asyncio.to_thread(rollback.check_target, ledger, number)
-            else:
-                before = await asyncio.to_thread(capture, ledger)
-                target = await asyncio.to_thread(ledger.generations.read, number)
-        async with self.at_work(verb, write=False) as (ledger, _):
-            update = ServiceUpdate(self._boot, ledger, before, target)
-            answer: dict[str, Json] = {
-                "generation": number,
-                "reboot": False,
-                "services": [*update.changed()],
-            }
-            if dry_run:
-                await update.check()
-                return answer
-            more: dict[str, Json] = {"configuration": configuration}
-            try:
-                await update.run(verb, watched=verb == "apply", more=more)
-            except Ended:
-                raise Conflict("the machine goes down; its next boot puts services back") from None
+        with self.doing(verb) as device:
+            async with esp.mounted(device, write=True) as place:
+                ledger = await asyncio.to_thread(self._open, place, True)
+                before, target = await asyncio.to_thread(self._sides, ledger, verb, number)
+            answer = await self._replace(
+                verb, ledger, before, target, dry_run=dry_run, configuration=configuration
+            )
+        if dry_run:
+            return answer
         if configuration:
             await self._boot.config.reload()
         if verb == "apply":
-            with suppress(NotModified):
+            try:
                 await self.collect(dry_run=False)
+            except NotModified:
+                pass
+            except (OrlopError, OSError) as error:  # the services are replaced all the same
+                log.warning("cannot remove what is not needed any more: %s", error)
+        return answer
+
+    @staticmethod
+    def _sides(ledger: Ledger, verb: str, number: int) -> tuple[Generation, Generation]:
+        """What runs, and generation *number*, which may take its place."""
+        if verb == "rollback":
+            return rollback.check_target(ledger, number)
+        if text := report.held(ledger):
+            raise Forbidden(text, hint="orlop os unhold")
+        if ledger.generations.standing().staged != number:
+            raise Conflict("something else was staged meanwhile", hint="orlop os apply")
+        return capture(ledger), ledger.generations.read(number)
+
+    async def _replace(
+        self,
+        verb: str,
+        ledger: Ledger,
+        before: Generation,
+        target: Generation,
+        *,
+        dry_run: bool,
+        configuration: bool,
+    ) -> dict[str, Json]:
+        from orlop.system.updates.service_update import Ended, ServiceUpdate
+
+        update = ServiceUpdate(self._boot, ledger, before, target)
+        answer: dict[str, Json] = {
+            "generation": target.number,
+            "reboot": False,
+            "services": [*update.changed()],
+        }
+        if dry_run:
+            await update.check()
+            return answer
+        more: dict[str, Json] = {"configuration": configuration}
+        try:
+            await update.run(verb, watched=verb == "apply", more=more)
+        except Ended:
+            raise Conflict("the machine goes down; its next boot puts services back") from None
         return answer
 
     async def _check_data(self, ledger: Ledger, number: int) -> None:

@@ -144,6 +144,17 @@ def test_apply_arms_what_is_staged(tree: Tree) -> None:
     tree.check()
 
 
+def test_services_of_what_was_staged_before_are_not_replaced(tree: Tree) -> None:
+    tree.stage_services()
+
+    async def work(machine: Machine) -> None:
+        with pytest.raises(Conflict, match="staged meanwhile"):
+            await machine.updates._replace_services("apply", 1, dry_run=True)
+        assert machine.updates.now().verb == ""
+
+    on(tree, work)
+
+
 def test_images_of_services_that_are_replaced_go(tree: Tree) -> None:
     """A machine whose owner never applies what is staged keeps those of one release."""
 
