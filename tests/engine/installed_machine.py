@@ -41,10 +41,14 @@ def find(*arguments, **named):
     return "/disk/esp"
 
 
-def _mount(device, *, write):
-    TARGET.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mount.detach(TARGET)
-    mount.mount(device, TARGET, "", MountFlag.BIND)
+def find_all(*arguments, **named):
+    return ["/disk/esp"], 1
+
+
+def _mount(device, target, *, write):
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mount.detach(target)
+    mount.mount(device, target, "", MountFlag.BIND)
 """
 
 
