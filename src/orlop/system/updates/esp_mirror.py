@@ -88,7 +88,8 @@ def _block(read: Read, name: str) -> bytes:
 
 
 def _list(read: Read, folder: str) -> list[tuple[str, int]]:
-    found = fat_reader.list_files(read, folder)
+    # Linux notes small letters in a way of its own where a name is short: append.env.
+    found = {name.lower(): size for name, size in fat_reader.list_files(read, folder).items()}
     return [(f"{folder}/{name}", size) for name, size in found.items() if _is_ours(folder, name)]
 
 

@@ -128,7 +128,7 @@ def test_what_is_on_a_partition_without_a_mount(tmp_path: Path) -> None:
     record = BootRecord(1, NAME)
     image = tmp_path / "esp"
     files = {f"orlop/{n}": data for n, data in boot_record.first_files(record).items()}
-    files |= {"orlop/images/a.efi": b"x" * 9, "orlop/grub.cfg": b"menu", "EFI/BOOT/X.EFI": b"efi"}
+    files |= {"orlop/images/a.efi": b"x" * 9, "orlop/APPEND.ENV": b"#", "EFI/BOOT/X.EFI": b"efi"}
     with image.open("wb") as stream:
 
         def write(offset: int, data: bytes) -> None:
@@ -139,5 +139,5 @@ def test_what_is_on_a_partition_without_a_mount(tmp_path: Path) -> None:
         stream.truncate(64 << 20)
     found = esp_mirror.look(str(image))
     assert (found.record, found.tried) == (record, 0)
-    assert found.files == (("orlop/images/a.efi", 9),)
+    assert found.files == (("orlop/append.env", 1), ("orlop/images/a.efi", 9))
     assert esp_mirror.look(str(tmp_path / "gone")) == Standing(str(tmp_path / "gone"))
