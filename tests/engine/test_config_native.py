@@ -137,7 +137,9 @@ def test_a_trial_that_nobody_confirms(machine: NativeMachine) -> None:
     config(machine, "set", "hostname", "before")
     _, out, _ = config(machine, "set", "hostname", "trial", "--confirm", "12s")
     assert "config confirm" in out
-    assert config(machine, "set", "hostname", "other")[0] == 1
+    refused = config(machine, "set", "hostname", "other")
+    assert refused[0] == 1
+    assert "(try: orlop config confirm, or orlop config rollback)" in refused[2]
     # The trial goes on over a re-execution.
     machine.signal(signal.SIGUSR2)
     status = machine.wait_for(lambda s: any("was not confirmed" in w for w in s["warnings"]))

@@ -279,10 +279,12 @@ def _number(text: str, base: int) -> int:
 def _error(response: Response) -> errors.OrlopError:
     kind = _KINDS.get(response.status, errors.Internal)
     text = response.read().decode(errors="replace").strip()
+    hint = None
     try:
         value = decode(text.encode())
         if isinstance(value, dict) and isinstance(value.get("message"), str):
-            text = value["message"]
+            text, hint = value["message"], value.get("hint")
     except ValueError:
         pass
-    return kind(text or f"the engine answered {response.status}")
+    text = text or f"the engine answered {response.status}"
+    return kind(text, hint=hint if isinstance(hint, str) else None)

@@ -74,7 +74,9 @@ def report_lines(answer: Object, *, dry_run: bool) -> list[str]:
     services = objects_in(answer.get("services"))
     lines += [f"{text_of(s, 'action')} {text_of(s, 'name')}" for s in services]
     lines += [f"at the next boot: {key}" for key in strings_of(answer, "reboot")]
-    if not lines:
+    if not lines and answer.get("changed") and "differences" not in answer:
+        lines.append(f"version {answer.get('version')} is in force again")
+    elif not lines:
         changed = answer.get("changed")
         lines.append("nothing changes but the text" if changed else "nothing changes")
     elif dry_run:
@@ -151,10 +153,15 @@ def _edit(arguments: Arguments) -> int:
     text = text_of(get_object(Client(), "/orlop/config/versions/current"), "text")
     path = f"/tmp/config-{os.getpid()}.yml"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    before = text or "#cloud-config\n"
     with open(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text or "#cloud-config\n")
+        stream.write(before)
     while True:
         _run_editor(path)
+        if not text and read_document(path)[1] == before:
+            os.unlink(path)
+            print("nothing changes")
+            return 0
         body = {**_document(path), "verb": "replace", "name": "config.yml"}
         try:
             status = _change(arguments, body)

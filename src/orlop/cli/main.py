@@ -86,7 +86,7 @@ def report(error: OrlopError, *, hint: str | None = None) -> None:
     print(f"orlop: {error.message}", file=sys.stderr)
     hint = error.hint or hint
     if hint:
-        print(f"  (try: {hint})", file=sys.stderr)
+        print(f"  ({hint if hint.endswith('?') else f'try: {hint}'})", file=sys.stderr)
 
 
 def unknown(name: str) -> UsageError:

@@ -73,6 +73,15 @@ def test_a_refused_change_fails(engine: FakeEngine, capsys: pytest.CaptureFixtur
     engine.answer(CHANGE, {"message": "stdin:3: configuration: x: unknown key"}, 400)
     assert main(["config", "set", "x", "1"]) == 1
     assert capsys.readouterr().err == "orlop: stdin:3: configuration: x: unknown key\n"
+    engine.answer(CHANGE, {"message": "it waits", "hint": "orlop config confirm"}, 409)
+    assert main(["config", "set", "x", "1"]) == 1
+    assert capsys.readouterr().err == "orlop: it waits\n  (try: orlop config confirm)\n"
+
+
+def test_the_end_of_a_trial_is_said(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.answer("POST /orlop/config/rollback", {"changed": True, "version": 7})
+    assert main(["config", "rollback"]) == 0
+    assert capsys.readouterr().out == "version 7 is in force again\n"
 
 
 def test_validate(engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,6 +109,13 @@ def test_the_editor_is_run_on_the_text(
     engine.answer(CHANGE, REPORT)
     assert main(["config", "edit"]) == 0
     assert sent(engine)["text"] == "# mine\nhostname: edited\n"
+    monkeypatch.setenv("VISUAL", "true")
+    engine.answer("GET /orlop/config/versions/current", {"version": 1, "text": ""})
+    asked = len(engine.asked())
+    assert main(["config", "edit"]) == 0
+    assert len(engine.asked()) == asked + 1  # an empty document that stays one is no change
+    monkeypatch.setenv("VISUAL", str(editor))
+    engine.answer("GET /orlop/config/versions/current", {"version": 2, "text": "# mine\n"})
     engine.answer(CHANGE, {"message": "config.yml:2: wrong"}, 400)
     capsys.readouterr()
     assert main(["config", "edit"]) == 1

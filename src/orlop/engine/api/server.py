@@ -38,6 +38,9 @@ silent for longest in the midst of its request."""
 BACKLOG = 4096
 """The kernel's own limit. Clients do not wait: with one more they are told EAGAIN."""
 
+OWN_ROUTES = "/orlop/"
+"""How the targets begin that are not Docker's."""
+
 SHORTAGES = {
     errno.EMFILE: "the engine has no file descriptors left",
     errno.ENFILE: "the machine has no file descriptors left",
@@ -148,7 +151,9 @@ class ApiServer:
             exchange = Exchange(connection, head)
             await self._router.dispatch(exchange)
         except OrlopError as error:
-            await _fail(connection, head, exchange, status_of(error), str(error))
+            # What to try is for our own commands: Docker's clients know no such member.
+            hint = error.hint if head.target.startswith(OWN_ROUTES) else None
+            await _fail(connection, head, exchange, status_of(error), str(error), hint)
         except (ConnectionError, TimeoutError):
             connection.abort()
         except BadRequest:
@@ -176,6 +181,7 @@ async def _fail(
     exchange: Exchange | None,
     status: int,
     message: str,
+    hint: str | None = None,
 ) -> None:
     if exchange is not None and exchange.responded:
         # Too late for a status: cutting the connection tells that the answer is not whole.
@@ -191,7 +197,8 @@ async def _fail(
     if status == 304:
         await exchange.respond_empty(304)
     else:
-        await exchange.respond_json(status, {"message": message})
+        more = {"hint": hint} if hint else {}
+        await exchange.respond_json(status, {"message": message, **more})
 
 
 def listen(path: Path, mode: int) -> socket.socket:
