@@ -172,7 +172,7 @@ class Boot:
         await self._attempt("bring images of services", preload.bring_images(self.engine))
         await self._attempt("start the services", self._start_services())
         await cold_plug
-        if not all_disks:
+        if not all_disks or self.cloud.trusts_no_disk:
             await self._attempt("look for more disks", self.cloud.look_again(cold_plug))
         self._become_ready()
         self.tasks.start(self._look_after_sockets(), "sockets")

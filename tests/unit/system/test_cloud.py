@@ -17,6 +17,8 @@ from orlop.system.cloud.control import ANSWER, CloudControl, read_dmi
 from orlop.system.cloud.sources import make_directory
 from orlop.system.config.configuration import Configuration
 from orlop.system.services import definitions
+from orlop.system.storage import tpm_lock
+from orlop.wire.compose_model import Json
 
 SEED = ("nocloud", "iso9660", "/dev/sr0")
 OTHER = ("configdrive", "vfat", "/dev/vdb")
@@ -164,7 +166,11 @@ def test_sources_in_order(make: Make, tmp_path: Path) -> None:
 
 
 def look(
-    control: CloudControl, monkeypatch: pytest.MonkeyPatch, *seeds: Any, answer: Any = b"{}"
+    control: CloudControl,
+    monkeypatch: pytest.MonkeyPatch,
+    *seeds: Any,
+    answer: Any = b"{}",
+    again: bool = False,
 ) -> bool:
     async def find() -> list[Any]:
         return [*seeds]
@@ -185,7 +191,7 @@ def look(
             plugging.append("done")
 
         task = asyncio.ensure_future(cold_plug())
-        found = await control.look(task)
+        found = await control.look(task, again=again)
         assert not found or plugging == ["done"]
         await task
         return found
@@ -209,6 +215,27 @@ def test_no_disk_tells_a_machine_anything_that_takes_a_sealed_state_only(
     assert not look(make(), monkeypatch, SEED)
     assert boot.warnings == [f"the seed disk {SEED[-1]} is ignored: orlop.state.sealed"]
     assert not (tmp_path / "seed" / ANSWER).exists()
+
+
+@pytest.mark.parametrize("named", [None, ["auto"], ["ec2"], ["proxmox"]])
+def test_a_stick_lets_nobody_in_where_the_tpm_opens_the_state(
+    make: Make,
+    boot: Boot,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    named: list[Json] | None,
+) -> None:
+    """Unless the configuration, which is in the state, trusts it."""
+    (tmp_path / "by-tpm").touch()
+    monkeypatch.setattr(tpm_lock, "BY_TPM", str(tmp_path / "by-tpm"))
+    control = make()
+    assert not look(control, monkeypatch, SEED)
+    assert boot.warnings == []
+    settings: dict[str, Json] = {} if named is None else {"datasources": named}
+    boot.config.current = Configuration(data={"orlop": {"cloud": settings}})
+    assert look(control, monkeypatch, SEED, again=True) is (named == ["proxmox"])
+    assert len(boot.warnings) == (named != ["proxmox"])
+    assert (tmp_path / "seed" / ANSWER).exists() is (named == ["proxmox"])
 
 
 def test_any_udf_disk_is_azures_where_that_can_be(

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from orlop.lib import atomic_file
 from orlop.lib.errors import OrlopError
 from orlop.system.cloud import seed_disk
-from orlop.system.config.configuration import USER_DATA, ask, copy_path
+from orlop.system.config.configuration import USER_DATA, as_list, ask, copy_path
 from orlop.system.network import hostname
 from orlop.system.services import definitions
+from orlop.system.storage import tpm_lock
 from orlop.wire.cloud import firmware
 
 if TYPE_CHECKING:
@@ -85,18 +86,25 @@ class CloudControl:
 
     # Disks.
 
-    async def look(self, cold_plug: Awaitable[object]) -> bool:
+    @property
+    def trusts_no_disk(self) -> bool:
+        """Whether a disk counts only if the configuration names its source. Nobody who has the
+        machine in their hands is to be let in by a stick, where the TPM opens the state."""
+        return os.path.exists(tpm_lock.BY_TPM)
+
+    async def look(self, cold_plug: Awaitable[object], *, again: bool = False) -> bool:
         """Look for seed disks, and have a new one read; whether there was one.
 
         It is read when *cold_plug* has ended: the network in it is of interfaces that are there.
+        *again*: the configuration has been read, and says what is trusted.
         """
-        if self._boot.machine.parameters.recovery:
+        if self._boot.machine.parameters.recovery or (self.trusts_no_disk and not again):
             return False
         found = [seed for seed in await seed_disk.find_seeds() if seed not in self._seen]
         self._seen.update(found)
         new = [seed for seed in found if self._is_for_us(seed)]
-        if new and self._boot.machine.parameters.state_sealed:
-            self._boot.machine.warn(f"the seed disk {new[0][-1]} is ignored: orlop.state.sealed")
+        if new and (reason := self._reason_to_ignore(new[0])):
+            self._boot.machine.warn(f"the seed disk {new[0][-1]} is ignored: {reason}")
             return False
         if not new or os.path.exists(self._seed_file):
             return False
@@ -105,6 +113,16 @@ class CloudControl:
         await cold_plug
         await self._read(new[0])
         return True
+
+    def _reason_to_ignore(self, seed: Seed) -> str:
+        if self._boot.machine.parameters.state_sealed:
+            return "orlop.state.sealed"
+        from orlop.wire.cloud.candidates import parse_names
+
+        named = as_list(self._boot.config.current.get("orlop.cloud.datasources"))
+        if self.trusts_no_disk and seed[0] not in parse_names(map(str, named))[0]:
+            return f"the TPM opens the state, and orlop.cloud.datasources does not name {seed[0]}"
+        return ""
 
     def _is_for_us(self, seed: Seed) -> bool:
         return seed[0] != seed_disk.AZURE or seed[0] in firmware.plausible(self._read_dmi())
@@ -122,7 +140,7 @@ class CloudControl:
 
     async def look_again(self, cold_plug: Awaitable[object]) -> None:
         """Look for what came with drivers that were still being loaded the first time."""
-        if await self.look(cold_plug):
+        if await self.look(cold_plug, again=True):
             await self._take_over()
 
     # Services in the network.

@@ -9,6 +9,9 @@ import os
 from struct import pack
 
 DEVICE = "/dev/tpmrm0"
+BY_TPM = "/run/orlop/state-by-tpm"
+"""A file: the TPM has opened the state. It is there for as long as the machine runs."""
+
 PCR = 15
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 4096

@@ -11,6 +11,7 @@ import asyncio
 import os
 import termios
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orlop.lib.blocking import run_bounded
@@ -19,7 +20,7 @@ from orlop.lib.disk_ids import read_text
 from orlop.lib.errors import Conflict, NotFound, OrlopError
 from orlop.lib.mount import MountFlag, detach, mount
 from orlop.system.cloud import seed_disk
-from orlop.system.storage import block_devices, disk_references, extras, sealing
+from orlop.system.storage import block_devices, disk_references, extras, sealing, tpm_lock
 from orlop.system.storage.late_disks import patiently
 from orlop.system.storage.superblock import HEAD_BYTES
 
@@ -94,6 +95,7 @@ async def _open_with_tpm(device: str, children: Children) -> bool:
         found = await sealing.unseal(children, device, file)
         if found:
             await _open(device, file, children)
+            Path(tpm_lock.BY_TPM).touch()
     return found
 
 
