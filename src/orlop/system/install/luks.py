@@ -27,6 +27,10 @@ NAME = "orlop-install"
 DEVICE = f"/dev/mapper/{NAME}"
 STRETCHED = ("--pbkdf", "argon2id", "--pbkdf-memory", "65536", "--iter-time", "2000")
 TIMEOUT_S = 300.0
+OPEN_CONSOLE = (
+    "nobody has to be there when it starts: give root a password, as long as nobody has one the "
+    "console is open to whoever sits there"
+)
 
 
 class Key(NamedTuple):
@@ -77,6 +81,7 @@ class Lock:
             image = ", and the image is signed with the same key" if done["signed"] else ""
             pcrs = ", ".join(map(str, request.pcrs))
             report({"text": f"the TPM opens the state while PCR {pcrs} stays as it is{image}"})
+            report({"notice": OPEN_CONSOLE})
 
     def check(self, part: str) -> None:
         """Whether each key opens it.
