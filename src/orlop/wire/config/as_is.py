@@ -44,6 +44,9 @@ SAME: Mapping[str, tuple[object, ...]] = {
     "rancher.bootstrap_docker.storage_driver": ("overlay", "overlay2"),
     "rancher.docker.userland_proxy": (False,),
     "rancher.docker.restart": (True,),
+    "rancher.hypervisor_service": (False,),
+    "rancher.log": (False,),
+    "rancher.recovery": (False,),
     "rancher.rm_usr": (False,),
     "rancher.preload_wait": (False,),
 }
