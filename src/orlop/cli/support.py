@@ -37,8 +37,9 @@ MORE = """\
 In the file are: versions, the configuration, states of services and both
 engines' containers, the system's log and the outputs of services, the kernel's
 messages, disks, mounts, network, processes, memory. Not in it are: secrets of
-the configuration, passwords and tokens in addresses, private keys, variables of
-containers, outputs of the user's containers.
+the configuration, contents of the files that it writes, passwords and tokens in
+addresses, private keys, variables of containers, outputs of the user's
+containers.
 
 Elsewhere: ssh root@ADDRESS orlop support -o - > support.tar.gz"""
 
@@ -53,7 +54,6 @@ API = (
     ("status.json", "/orlop/status"),
     ("boot.json", "/orlop/boot"),
     ("services.json", "/orlop/services"),
-    ("configuration.json", "/orlop/config?secrets=hide"),
     ("versions.json", "/orlop/config/versions"),
     ("cloud.json", "/orlop/cloud"),
     ("disks.json", "/orlop/disks"),
@@ -142,6 +142,7 @@ def entries(client: Client, lines: int) -> Iterator[tuple[str, Callable[[], str]
     yield "README", _readme
     for name, target in API:
         yield name, lambda target=target: encode(client.get(target))  # type: ignore[misc]
+    yield "configuration.json", lambda: _configuration(client)
     yield "containers.json", lambda: encode(get_objects(client, "/containers/json?all=1"))
     yield "user-containers.json", _user_containers
     yield "dmesg.txt", lambda: _dmesg(client)
@@ -164,6 +165,16 @@ def _readme() -> str:
         f"{os.uname().release}.\nversion.json and status.json name the image: its packages are in "
         "the sbom.spdx.json of that build.\nSecrets are replaced by (hidden).\n"
     )
+
+
+def _configuration(client: Client) -> str:
+    """Nobody knows what is in files that it writes."""
+    from orlop.wire.config.secrets import EACH, hide
+
+    answer = get_object(client, "/orlop/config?secrets=hide")
+    config = answer.get("config")
+    shown = hide(config, [("write_files", EACH, "content")]) if isinstance(config, dict) else None
+    return encode({**answer, "config": shown})
 
 
 def _user_containers() -> str:

@@ -99,7 +99,9 @@ def machine(engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     url = f"https://user:{CANARY}@h/?token={CANARY}"
     engine.answer("GET /orlop/config?secrets=show", {"config": shown})
     hidden = hide(shown, SECRETS)  # type: ignore[arg-type]
-    engine.answer("GET /orlop/config?secrets=hide", {"config": {**hidden, "runcmd": [url]}})
+    files = [{"path": "/etc/token", "content": CANARY}]
+    config = {**hidden, "runcmd": [url], "write_files": files}
+    engine.answer("GET /orlop/config?secrets=hide", {"config": config})
     engine.answer("GET /orlop/status", {"warnings": [f"cannot fetch {url}"]})
     engine.answer("GET /orlop/dmesg", {"messages": [{"uptime_s": 1, "text": leaks}]})
     engine.answer("GET /containers/json", [{"Names": ["/time"]}])
@@ -134,6 +136,7 @@ def test_the_file_has_all_and_no_canary(
     assert {"configuration.json", "messages.txt", "dmesg.txt", "logs/time.txt"} <= set(files)
     assert {"proc/meminfo", "network.json", "README", "processes.json"} <= set(files)
     assert [name for name, text in files.items() if CANARY in text] == []
+    assert "/etc/token" in files["configuration.json"]
     assert "(hidden)" in files["messages.txt"]
     assert "2026-01-01T00:00:00Z stdout (hidden)" in files["logs/time.txt"]
     assert files["disks.json"].startswith("not to be had: ")
