@@ -32,7 +32,7 @@ pytestmark = pytest.mark.long
 
 CONFIGURATION = """\
 hostname: first
-orlop: {health: {settle: SETTLEs, deadline: 900s}}
+orlop: {health: {settle: SETTLEs, deadline: 240s}}
 """
 SETTLE_S = 20.0
 STUCK_S = 900.0
