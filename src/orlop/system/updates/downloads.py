@@ -46,9 +46,10 @@ class Downloads:
         """Bring *blobs*; what else is there goes.
 
         Raises:
-            OrlopError: one cannot be had.
+            OrlopError: one cannot be had, or there is no room for all of them.
         """
         tidy({str(blob["sha256"]) for blob in blobs})
+        check_room(sum(missing_bytes(str(b["sha256"]), int(b["size_bytes"])) for b in blobs))
         for blob in blobs:
             self._bring(blob)
         return {"fetched": [blob["sha256"] for blob in blobs], "bytes": self._received}
@@ -145,6 +146,16 @@ def tidy(wanted: set[str]) -> None:
     for name in os.listdir("."):
         if name.removesuffix(PART) not in wanted and not name.startswith(KEEP):
             _remove(name)
+
+
+def missing_bytes(name: str, size: int) -> int:
+    """What is still to come of *name*, as far as sizes tell."""
+    for path in (name, name + PART):
+        try:
+            return max(0, size - os.stat(path).st_size)
+        except FileNotFoundError:
+            continue
+    return size
 
 
 def is_whole(name: str, size: int) -> bool:

@@ -256,18 +256,20 @@ async def _refuse_again(boot: Boot, candidate: Candidate, good: Generation) -> N
 
     Raises:
         NotModified: that is staged already, and whole. Conflict: another is tried now, or with the
-            next boot.
+            next boot. ResourceExhausted: the EFI system partition has no room for it.
     """
+    extras_bytes = candidate.extras.size_bytes if candidate.extras else 0
 
     def work(ledger: Ledger, place: Path) -> None:
         if trials.armed(ledger) is not None:
             ledger.journal.refuse_busy()
         staged = ledger.generations.standing().staged
-        if not staged or ledger.generations.read(staged).release.digest != candidate.release.digest:
-            return
-        if candidate.image == good.image or is_whole(place, candidate):
-            raise NotModified(f"generation {staged} is that, and is staged already")
-        log.warning("generation %d is damaged on the disk, and is brought anew", staged)
+        if staged and ledger.generations.read(staged).release.digest == candidate.release.digest:
+            if candidate.image == good.image or is_whole(place, candidate):
+                raise NotModified(f"generation {staged} is that, and is staged already")
+            log.warning("generation %d is damaged on the disk, and is brought anew", staged)
+        if candidate.image != good.image:
+            staging.check_fits(place, candidate.image, extras_bytes)
 
     async with boot.updates.now.at_work("stage", write=False) as (ledger, place):
         await asyncio.to_thread(work, ledger, place)

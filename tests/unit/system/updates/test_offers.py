@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orlop.lib.children import Children
-from orlop.lib.errors import Cancelled, Conflict, Forbidden, InvalidArgument, NotModified
+from orlop.lib.errors import (
+    Cancelled,
+    Conflict,
+    Forbidden,
+    InvalidArgument,
+    NotModified,
+    ResourceExhausted,
+)
 from orlop.system.config import configuration
 from orlop.system.services import overlay, worker
 from orlop.system.services.overlay import ServiceVersion
@@ -19,6 +26,7 @@ from orlop.system.updates import (
     fetch,
     intake,
     offers,
+    staging,
     trials,
 )
 from orlop.system.updates.decide import Armed
@@ -139,6 +147,15 @@ def test_what_was_fetched_outlives_somebody_at_another_verb(
     assert place.stage()["received_bytes"] == 0
     left = {path.name for path in (place.updates.directory / "incoming").iterdir()}
     assert left == {"etc"}
+
+
+def test_a_full_boot_partition_is_noticed_before_anything_is_fetched(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "fetch", None)
+    monkeypatch.setattr(staging, "MARGIN_BYTES", 1 << 60)
+    with pytest.raises(ResourceExhausted, match="the EFI system partition has"):
+        place.stage()
 
 
 def test_somebody_gives_up_what_is_fetched(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
