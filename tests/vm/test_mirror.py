@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import pytest
@@ -116,9 +117,29 @@ def test_an_update_is_on_both(lab: Lab, tmp_path: Path) -> None:
         guest.wait_for_services(machine)
         stop(machine)
     assert on(first) == on(second)
+    damage(second, image)
+    with lab.machine(Installed(first), "verify", memory_mib=384, disks=(second,)) as machine:
+        start(machine)
+        said = machine.fail("orlop os verify 2>&1", timeout_s=LIMIT_S)
+        assert "was damaged, and is copied anew" in said
+        machine.succeed("orlop os verify", timeout_s=LIMIT_S)
+        stop(machine)
     with lab.machine(Installed(second), "second", memory_mib=384) as machine:
         start(machine)
         assert guest.status(machine)["build_id"] == GOOD
+
+
+def damage(disk: Disk, image: Path) -> None:
+    """Flip a bit in the middle of *image*, which is on *disk*."""
+    middle = image.stat().st_size // 2 & ~4095
+    with image.open("rb") as source:
+        source.seek(middle)
+        piece = source.read(4096)
+    with disk.path.open("r+b") as target:
+        at = mmap(target.fileno(), 0, access=ACCESS_READ).find(piece)
+        assert at > 0
+        target.seek(at)
+        target.write(bytes([piece[0] ^ 1]))
 
 
 def on(disk: Disk) -> tuple[object, object]:

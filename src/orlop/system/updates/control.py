@@ -18,7 +18,7 @@ from orlop.system.config.store import boot_id
 from orlop.system.machine import Phase
 from orlop.system.power import PowerAction
 from orlop.system.services.overlay import reference
-from orlop.system.storage import extras
+from orlop.system.storage import extras, mirror
 from orlop.system.updates import (
     collect,
     esp,
@@ -89,6 +89,10 @@ class Updates:
         """Whether everything on the disks is what it was."""
         async with self.at_work("verify", write=False) as (ledger, place):
             found = await asyncio.to_thread(verify.verify, ledger, place, self.now())
+            if (state := self._boot.machine.state) and mirror.of_state(state.device):
+                for device, text in (await esp.mend_others(state.device)).items():
+                    what = f"boot partition {device}"
+                    found.append({"what": what, "ok": not text, "problem": text or None})
             standing = ledger.generations.standing()
             good = await asyncio.to_thread(ledger.generations.read, standing.good)
         for name, version in good.services.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from orlop.system.storage import mirror
 from orlop.system.storage.block_devices import SYS_BLOCK, candidates, kernel_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from orlop.system.storage.mirror import Mirror
 
@@ -178,21 +178,55 @@ def _mount_first(found: list[str], *, write: bool) -> str:
     raise Unavailable(problem)
 
 
+@contextmanager
+def _other(device: str, *, write: bool) -> Iterator[None]:
+    _mount(device, OTHER, write=write)
+    try:
+        yield
+    finally:
+        mount.detach(OTHER)
+
+
 async def _equalise(device: str) -> None:
     """Make *device* like the one that is mounted. Never raises: an update does not fail by it."""
     from orlop.system.updates import esp_mirror
 
     def work() -> None:
-        _mount(device, OTHER, write=True)
-        try:
+        with _other(device, write=True):
             esp_mirror.equalise(TARGET, OTHER)
-        finally:
-            mount.detach(OTHER)
 
     try:
         await run_bounded(work, EQUALISE_TIMEOUT_S)
     except (OrlopError, OSError, TimeoutError) as error:
         log.error("%s is not like the other EFI system partition: %s", device, error)
+
+
+async def mend_others(state_device: str) -> dict[str, str]:
+    """While the block of `mounted` runs: what was wrong with the others, by device, or nothing."""
+    from orlop.system.updates import esp_mirror
+
+    def work() -> dict[str, str]:
+        own = [entry.source for entry in mount.read_mounts() if entry.target == TARGET]
+        found: dict[str, str] = {}
+        for device in find_all(state_device)[0]:
+            if device in own:
+                continue
+            found[device] = ""
+            with _other(device, write=False):
+                paths = esp_mirror.damaged(TARGET, OTHER)
+            if paths:
+                with _other(device, write=True):
+                    esp_mirror.mend(TARGET, OTHER, paths)
+                    left = esp_mirror.damaged(TARGET, OTHER)
+                names = ", ".join(map(os.path.basename, left or paths))
+                found[device] = f"{names} {'is' if left else 'was'} damaged"
+                found[device] += "" if left else ", and is copied anew"
+        return found
+
+    try:
+        return await run_bounded(work, EQUALISE_TIMEOUT_S)
+    except (OrlopError, OSError, TimeoutError) as error:
+        return {"of the other disk": str(error) or "does not answer"}
 
 
 async def differing(state_device: str) -> list[str]:

@@ -143,6 +143,35 @@ def equalise(first: Path, second: Path) -> None:
     _remove(second, lambda path: path in wanted)
 
 
+def damaged(first: Path, second: Path) -> list[str]:
+    """Which files of *first* are not at *second* what their names say.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    files = _files(first)
+    return [path for path in _files(second) if path in files and not _is_whole(second / path)]
+
+
+def mend(first: Path, second: Path, paths: Sequence[str]) -> None:
+    """Copy *paths*, which are `damaged`, anew, and make *second* like *first*.
+
+    Raises:
+        OrlopError, OSError: as `equalise`.
+    """
+    for path in paths:
+        if _is_whole(first / path):
+            (second / path).unlink()
+    equalise(first, second)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether it is what its name says; what has no such name is compared by `equalise`."""
+    if path.suffix not in (".efi", ".erofs"):
+        return True
+    return staging.digest_of(path).startswith(path.stem.removeprefix("extras-"))
+
+
 def _is_of(path: str, images: set[str]) -> bool:
     """Whether it belongs to one of *images*, or may: extras are named by none."""
     return not path.startswith(staging.IMAGES) or os.path.basename(path).partition(".")[0] in images

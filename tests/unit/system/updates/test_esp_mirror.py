@@ -110,6 +110,23 @@ def test_one_that_is_ahead_becomes_like_the_one_that_the_state_knows(tmp_path: P
         esp_mirror.equalise(tree.esp, second)
 
 
+def test_what_is_damaged_on_the_second_is_copied_anew(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "machine")
+    second = tmp_path / "second"
+    shutil.copytree(tree.esp, second)
+    assert esp_mirror.damaged(tree.esp, second) == []
+    [image] = (second / "orlop/images").glob("*.efi")
+    [extras] = (second / "orlop").glob("extras-*")
+    for path in (image, extras):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    paths = esp_mirror.damaged(tree.esp, second)
+    assert sorted(paths) == sorted(str(path.relative_to(second)) for path in (image, extras))
+    esp_mirror.mend(tree.esp, second, paths)
+    check_alike(tree.esp, second)
+
+
 def test_which_is_first_and_what_the_boot_loader_has_noted() -> None:
     record = BootRecord(5, NAME, trial="b" * 16)
     old, new = Standing("/dev/a2", BootRecord(4, NAME)), Standing("/dev/b2", record)
