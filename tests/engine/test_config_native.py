@@ -204,6 +204,27 @@ orlop:
     assert not inside(machine, "console", "/etc/motd").exists()
 
 
+def test_what_was_wrong_is_said_once_and_no_longer(machine: NativeMachine) -> None:
+    def warned() -> list[str]:
+        return [
+            text
+            for text in machine.request("GET", "/orlop/status")[1]["warnings"]
+            if "/var/lib/orlop/" in text
+        ]
+
+    bad = machine.path("/var/lib/orlop/conf.d/bad.yml")
+    bad.parent.mkdir(parents=True, exist_ok=True)
+    bad.write_text("hostname: [\n")
+    assert config(machine, "set", "groups", "[{crew: [nobody-else]}]")[0] == 0
+    assert config(machine, "set", "hostname", "ship")[0] == 0  # which moves the line
+    assert len(warned()) == 2, warned()
+    bad.unlink()
+    assert config(machine, "reload")[0] == 0
+    assert len(warned()) == 1, warned()
+    assert config(machine, "unset", "groups")[0] == 0
+    assert warned() == []
+
+
 def test_a_file_that_cannot_be_does_not_cost_the_console(machine: NativeMachine) -> None:
     code, _, errors = config(machine, "set", "write_files", "[{path: /etc, content: x}]")
     assert (code, errors) == (1, "orlop: write_files: /etc in console: it is a directory\n")

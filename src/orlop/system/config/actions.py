@@ -91,8 +91,8 @@ class ConfigActions:
     async def _load_modules(self, new: Configuration) -> None:
         modules = [str(name) for name in as_list(new.get("orlop.modules"))]
         fresh = [name for name in modules if name not in self._modules]
-        self._modules.update(fresh)
         problems = await self.storage.load_modules(fresh)
+        self._modules.update({*fresh} - problems.keys())
         self._warn(new, "orlop.modules", problems)
 
     async def _set_sysctls(self, new: Configuration) -> None:

@@ -40,6 +40,9 @@ LAST, LAST_DELAY_S = frozenset({"ssh"}), 1.0
 """Who made a change over SSH shall have the answer before the session ends."""
 
 SERVICES = "orlop.services"
+CONFIGURATION = ": configuration: "
+"""What all warnings about a configuration have, but those of files that cannot be read."""
+
 MAX_TRIAL_S = 24 * 3600.0
 
 
@@ -94,6 +97,13 @@ class ConfigControl:
     async def _use(self, new: Configuration) -> None:
         boot, before = self._boot, self.current
         self.current = boot.conditions.configuration = new
+        # What was wrong with the one before is said again if it still is.
+        stale = {*before.problems, *before.notices}
+        boot.machine.warnings[:] = [
+            text
+            for text in boot.machine.warnings
+            if text not in stale and CONFIGURATION not in f": {text}"
+        ]
         for text in (*new.problems, *new.notices):
             boot.machine.warn(text)
         boot.set_hostname(boot.machine.parameters.hostname or new.hostname)
