@@ -145,6 +145,9 @@ class Automatic:
             self._tell(f"generation {number} was never tried, and is left alone: orlop os history")
             return
         generation = await asyncio.to_thread(ledger.generations.read, number)
+        if not generation.release.digest:
+            self._tell(f"generation {number} is signed by nobody, and is for people to apply")
+            return
         if text := await asyncio.to_thread(report.bad_text, ledger, generation):
             self._tell(text)
             return

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from orlop.wire.channel import Machine, Refused, Why
 from orlop.wire.release import Release, parse_release
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from orlop.lib.children import Children
     from orlop.wire.release import Blob
@@ -47,6 +47,8 @@ ROLES = ("root", "timestamp", "snapshot", "targets")
 MAX_METADATA_BYTES = 2 << 20
 CHECK_TIMEOUT_S = 300.0
 FETCH_TIMEOUT_S = 24 * 3600.0
+SILENT_S = 1800.0
+"""A fetch that has nothing to say for so long is one from a server that says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +187,8 @@ async def fetch(
         "blobs": [_blob(offer, blob) for blob in wanted],
     }
     received = -1
-    async for message in _ask(settings, INCOMING, children, request, FETCH_TIMEOUT_S):
+    asking = _ask(settings, INCOMING, children, request, FETCH_TIMEOUT_S)
+    async for message in _each_within(asking, SILENT_S):
         if "progress" in message:
             report(Progress(**message["progress"]))
         elif "notice" in message:
@@ -253,7 +256,7 @@ def _located(offer: Offer, blob: Blob) -> dict[str, Any]:
 
 async def _ask(
     settings: Settings, folder: str, children: Children, request: dict[str, Any], timeout_s: float
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any]]:
     job = jobs.to_json(jobs.Job(action="update", registries=settings.registries))
     text = json.dumps({**request, "source": settings.source, "job": job})
     async with (
@@ -264,6 +267,25 @@ async def _ask(
         ) as worker,
     ):
         async for message in worker.messages():
+            yield message
+
+
+async def _each_within[T](messages: AsyncGenerator[T], limit_s: float) -> AsyncIterator[T]:
+    """*messages*, none of which comes later than *limit_s* after the one before.
+
+    Raises:
+        Unavailable: one does; whoever makes them is ended.
+    """
+    async with aclosing(messages):
+        while True:
+            try:
+                async with asyncio.timeout(limit_s):
+                    message = await anext(messages)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                text = f"nothing has come from the source for {limit_s / 60:.0f} minutes"
+                raise Unavailable(text) from None
             yield message
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -17,6 +18,7 @@ from orlop.system.updates import (
 from orlop.system.updates.automatic import Automatic
 from orlop.system.updates.bad import Bad
 from orlop.system.updates.decide import ATTEMPTS
+from orlop.system.updates.generations import Release as Unsigned
 from orlop.system.updates.offers import Wish
 from tests.unit.system.updates.machine_tree import content, image
 from tests.unit.system.updates.offer_place import (
@@ -84,6 +86,17 @@ def test_what_is_never_tried_is_left_alone(place: Place, monkeypatch: pytest.Mon
     place.config["source"] = str(place.tree.directory / "nowhere")
     told = by_itself(place, "apply", monkeypatch)
     assert told[0] == "generation 2 was never tried, and is left alone: orlop os history"
+    assert place.updates.applied == 0
+
+
+def test_what_nobody_has_signed_is_for_people(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = replace(place.tree.candidate("c"), release=Unsigned("9"), tainted=True)
+    place.tree.stage_candidate("c", candidate)
+    place.config["source"] = "/nowhere"
+    told = by_itself(place, "apply", monkeypatch)
+    assert told[0] == "generation 2 is signed by nobody, and is for people to apply"
     assert place.updates.applied == 0
 
 

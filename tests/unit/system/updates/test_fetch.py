@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import tarfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +19,9 @@ from orlop.system.updates.fetch import Offer, Running
 from orlop.wire.channel import Refused, Step, Why
 from tests.unit.image.packed_images import image
 from tests.unit.system.updates.release_lab import NEW, OLD, ReleaseLab, served
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 DIGEST = hashlib.sha256(NEW).hexdigest()
 
@@ -293,3 +298,24 @@ def test_the_trusted_metadata_is_kept(lab: ReleaseLab) -> None:
         "base", "root.json", "seen.json", "snapshot.json", "targets.json", "timestamp.json",
     ]  # fmt: skip
     assert all((trust / name).stat().st_mode & 0o777 == 0o600 for name in os.listdir(trust))
+
+
+def test_a_server_that_says_nothing_is_given_up() -> None:
+    ended = False
+
+    async def messages() -> AsyncGenerator[int]:
+        nonlocal ended
+        yield 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended = True
+
+    async def work() -> None:
+        found = fetching._each_within(messages(), 0.01)
+        assert await anext(found) == 1
+        with pytest.raises(Unavailable, match="nothing has come from the source"):
+            await anext(found)
+
+    asyncio.run(work())
+    assert ended, "and the worker with it"
