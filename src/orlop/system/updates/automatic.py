@@ -15,7 +15,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import Conflict, Forbidden, NotModified, OrlopError
+from orlop.lib.errors import Forbidden, NotModified, OrlopError
 from orlop.system.updates import report
 from orlop.system.updates.decide import ATTEMPTS
 from orlop.system.updates.journal import Status
@@ -154,20 +154,10 @@ class Automatic:
         if text := await gate.why(partial(report.held, ledger)):
             raise Forbidden(text)
         if not has_looked:
-            await self._ask_again()
+            from orlop.system.updates import offers
+
+            await offers.ask_again(self._boot)
         await updates.apply(now=False, dry_run=False)
-
-    async def _ask_again(self) -> None:
-        """Take it back if it was revoked since it was staged; without an answer it is as good as
-        it was then."""
-        from orlop.system.updates import offers
-
-        try:
-            await offers.look(self._boot, offers.Wish())
-        except Conflict:
-            raise  # somebody is at a verb: not now
-        except (OrlopError, OSError) as error:
-            log.info("whether the update is revoked is not known: %s", error)
 
     def _tell(self, text: str) -> None:
         """Once for as long as nothing else is to be told."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from orlop.lib.blocking import run_bounded
-from orlop.lib.errors import OrlopError
+from orlop.lib.errors import Conflict, OrlopError
 from orlop.system.config.store import boot_id
 from orlop.system.power import PowerAction
 from orlop.system.updates import decide, esp, interrupted, panics, report, service_changes, trials
@@ -115,6 +116,7 @@ class BootLook:
     async def _try_again(self, armed: decide.Armed) -> None:
         """When this boot has come up and the gate is open: what the machine is for comes first."""
         await self._updates.ready()
+        await self._ask_again()
         while self._boot.power.requested is None:
             ledger = await self._updates.reading()
             if (now := trials.armed(ledger)) is None or now.change != armed.change:
@@ -132,3 +134,15 @@ class BootLook:
             else:
                 self._updates.reboot_soon(f"generation {armed.generation} is tried again")
                 return
+
+    async def _ask_again(self) -> None:
+        """Once the gate is open: whether what was cut off still is to be tried."""
+        if not self._boot.config.current.get("orlop.update.source"):
+            return
+        from orlop.system.updates import offers
+
+        held = partial(report.held, await self._updates.reading())
+        while self._boot.power.requested is None and await self._boot.health.gate.why(held):
+            await asyncio.sleep(AGAIN_S)
+        with suppress(Conflict):
+            await offers.ask_again(self._boot)

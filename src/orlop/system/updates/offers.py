@@ -19,6 +19,7 @@ from orlop.lib.errors import (
     Conflict,
     Forbidden,
     NotModified,
+    OrlopError,
     ResourceExhausted,
     Unavailable,
 )
@@ -77,6 +78,21 @@ async def look(boot: Boot, wish: Wish) -> tuple[Offer | Refused, Generation]:
     """
     async with boot.updates.now.looking:
         return await _look(boot, wish)
+
+
+async def ask_again(boot: Boot) -> None:
+    """Take back what is staged, or is to be tried again, if it was revoked meanwhile; without an
+    answer it is as good as it was.
+
+    Raises:
+        Conflict: somebody is at a verb.
+    """
+    try:
+        await look(boot, Wish())
+    except Conflict:
+        raise
+    except (OrlopError, OSError) as error:
+        log.info("whether the update is revoked is not known: %s", error)
 
 
 async def _look(boot: Boot, wish: Wish) -> tuple[Offer | Refused, Generation]:

@@ -14,7 +14,7 @@ from orlop.engine.tasks import TaskSet
 from orlop.lib.errors import Conflict, Forbidden, NotModified, Unavailable
 from orlop.system.config.configuration import Configuration
 from orlop.system.services.overlay import ServiceVersion, reference
-from orlop.system.updates import bad, boot_look, control, esp, panics, trials
+from orlop.system.updates import bad, boot_look, control, esp, offers, panics, trials
 from orlop.system.updates.bad import Bad
 from orlop.system.updates.boot_look import BootLook
 from orlop.system.updates.control import Updates
@@ -58,7 +58,7 @@ class Machine:
     def __init__(self, tree: Tree, meanwhile: Callable[[Machine], Awaitable[None]] | None) -> None:
         self.tree, self.power, self.warned = tree, Power(), list[str]()
         self.calls: list[str] = []
-        self.to = ""
+        self.to, self.gate_is_closed = "", 0
         self.images = Images()
         outer = self
 
@@ -76,14 +76,17 @@ class Machine:
                 yield
 
             async def why(self, held: Callable[[], str]) -> str:
-                return held()
+                outer.gate_is_closed -= 1
+                return held() or ("closed" if outer.gate_is_closed > 0 else "")
 
             async def became_good(self) -> None:
                 outer.calls.append("good")
 
         boot = SimpleNamespace(
             power=self.power,
+            updates=SimpleNamespace(now=None),
             machine=SimpleNamespace(
+                phase=None,
                 state=SimpleNamespace(mode="disk", device=""),
                 release={"build": tree.running},
                 warn=self.warned.append,
@@ -96,6 +99,8 @@ class Machine:
             images=self.images,
         )
         self.updates = Updates(cast("Boot", boot), str(tree.state / "os"))
+        boot.updates.now = self.updates
+        boot.config.current = Configuration(data={"orlop": {"update": {"source": "/nowhere"}}})
         self.look = BootLook(cast("Boot", boot), self.updates)
 
 
@@ -142,6 +147,34 @@ def test_apply_arms_what_is_staged(tree: Tree) -> None:
     assert machine.calls == ["good"]
     assert tree.record()[0].trial == ""
     tree.check()
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+def test_a_trial_that_was_cut_off_is_not_tried_again_if_it_was_revoked(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, revoked: bool
+) -> None:
+    tree.arm(tree.stage("b"))
+    tree.boot_loader()
+    tree.boot_loader()
+    armed = trials.armed(tree.ledger())
+    assert armed is not None
+
+    async def ask_again(boot: Boot) -> None:
+        if revoked:
+            ledger = await boot.updates.now.reading()
+            trials.abandon(ledger, tree.esp, armed, "release 2.0 is revoked")
+
+    async def work(machine: Machine) -> None:
+        machine.gate_is_closed = 2
+        await machine.look._try_again(armed)
+
+    monkeypatch.setattr(offers, "ask_again", ask_again)
+    monkeypatch.setattr(boot_look, "AGAIN_S", 0.0)
+    monkeypatch.setattr(boot_look, "boot_id", lambda: tree.boot_id)
+    on(tree, work)
+    again = trials.armed(tree.ledger())
+    assert again is None if revoked else again is not None
+    assert again is None or again.attempt == 2
 
 
 def test_services_of_what_was_staged_before_are_not_replaced(tree: Tree) -> None:
