@@ -225,6 +225,18 @@ def test_what_was_wrong_is_said_once_and_no_longer(machine: NativeMachine) -> No
     assert warned() == []
 
 
+def test_what_to_do_is_said(machine: NativeMachine) -> None:
+    code, answer = machine.request("POST", "/orlop/services/add", {"catalogue": "ghost"})
+    assert (code, answer) == (
+        404,
+        {
+            "message": "there is no service ghost, and no catalogue to look in",
+            "hint": "orlop config set orlop.catalogue URL",
+        },
+    )
+    assert machine.request("GET", "/containers/ghost/json")[1].keys() == {"message"}
+
+
 def test_a_file_that_cannot_be_does_not_cost_the_console(machine: NativeMachine) -> None:
     code, _, errors = config(machine, "set", "write_files", "[{path: /etc, content: x}]")
     assert (code, errors) == (1, "orlop: write_files: /etc in console: it is a directory\n")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 INDEX = "index.json"
 MAX_INDEX_BYTES = 1 << 20
+TO_HAVE_ONE = "orlop config set orlop.catalogue URL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,9 @@ class Catalogue:
             NotFound: there is none. OrlopError: its definition cannot be had, or is another one.
         """
         place = place or self.place
+        if not place:
+            what = f"there is no {section.removesuffix('s')} {name}, and no catalogue to look in"
+            raise NotFound(what, hint=TO_HAVE_ONE)
         entry = await self._ask(place, {"section": section, "entry": name})
         where = _join(place, str(entry.get("definition")))
         text = await self._read(where)
@@ -93,7 +97,7 @@ class Catalogue:
     async def _ask(self, place: str, request: Mapping[str, Json]) -> Mapping[str, Json]:
         """Let a worker without privileges read the index."""
         if not place:
-            raise NotFound("there is no catalogue: orlop config set orlop.catalogue URL")
+            raise NotFound("there is no catalogue", hint=TO_HAVE_ONE)
         text = await self._read(_join(place, INDEX))
         question = {**request, "index": text, "place": place}
         return await configuration.ask_services(self._boot.children, question)
