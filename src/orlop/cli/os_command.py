@@ -57,6 +57,8 @@ FILE is one archive of a release, - the same on standard input.
 Exit status: 0 done, 77 nothing to do, 75 refused (held, or not now), 1 failed.
 What has been begun is brought to its end even if this command is interrupted."""
 
+ROLLED_BACK = "rolled back"
+"""What a person has gone back from is not bad, but left alone as well."""
 GET = ("status", "list", "why", "history", "verify")
 
 
@@ -125,7 +127,8 @@ def status_lines(answer: Object) -> list[str]:
     bad = answer.get("bad")
     for digest, one in (bad if isinstance(bad, dict) else {}).items():
         cause, text = str(member(one, "cause")), str(member(one, "text") or "")
-        lines.append(f"bad       {digest[:16]}: {cause} {text}".rstrip())
+        word = "left" if cause == ROLLED_BACK else "bad"
+        lines.append(f"{word:<9} {digest[:16]}: {cause} {text}".rstrip())
     if blocked := text_of(answer, "blocked"):
         lines.append(f"waiting   {blocked}")
     return lines

@@ -22,7 +22,10 @@ STATUS = {
     "configuration_changed": True,
     "hold": None,
     "services": {"time": {"digest": "sha256:abab"}},
-    "bad": {"ab" * 32: {"cause": "health", "text": "web answers 500"}},
+    "bad": {
+        "ab" * 32: {"cause": "health", "text": "web answers 500"},
+        "cd" * 32: {"cause": "rolled back", "text": ""},
+    },
     "blocked": "generation 3 is on trial",
 }
 GENERATIONS = [
@@ -57,6 +60,7 @@ def test_status(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
         "trial     generation 3, now, attempt 2",
         "changed   the configuration, since the generation was made",
         "bad       abababababababab: health web answers 500",
+        "left      cdcdcdcdcdcdcdcd: rolled back",
         "waiting   generation 3 is on trial",
     ]
     assert main(["os", "status", "--json"]) == 0
