@@ -210,7 +210,14 @@ def test_unknown_users_are_refused(text: str) -> None:
         users.resolve(text, PASSWD, GROUP)
 
 
-def test_seccomp_conditions() -> None:
+@pytest.mark.parametrize(
+    ("without_i386", "architectures"),
+    [(False, ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]), (True, ["SCMP_ARCH_X86_64"])],
+)
+def test_seccomp_conditions(
+    without_i386: bool, architectures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seccomp, "without_i386", lambda: without_i386)
     profile = {
         "defaultAction": "SCMP_ACT_ERRNO",
         "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]}],
@@ -232,7 +239,7 @@ def test_seccomp_conditions() -> None:
 
     def names(*held: str) -> list[str]:
         found = seccomp.resolve(profile, "x86_64", held)
-        assert found["architectures"] == ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]
+        assert found["architectures"] == architectures
         return [name for rule in found["syscalls"] for name in rule["names"]]
 
     assert names() == ["read", "clone"]
