@@ -5,8 +5,7 @@
     init --check       import everything, do nothing: is this code fit to be executed?
 
 The order of imports is part of the boot: nothing that is not needed for the first steps is
-imported before them. ssl is kept out: asyncio imports it only to offer what nobody here uses,
-and it costs 4 MB of memory that is never given back.
+imported before them.
 """
 
 # The first statement of PID 1 is its first measurement.
@@ -27,8 +26,6 @@ MAX_REEXECUTIONS = 3
 
 def main(argv: list[str]) -> int:
     """Be PID 1; returns only for `--check`."""
-    # A module that is None cannot be imported, and asyncio copes with that.
-    sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
     if "--check" in argv:
         _import_everything()
         return 0

@@ -198,3 +198,18 @@ def test_all_of_ours_are_as_they_were() -> None:
                 assert _describe(kind) == _describe(real), f"{name}.{key}"
                 count += 1
     assert count > 300
+
+
+RARE = {"lib/fat32", "wire/release", "wire/tuf/metadata"}
+"""Loaded by what updates and installs, and never by an engine or PID 1 as they start."""
+
+
+def test_every_class_that_a_boot_loads_is_prepared() -> None:
+    left = set()
+    for layer in ("lib", "wire", "engine", "system", "services"):
+        for path in (SOURCES / "orlop" / layer).rglob("*.py"):
+            tree = prepare(ast.parse(path.read_bytes()))
+            classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+            if any("dataclass" in ast.unparse(item) for c in classes for item in c.decorator_list):
+                left.add(path.relative_to(SOURCES / "orlop").with_suffix("").as_posix())
+    assert left <= RARE

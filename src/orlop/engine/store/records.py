@@ -6,7 +6,7 @@ Records are written by the engine from a worker's checked results, and read at e
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,8 @@ class ImageRecord:
     added_ns: int = 0
     removed: bool = False
     """Deleted by its user while a container still needs it."""
-    created_ns: int = field(init=False, default=0)
+    created_ns: int = 0
+    """What the configuration says, whatever is given here."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "created_ns", parse_created(self.config.get("created")))
