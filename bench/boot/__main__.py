@@ -19,19 +19,22 @@ from bench.boot.sides import Contestant
 from orlop.image.command_line import default_command_line
 from orlop.lib.errors import OrlopError
 from orlop.vm.accelerator import choose
-from orlop.vm.qemu import Accelerator
+from orlop.vm.qemu import TCG, Accelerator
 
 REPORTER = Path(__file__).with_name("reporter.c")
 CHECKOUT = Path(__file__).resolve().parents[2]
+COUNTING = Accelerator("tcg,thread=single", TCG.cpu)
 
 
 def main() -> int:
     options = _options()
     cache = Path(os.environ.get("ORLOP_CACHE", "~/.cache/orlop")).expanduser()
-    accelerator = choose(cache)
+    accelerator = COUNTING if options.count else choose(cache)
     with tempfile.TemporaryDirectory(prefix="orlop-bench-") as work:
         try:
             contestants = _contestants(options, accelerator, cache / "bench", Path(work))
+            if options.count:
+                contestants = [sides.counting(contestant) for contestant in contestants]
             _compare(contestants, options.runs, accelerator)
         except (GuestFailed, OrlopError) as error:
             print(f"orlop: {error}", file=sys.stderr)
@@ -44,6 +47,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="boots of each side (5)")
     parser.add_argument("--memory", type=int, default=512, metavar="MIB", help="of each (512)")
     parser.add_argument("--cpus", type=int, default=2, metavar="N", help="of each (2)")
+    parser.add_argument(
+        "--count", action="store_true", help="instructions: uptimes are in billions of them"
+    )
     parser.add_argument("--out", type=Path, default=CHECKOUT / "out", help="what the builder made")
     parser.add_argument(
         "--sides", default="orlop,debian,floor", metavar="A,B", help="only some of the three"

@@ -45,6 +45,8 @@ class Side:
     disk: Path | None = None
     keep: bool = False
     """Let it change its disk."""
+    count: bool = False
+    """Let its clock count instructions, a nanosecond each; a wait is over at once and counts."""
 
 
 @dataclass
@@ -116,6 +118,8 @@ def command_line(side: Side, accelerator: Accelerator) -> list[str]:
     words = [PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     words += ["-machine", "q35", "-accel", accelerator.argument, "-cpu", accelerator.cpu]
     words += ["-smp", str(side.cpus), "-m", f"{side.memory_mib}M"]
+    if side.count:
+        words += ["-icount", "shift=0,sleep=off"]
     words += ["-object", "rng-random,id=entropy,filename=/dev/urandom"]
     words += ["-device", "virtio-rng-pci,rng=entropy"]
     for name in Streams.NAMES:

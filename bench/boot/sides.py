@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.boot import debian, floor
@@ -63,6 +63,13 @@ def floor_side(out: Path, work: Path, arguments: str, memory_mib: int, cpus: int
     return Contestant(side, measure_floor, {"image_bytes": kernel_bytes})
 
 
+def counting(contestant: Contestant) -> Contestant:
+    """The same on one processor whose clock counts instructions; of Orlop the stages only."""
+    measure = contestant.measure if contestant.measure is not measure_orlop else measure_stages
+    side = replace(contestant.side, cpus=1, count=True)
+    return replace(contestant, side=side, measure=measure)
+
+
 def prime_debian(
     accelerator: Accelerator, memory_mib: int, cpus: int, image: debian.DebianImage
 ) -> None:
@@ -75,10 +82,21 @@ def prime_debian(
         streams.wait_end(2 * TIMEOUT_S)
 
 
-def measure_orlop(guest: Guest, streams: Streams) -> Figures:
-    """PID 1 reports its stages itself; memory and processes are read on the serial console."""
+def measure_stages(_: Guest, streams: Streams) -> Figures:
+    """PID 1 reports its stages itself."""
     wall_s, engine = streams.wait_event(TIMEOUT_S, event="stage", name="engine")
     ready_s, ready = streams.wait_event(TIMEOUT_S, event="ready")
+    return {
+        "engine_uptime_s": _number(engine, "uptime_s"),
+        "engine_wall_s": wall_s,
+        "ready_uptime_s": _number(ready, "uptime_s"),
+        "ready_wall_s": ready_s,
+    }
+
+
+def measure_orlop(guest: Guest, streams: Streams) -> Figures:
+    """The stages; then memory and processes are read on the serial console."""
+    stages = measure_stages(guest, streams)
     streams.pause(IDLE_AFTER_S)
     assert guest.console_input is not None
     guest.console_input.sendall(b"\n")  # opens a shell
@@ -88,10 +106,7 @@ def measure_orlop(guest: Guest, streams: Streams) -> Figures:
     shown = streams.wait_console(END_MARK, TIMEOUT_S).replace(b"\r\n", b"\n")
     memory = {key.decode(): int(value) for key, value in _MEMORY.findall(shown)}
     return {
-        "engine_uptime_s": _number(engine, "uptime_s"),
-        "engine_wall_s": wall_s,
-        "ready_uptime_s": _number(ready, "uptime_s"),
-        "ready_wall_s": ready_s,
+        **stages,
         "memory_used_mib": (memory["MemTotal"] - memory["MemAvailable"]) / 1024,
         "processes": user_processes(shown),
     }
