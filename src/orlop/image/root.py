@@ -33,6 +33,8 @@ CONTENTS_FILE = "contents.json"
 IMAGE_FILE = "os.erofs"
 EXTRAS_RECORD = "extras.json"
 """Size and digest of the one file of extras that this system takes."""
+FIRST_FILES = "os/root/first.txt"
+"""What a boot reads; made by `./orlop bench order`."""
 TRUSTED_ROOT = "/usr/lib/orlop/trust/root.json"
 KERNEL_MODULES = "kernel-modules"
 """Origin of the kernel's modules in manifest and sizes."""
@@ -144,9 +146,16 @@ def build_root(
         context.scratch,
         context.run,
         compression,
+        first_files(checkout),
     )
     (context.output / "release.json").write_bytes(_json(release))
     (context.output / CONTENTS_FILE).write_text(json.dumps(contents_rows(tree)))
+
+
+def first_files(checkout: Path) -> list[str]:
+    """The paths in `FIRST_FILES`, in its order."""
+    lines = (checkout / FIRST_FILES).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.startswith("/")]
 
 
 def assemble_all(

@@ -42,8 +42,9 @@ def text(name: str, size_bytes: int) -> bytes:
 
 
 @functools.cache
-def root(changed: bytes = b"", without: str = "") -> bytes:
-    """An EROFS image: `FILES` but *without* one, and *changed* before the first small one."""
+def root(changed: bytes = b"", without: str = "", first: tuple[str, ...] = ()) -> bytes:
+    """An EROFS image: `FILES` but *without* one, and *changed* before the first small one; what
+    is *first* is put first."""
     tree = Tree()
     with tempfile.TemporaryDirectory() as name:
         store = BlobStore(Path(name, "blobs"))
@@ -54,7 +55,7 @@ def root(changed: bytes = b"", without: str = "") -> bytes:
             if path != without:
                 tree.add(path, File(store.add(data), len(data), 0o644, "test"))
         output = Path(name, "os.erofs")
-        make_erofs(tree, BlobSet(store), output, Path(name), _run)
+        make_erofs(tree, BlobSet(store), output, Path(name), _run, first=first)
         return output.read_bytes()
 
 
