@@ -49,8 +49,8 @@ def run(arguments: Arguments) -> int:
             remove("console", image, own=(DEFAULT, OWN))
         case ["enter"]:
             return enter(arguments.program)
-        case [verb, *_]:
-            raise UsageError(f"{verb!r} with that is nothing that can be done with a console")
+        case words:
+            raise UsageError(f"{' '.join(words)!r} is none of: orlop {USAGE}")
     return 0
 
 

@@ -34,6 +34,6 @@ def run(arguments: Arguments) -> int:
             warn_volatile()
         case ["rm", image]:
             remove("engine", image, own=OWN)
-        case [verb, *_]:
-            raise UsageError(f"{verb!r} with that is nothing that can be done with an engine")
+        case words:
+            raise UsageError(f"{' '.join(words)!r} is none of: orlop {USAGE}")
     return 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orlop.cli import console, exec_command
+from orlop.cli.main import main
 
 if TYPE_CHECKING:
     from orlop.cli.answers import Object
@@ -84,3 +85,11 @@ def test_a_shell_that_cannot_run_is_no_session(
     code = console.enter(program)
     assert (shells, bool(said)) == ([program] * falls_back, falls_back)
     assert code == (0 if falls_back else status)
+
+
+@pytest.mark.parametrize("words", ["console rm", "console dance", "engine rm", "engine ls x"])
+def test_what_can_be_done_is_said(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split()) == 2
+    command, _, rest = words.partition(" ")
+    said = capsys.readouterr().err
+    assert said.startswith(f"orlop: '{rest}' is none of: orlop {command} ls | switch ")
