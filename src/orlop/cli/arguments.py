@@ -29,6 +29,10 @@ class UsageError(OrlopError):
     """The command line is wrong; exit status 2."""
 
 
+class TooFewWords(UsageError):
+    """What is missing is best said by showing how the command is used."""
+
+
 class Option:
     """One row of a command's table: `--name`, maybe `-short`; `value` names its value in help."""
 
@@ -117,7 +121,7 @@ def parse_arguments(
         return found
     least, most = words
     if len(parser.words) < least:
-        raise UsageError("something is missing on the command line")
+        raise TooFewWords("something is missing on the command line")
     if len(parser.words) > most:
         raise UsageError(f"{parser.words[most]!r} is one word too many")
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from orlop.cli.arguments import Option, UsageError, parse_arguments
+from orlop.cli.arguments import Option, TooFewWords, UsageError, parse_arguments
 from orlop.cli.commands import COMMANDS, LEADING_WORDS, PROGRAMS, find
 from orlop.lib.errors import OrlopError
 
@@ -74,7 +74,8 @@ def run(name: str, command: Command, argv: Sequence[str]) -> int:
             return 0
         return command.run(arguments)
     except UsageError as error:
-        report(error, hint=f"orlop {name} --help")
+        usage = command.USAGE if isinstance(error, TooFewWords) else f"{name} --help"
+        report(error, hint=f"orlop {usage}")
         return USAGE_STATUS
     except OrlopError as error:
         report(error)

@@ -106,6 +106,13 @@ def test_a_wrong_verb_is_a_wrong_command_line(
     assert capsys.readouterr().err.startswith("orlop: ")
 
 
+def test_what_is_missing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["exec", "time"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "  (try: orlop exec [OPTION...] NAME PROGRAM [ARGUMENT...])\n"
+    )
+
+
 @pytest.mark.parametrize("verb", ["poweroff", "reboot", "halt"])
 def test_power(engine: FakeEngine, verb: str) -> None:
     engine.answer(f"POST /orlop/{verb}", status=202)
