@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from orlop.lib import disk_layout, partition_table
 from orlop.lib.errors import OrlopError
+from orlop.system.install import array, pairs, plan, repair
 from orlop.system.install import disks as install_disks
-from orlop.system.install import pairs, plan
 from orlop.system.install.disks import MARK, Content
 from orlop.system.install.plan import BootPartition, NewState, Put
+from orlop.system.storage.superblock import HEAD_BYTES
 from tests.unit.system.test_install_disks import EMPTY, MIB, OWN, SIZE
 from tests.unit.system.test_install_plan import GUIDS, LOADER
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from orlop.system.install.target import Target
 
 OTHER = replace(EMPTY, name="vdb", device="/dev/vdb", ids=("virtio-other",))
 THIRD = replace(EMPTY, name="vdc", device="/dev/vdc", ids=("virtio-third",))
@@ -127,3 +130,48 @@ def test_a_new_half_is_divided_as_the_one_that_is_there() -> None:
     assert table.writes[-1].data.startswith(code[0])
     with pytest.raises(OrlopError, match="do not fit"):
         plan.plan_half(parts, SIZE - 2 * MIB, 512, code, GUIDS)
+
+
+class Written:
+    """A disk that is a file, which notes what the kernel is told of it."""
+
+    sector_bytes = 512
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.parts: list[tuple[int, int, int]] = []
+
+    def write(self, offset: int, data: bytes) -> None:
+        with self.path.open("r+b") as disk:
+            disk.seek(offset)
+            disk.write(data)
+
+    def commit(self) -> None:
+        pass
+
+    def add_partition(self, number: int, start: int, size: int) -> str:
+        self.parts.append((number, start, size))
+        return f"/dev/vdb{number}"
+
+
+def test_a_new_half_has_nothing_of_an_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the kernel would fill only what has changed since that was written."""
+    parts = disk_layout.plan_disk(SIZE).partitions
+    *_, state, _ = plan.plan_half(parts, SIZE, 512, (b"C" * 440, b"K"), GUIDS)
+    start = parts[-1].start_bytes
+    path = tmp_path / "disk"
+    with path.open("wb") as disk:
+        disk.seek(start)
+        disk.write(b"S" * HEAD_BYTES)
+    target = Written(path)
+    found: list[tuple[str, str, bytes]] = []
+
+    def add(device: str, part: str) -> None:
+        found.append((device, part, path.read_bytes()[start:].strip(b"\0")))
+
+    monkeypatch.setattr(array, "add", add)
+    repair._do(state, cast("Target", target), parts, {}, "/dev/md127")
+    assert found == [("/dev/md127", "/dev/vdb3", b"")]
+    assert target.parts == [(n, p.start_bytes, p.size_bytes) for n, p in enumerate(parts, 1)]

@@ -24,7 +24,7 @@ from orlop.system.install import disks as install_disks
 from orlop.system.install import plan as install_plan
 from orlop.system.install.disks import PARTITIONS, Content
 from orlop.system.install.plan import BootPartition, KeptState, NewState, Put
-from orlop.system.install.steps import make_boot_partition
+from orlop.system.install.steps import empty_partition, make_boot_partition
 from orlop.system.install.target import Target, partition_of
 from orlop.system.storage import mirror
 from orlop.system.updates import staging
@@ -152,11 +152,11 @@ def _do(
             make_boot_partition(target, step, files, name)
         case NewState():
             # The kernel cannot read the table while one of its partitions is in use.
-            added = [
+            for number, part in enumerate(parts[:-1], 1):
                 target.add_partition(number, part.start_bytes, part.size_bytes)
-                for number, part in enumerate(parts, 1)
-            ]
-            array.add(device, added[-1])
+            # Emptied: it may have been a half once, and something else in between. The kernel would
+            # fill only what has changed since then.
+            array.add(device, empty_partition(target, step.start_bytes, step.size_bytes))
         case KeptState():
             raise AssertionError("nothing is kept on this disk")
 

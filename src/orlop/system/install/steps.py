@@ -111,10 +111,10 @@ class Installation:
             case BootPartition():
                 self._make_boot_partition(step, name)
             case NewState(start, size, encrypted, mirrored):
-                part = _empty_partition(self._target, start, size)
+                part = empty_partition(self._target, start, size)
                 if mirrored:
                     assert self._mirror is not None
-                    other = _empty_partition(self._mirror, start, size)
+                    other = empty_partition(self._mirror, start, size)
                     self._make_mirrored((part, other), encrypted=encrypted)
                 else:
                     self._make(part, encrypted=encrypted)
@@ -228,7 +228,7 @@ class Installation:
             raise OrlopError(f"{os.path.basename(command[0])} failed: {' '.join(last)}")
 
 
-def _empty_partition(target: Target, start: int, size: int) -> str:
+def empty_partition(target: Target, start: int, size: int) -> str:
     """The state's, for the kernel, without the beginning of what may have been there before: the
     name of half a mirror could outlive a file system."""
     target.write(start, bytes(HEAD_BYTES))
