@@ -153,11 +153,15 @@ def _in_order(state_device: str) -> list[str]:
     standings = esp_mirror.in_order([esp_mirror.look(device) for device in found], trusted)
     first, *others = standings
     if sequence := esp_mirror.mark_to_adopt(first, others):
-        _mount(first.device, TARGET, write=True)
         try:
-            boot_record.write_tried(TARGET / boot_files.FOLDER, sequence)
-        finally:
-            mount.detach(TARGET)
+            _mount(first.device, TARGET, write=True)
+            try:
+                boot_record.write_tried(TARGET / boot_files.FOLDER, sequence)
+            finally:
+                mount.detach(TARGET)
+        except (OrlopError, OSError) as error:
+            log.error("%s cannot be written to: %s", first.device, error)
+            standings = [*others, first]
     return [one.device for one in standings]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import atomic_file, boot_record, fat_reader
 from orlop.lib.boot_files import APPEND
-from orlop.lib.errors import NotFound, OrlopError
+from orlop.lib.errors import Internal, NotFound, OrlopError
 from orlop.system.updates import staging
 from orlop.system.updates.ledger import RECORDS
 from orlop.wire.release import Blob
@@ -44,6 +44,12 @@ class Standing:
     @property
     def sequence(self) -> int:
         return self.record.sequence if self.record else 0
+
+    @property
+    def startable(self) -> int:
+        """How many of the images are there that the record names."""
+        there = {path for path, _ in self.files}
+        return len(there & {_path_of(image) for image in _named(self.record)})
 
     @property
     def on_trial(self) -> bool:
@@ -104,9 +110,9 @@ def in_order(found: Sequence[Standing], trusted: int) -> list[Standing]:
     """*found* with the one first that the others are to be like; pure.
 
     The first *trusted* of them are beside halves of the state that are in use: what the state knows
-    of, they have. Of these it is the one that was written last.
+    of, they have. Of these it is the one that was written last, and has not lost what it starts.
     """
-    first = max(found[: max(trusted, 1)], key=lambda one: one.sequence)
+    first = max(found[: max(trusted, 1)], key=lambda one: (one.sequence, one.startable))
     return [first, *(one for one in found if one is not first)]
 
 
@@ -130,17 +136,32 @@ def equalise(first: Path, second: Path) -> None:
     """
     record, tried = boot_record.read(first / RECORDS)
     wanted = _files(first)
+    if _path_of(record.default) not in wanted:
+        raise Internal(f"image {record.default} is not on the first any more")
     named: set[str] = set()
     with contextlib.suppress(NotFound):
-        own, _ = boot_record.read(second / RECORDS)
-        named = {own.default, own.previous, own.trial, own.recovery}
+        named = _named(boot_record.read(second / RECORDS)[0])
     _remove(second, lambda path: path in wanted or _is_of(path, named))
     for path in sorted(wanted, key=lambda path: path.endswith(".efi")):
         _bring(first, second, path)
     if boot_record.parse_tried(_read(second / RECORDS / boot_record.TRIED)) != tried:
         boot_record.write_tried(second / RECORDS, tried)
     boot_record.replace_all(second / RECORDS, record)
-    _remove(second, lambda path: path in wanted)
+    # What only the second has left of these is not given up.
+    _remove(second, lambda path: path in wanted or _image_of(path) in _named(record))
+
+
+def _named(record: BootRecord | None) -> set[str]:
+    names = (record.default, record.previous, record.trial, record.recovery) if record else ()
+    return {*filter(None, names)}
+
+
+def _path_of(image: str) -> str:
+    return f"{staging.IMAGES}/{image}.efi"
+
+
+def _image_of(path: str) -> str:
+    return os.path.basename(path).partition(".")[0]
 
 
 def damaged(first: Path, second: Path) -> list[str]:
@@ -174,7 +195,7 @@ def _is_whole(path: Path) -> bool:
 
 def _is_of(path: str, images: set[str]) -> bool:
     """Whether it belongs to one of *images*, or may: extras are named by none."""
-    return not path.startswith(staging.IMAGES) or os.path.basename(path).partition(".")[0] in images
+    return not path.startswith(staging.IMAGES) or _image_of(path) in images
 
 
 def _files(esp: Path) -> Mapping[str, int]:

@@ -96,6 +96,22 @@ def test_what_the_boot_loader_has_noted_on_the_other_comes_first(
     assert done[1] == "first /dev/b2 read", "who has no state asks where the trial was begun"
 
 
+def test_one_that_takes_no_mark_is_not_first(
+    done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = Standing("/dev/b2", RECORD, tried=5)
+    mounted(monkeypatch, Standing("/dev/broken", RECORD), noted, write=False)
+    assert done[-2] == "first /dev/b2 read"
+    done.clear()
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(boot_record, "write_tried", refuse)
+    mounted(monkeypatch, Standing("/dev/a2", RECORD), noted, write=False)
+    assert done[-2] == "first /dev/b2 read"
+
+
 def test_one_that_cannot_be_mounted_is_none(
     done: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

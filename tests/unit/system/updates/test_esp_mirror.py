@@ -10,7 +10,7 @@ import pytest
 
 from orlop.lib import boot_record
 from orlop.lib.boot_record import BootRecord
-from orlop.lib.errors import NotFound
+from orlop.lib.errors import Internal, NotFound
 from orlop.lib.fat32 import make_fat32
 from orlop.system.updates import esp_mirror
 from orlop.system.updates.esp_mirror import Standing
@@ -125,6 +125,33 @@ def test_what_is_damaged_on_the_second_is_copied_anew(tmp_path: Path) -> None:
     assert sorted(paths) == sorted(str(path.relative_to(second)) for path in (image, extras))
     esp_mirror.mend(tree.esp, second, paths)
     check_alike(tree.esp, second)
+
+
+@pytest.mark.parametrize("lost", ["default", "previous"])
+def test_what_the_first_has_lost_the_second_keeps(tmp_path: Path, lost: str) -> None:
+    tree = Tree(tmp_path / "machine")
+    promoted(tree)
+    second = tmp_path / "second"
+    shutil.copytree(tree.esp, second)
+    image = getattr(tree.record()[0], lost)
+    assert image
+    for path in (tree.esp / "orlop/images").glob(f"{image}.*"):
+        path.unlink()
+    before = contents(second)
+    if lost == "default":
+        with pytest.raises(Internal):
+            esp_mirror.equalise(tree.esp, second)
+    else:
+        esp_mirror.equalise(tree.esp, second)
+    assert contents(second) == before
+
+
+def test_one_that_has_lost_what_it_starts_is_not_first() -> None:
+    record = BootRecord(5, NAME)
+    lost = Standing("/dev/a2", record)
+    whole = Standing("/dev/b2", record, files=((f"orlop/images/{NAME}.efi", 9),))
+    assert esp_mirror.in_order([lost, whole], 2) == [whole, lost]
+    assert esp_mirror.in_order([lost, whole], 1) == [lost, whole]
 
 
 def test_which_is_first_and_what_the_boot_loader_has_noted() -> None:
