@@ -376,6 +376,10 @@ def parse_parameters(command_line: str) -> Parameters:
         else:
             if name == row.alias:
                 warnings.append(f"kernel parameter {name} is called {PREFIX}{row.key} here")
+    unread = [word.partition("=")[0] for word in command_line.partition(" -- ")[2].split()]
+    if unread := [name for name in unread if name.startswith(CONFIGURATION_PREFIXES)]:
+        # RancherOS hid them there from /proc/cmdline.
+        warnings.append(f"kernel parameters behind -- are not read: {', '.join(unread)}")
     return replace(found, values=tuple(values), warnings=tuple(warnings))
 
 

@@ -122,3 +122,11 @@ def test_document_has_every_row() -> None:
         assert line in text, f"{DOCUMENT.name} lacks: {line}"
     documented = [line for line in text.splitlines() if line.startswith("| `orlop.")]
     assert len(documented) == len(PARAMETERS)
+
+
+def test_what_is_hidden_from_us_is_named_without_its_value() -> None:
+    found = parse_parameters("quiet -- rancher.password=secret single cc.hostname=x\n")
+    assert found.warnings == (
+        "kernel parameters behind -- are not read: rancher.password, cc.hostname",
+    )
+    assert parse_parameters("quiet -- single").warnings == ()
