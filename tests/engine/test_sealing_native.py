@@ -6,9 +6,8 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -26,63 +25,19 @@ from orlop.system.storage.tpm import Tpm, connect
 from orlop.system.storage.tpm_worker import KEY_FILE, SIGNATURE_FILE
 from orlop.wire import tpm as wire
 from orlop.wire.luks_header import Token, make_token
+from tests.engine.emulated_tpm import Chip, emulated
 
 pytestmark = [pytest.mark.engine, pytest.mark.root]
 
-START_S = 120.0
-FIRMWARE = b"keys of the firmware"
 KEY = b"correct horse"
 SECRET = bytes(range(32))
 DISK_BYTES = 20 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """An emulated TPM: its socket, and a directory for tpm2-tools."""
-
-    path: str
-    work: Path
-
-    def tool(self, name: str, words: str, data: bytes = b"") -> bytes:
-        command = [f"tpm2_{name}", f"--tcti=swtpm:path={self.path}", *words.split()]
-        done = subprocess.run(command, input=data, cwd=self.work, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
-
-    def reset(self) -> None:
-        """As when the machine starts again."""
-        self.tool("shutdown", "--clear")
-        command = ["swtpm_ioctl", "--unix", f"{self.path}.ctrl", "-i"]
-        subprocess.run(command, check=True)
-        self.tool("startup", "--clear")
-        self.extend(7, FIRMWARE)
-
-    def extend(self, pcr: int, what: bytes) -> None:
-        """As a firmware measures."""
-        self.tool("pcrextend", f"{pcr}:sha256={hashlib.sha256(what).hexdigest()}")
-
-
 @pytest.fixture
 def chip(tmp_path: Path) -> Iterator[Chip]:
-    state, path = tmp_path / "tpm", tmp_path / "tpm.socket"
-    state.mkdir()
-    command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}"]
-    command += ["--server", f"type=unixio,path={path}"]
-    command += ["--ctrl", f"type=unixio,path={path}.ctrl"]
-    command += ["--flags", "not-need-init,startup-clear"]
-    process = subprocess.Popen(command)
-    try:
-        deadline = time.monotonic() + START_S
-        while not path.exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        found = Chip(str(path), tmp_path)
-        found.extend(7, FIRMWARE)
+    with emulated(tmp_path) as found:
         yield found
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def seal(chip: Chip, secret: bytes = SECRET, pcrs: tuple[int, ...] = (7,)) -> tuple[Token, bytes]:
@@ -430,7 +385,7 @@ def test_without_a_tpm_it_says_so(disk: str, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(OrlopError, match="TPM"):
         _key(disk)
     monkeypatch.setattr(sealing, "TPM", "/none")
-    with pytest.raises(NotFound, match="this machine has no TPM"):
+    with pytest.raises(Conflict, match="this machine has no TPM"):
         _key(disk)
     with pytest.raises(NotFound, match="this machine has no TPM"):
         _change(Request(disk, KEY))
@@ -455,46 +410,89 @@ def test_a_token_of_systemds_is_understood_and_kept(disk: str, chip: Chip) -> No
     assert _opens(disk, _key(disk))
 
 
-def test_unlocking_goes_on_without_the_tpm(
-    disk: str, chip: Chip, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With its reason. Not where the state has to be sealed: a stranger's may have its token."""
-    opened: list[bytes] = []
-    asked: list[str] = []
+@dataclass
+class Attempts:
+    """At opening *disk* as the state, without device-mapper: keys that were tried, disks that a
+    person was asked for."""
 
-    async def opening(device: str, file: str, children: Children) -> None:
-        opened.append(Path(file).read_bytes())
-        if not _opens(device, opened[-1]):
+    disk: str
+    opened: list[bytes] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    async def open(self, device: str, file: str, children: Children) -> None:
+        self.opened.append(Path(file).read_bytes())
+        if not _opens(device, self.opened[-1]):
             raise OrlopError("cryptsetup: this key does not open it")
 
-    async def asking(device: str, children: Children) -> None:
-        asked.append(device)
+    async def ask(self, device: str, children: Children) -> None:
+        self.asked.append(device)
         raise Conflict("nobody gave its passphrase")
 
-    monkeypatch.setattr(tpm_lock, "BY_TPM", f"{disk}.opened")
-    monkeypatch.setattr(unlocking, "_open", opening)
-    monkeypatch.setattr(unlocking, "_ask", asking)
-
-    def unlock(path: str = disk, *, sealed: bool = False) -> tuple[str, list[str]]:
-        volume = Volume(path, Superblock(LUKS, "", ""))
+    def unlock(self, path: str = "", *, sealed: bool = False) -> tuple[str, list[str]]:
+        volume = Volume(path or self.disk, Superblock(LUKS, "", ""))
         return run_with_children(partial(unlocking.unlock, volume, "", sealed=sealed))
 
+
+@pytest.fixture
+def attempts(disk: str, monkeypatch: pytest.MonkeyPatch) -> Attempts:
+    found = Attempts(disk)
+    monkeypatch.setattr(tpm_lock, "BY_TPM", f"{disk}.opened")
+    monkeypatch.setattr(unlocking, "_open", found.open)
+    monkeypatch.setattr(unlocking, "_ask", found.ask)
+    return found
+
+
+def test_unlocking_goes_on_without_the_tpm(disk: str, chip: Chip, attempts: Attempts) -> None:
+    """With its reason. Not where the TPM has to open the state."""
+    _change(Request(disk, KEY))
+    assert attempts.unlock(sealed=True) == (unlocking.DEVICE, [])
+    os.unlink(f"{disk}.opened")
+    attempts.opened.clear()
+    chip.extend(7, b"other keys")
+    device, said = attempts.unlock()
+    assert (device, attempts.opened, os.path.exists(tpm_lock.BY_TPM)) == ("", [], False)
+    assert "is not opened by the TPM: what the machine has measured" in said[0]
+    assert "nobody gave its passphrase" in said[1]
+    assert attempts.asked == [disk]
+    assert unlocking.SEALED in attempts.unlock(sealed=True)[1][-1]
+    assert attempts.asked == [disk]
+
+
+@pytest.mark.parametrize("pcrs", [[7, 15], [7]])
+def test_a_strangers_state_stays_closed(disk: str, attempts: Attempts, pcrs: list[int]) -> None:
+    """Which may have a token of this TPM's, also one that this gives nothing for any more: nobody
+    is asked for a passphrase then, as a stranger knows it."""
     stranger = f"{disk}.stranger"
     shutil.copyfile(disk, stranger)
     _cryptsetup("luksFormat", "--type", "luks2", *QUICK, "--key-file", "-", stranger, data=KEY)
-    assert (unlock(stranger, sealed=True)[0], asked) == ("", [])
+    assert attempts.unlock(stranger, sealed=True)[0] == ""
     _change(Request(disk, KEY))
     [token] = _metadata(disk)["tokens"].values()
-    token["keyslots"] = ["0"]
+    token |= {"keyslots": ["0"], "tpm2-pcrs": pcrs}
     _cryptsetup("token", "import", stranger, data=json.dumps(token).encode())
-    assert unlocking.SEALED in unlock(stranger, sealed=True)[1][-1]
-    assert (asked, len(opened)) == ([], 1)
-    assert (unlock(stranger)[0], asked) == ("", [stranger])
-    assert unlock(sealed=True) == (unlocking.DEVICE, [])
-    os.unlink(f"{disk}.opened")
-    opened.clear()
-    chip.extend(7, b"other keys")
-    device, said = unlock(sealed=True)
-    assert (device, opened, os.path.exists(tpm_lock.BY_TPM)) == ("", [], False)
-    assert "is not opened by the TPM: what the machine has measured" in said[0]
-    assert "nobody gave its passphrase" in said[1]
+    assert unlocking.SEALED in attempts.unlock(stranger, sealed=True)[1][-1]
+    assert attempts.asked == []
+    assert attempts.unlock(stranger)[0] == ""
+    assert attempts.asked == [stranger]
+
+
+@pytest.mark.parametrize("copies", [(0, 1), (1,)])
+def test_a_header_by_which_nothing_is_encrypted_is_not_taken(
+    disk: str, chip: Chip, attempts: Attempts, copies: tuple[int, ...]
+) -> None:
+    """The TPM's key opens it, and whatever somebody has put behind it would be the state."""
+    _change(Request(disk, KEY))
+    data = bytearray(Path(disk).read_bytes())
+    size = int.from_bytes(data[8:16])
+    for at in (size * copy for copy in copies):
+        document = json.loads(data[at + 4096 : at + size].split(b"\0", 1)[0])
+        document["segments"]["0"]["encryption"] = "cipher_null-ecb"
+        data[at + 16 : at + 24] = (int.from_bytes(data[at + 16 : at + 24]) + 1).to_bytes(8)
+        data[at + 4096 : at + size] = json.dumps(document).encode().ljust(size - 4096, b"\0")
+        data[at + 448 : at + 512] = bytes(64)
+        data[at + 448 : at + 480] = hashlib.sha256(data[at : at + size]).digest()
+    Path(disk).write_bytes(data)
+    assert _opens(disk, _key(disk))
+    device, said = attempts.unlock()
+    assert (device, attempts.opened, attempts.asked) == ("", [], [])
+    assert "nothing is encrypted" in said[0]

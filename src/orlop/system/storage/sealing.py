@@ -101,8 +101,7 @@ async def unseal(children: Children, device: str, file: str) -> bool:
     whoever has become root with a state of their own behind the header that holds the key.
 
     Raises:
-        Conflict: this TPM has sealed one, and does not give it. OrlopError: it has not, or cannot
-            be asked.
+        OrlopError: there is one, and why it is not to be had.
     """
     descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
     try:

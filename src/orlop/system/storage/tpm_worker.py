@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.sandbox import Limits, drop_privileges
 from orlop.engine.worker_process import report, report_error
-from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
+from orlop.lib.errors import Conflict, InvalidArgument, OrlopError
 from orlop.system.storage.tpm import NO_POLICY, Policy, Tpm, connect
 from orlop.wire.luks_header import (
     BINARY_BYTES,
@@ -28,7 +28,6 @@ from orlop.wire.luks_header import (
     parse_header,
 )
 from orlop.wire.signed_policy import MAX_BYTES
-from orlop.wire.tpm import POLICY_FAIL, SIGNATURE, TpmError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,20 +113,17 @@ def unseal(header: Header, reach: Callable[[], Tpm], policy: Policy = NO_POLICY)
     """The key of the first token that the TPM opens; empty without a token.
 
     Raises:
-        Conflict: this TPM has sealed one, and does not give it. NotFound: it has sealed none.
+        Conflict: there is one, and why it is not to be had.
     """
-    problems, is_own = list(header.problems), False
+    problems = list(header.problems)
     for token in header.tokens:
         try:
             # The slot's passphrase is this text.
             return base64.b64encode(reach().unseal(token, policy.signatures))
         except OrlopError as error:
             problems.append(str(error))
-            code = error.code if isinstance(error, TpmError) else None
-            is_own |= code in (POLICY_FAIL, SIGNATURE) or isinstance(error, Conflict)
     if problems:
-        kind = Conflict if is_own else NotFound
-        raise kind("; ".join(dict.fromkeys(problems)))
+        raise Conflict("; ".join(dict.fromkeys(problems)))
     return b""
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import termios
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orlop.lib.blocking import run_bounded
-from orlop.lib.children import wait_or_kill
+from orlop.lib.children import OUTPUT_LIMIT_BYTES, wait_or_kill
 from orlop.lib.disk_ids import read_text
 from orlop.lib.errors import Conflict, NotFound, OrlopError
 from orlop.lib.mount import MountFlag, detach, mount
@@ -42,8 +43,9 @@ OPEN_TIMEOUT_S = 120.0
 """To derive a key from a passphrase is meant to take seconds, and is emulated in tests."""
 MOUNT_TIMEOUT_S = 20.0
 
-SEALED = "it is not what this machine's TPM was given the key of, as orlop.state.sealed wants it"
+SEALED = "only the TPM may open it, as orlop.state.sealed says"
 
+_NOT_ENCRYPTED = re.compile(rb'"encryption"\s*:\s*"[^"]*(?:null|capi:)')
 _KEY_FILE_SYSTEMS = ("ext4", "vfat", "iso9660")
 
 
@@ -52,22 +54,22 @@ async def unlock(
 ) -> tuple[str, list[str]]:
     """The device of what is in *volume*, empty if it stays closed; and what is to be said.
 
-    *sealed*: what this machine's TPM has not sealed stays closed, whoever knows a key of it.
+    *sealed*: what the TPM does not open stays closed, whoever knows a key of it. That the TPM has
+    sealed a key says nothing: a stranger's header may have a copy of it, by which it gives none.
     """
     said: list[str] = []
     try:
         await patiently(extras.ensure, children, WAIT_S)
         await extras.load_modules(children, MODULES)
+        await _check_header(volume.device, children)
     except OrlopError as error:
         return "", [f"{volume.device} is encrypted, and cannot be opened: {error}"]
     try:
         if await _open_with_tpm(volume.device, children):
             return DEVICE, said
-        is_own = False
     except (OrlopError, OSError) as error:
-        is_own = isinstance(error, Conflict)
         said.append(f"{volume.device} is not opened by the TPM: {_reason(error)}")
-    if sealed and not is_own:
+    if sealed:
         return "", [*said, f"{volume.device} stays closed: {SEALED}"]
     if key:
         try:
@@ -87,6 +89,19 @@ def _reason(error: OrlopError | OSError | TimeoutError) -> str:
     if isinstance(error, TimeoutError):
         return "no answer"
     return str(getattr(error, "strerror", None) or error)
+
+
+async def _check_header(device: str, children: Children) -> None:
+    """Refuse a header of which a key is tried, and then the disk read as it is: whoever has the
+    disk can make one of yours, and put in clear behind it what the machine is to do.
+
+    Raises:
+        Conflict: it is one. OrlopError: cryptsetup cannot read it, of whose copies it takes one.
+    """
+    words = ("luksDump", "--dump-json-metadata", device)
+    header = await extras.run(children, "cryptsetup", *words)
+    if len(header) >= OUTPUT_LIMIT_BYTES or _NOT_ENCRYPTED.search(header):
+        raise Conflict("its header says that nothing is encrypted")
 
 
 async def _open_with_tpm(device: str, children: Children) -> bool:
