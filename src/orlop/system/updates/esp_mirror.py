@@ -221,6 +221,8 @@ def _bring(first: Path, second: Path, path: str) -> None:
         if target.stat().st_size == size:
             return
         target.unlink()
+    if not _is_whole(source):
+        raise Internal(f"{path} is damaged on the first")
     file = Blob(staging.digest_of(source), size)
     (second / staging.IMAGES).mkdir(parents=True, exist_ok=True)
     staging.write_file(second, source, target, file, lambda _: None)

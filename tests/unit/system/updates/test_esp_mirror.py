@@ -146,6 +146,23 @@ def test_what_the_first_has_lost_the_second_keeps(tmp_path: Path, lost: str) -> 
     assert contents(second) == before
 
 
+def test_what_is_damaged_on_the_first_is_not_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(esp_mirror, "SMALL_BYTES", 0)  # as real images are large
+    tree = Tree(tmp_path / "machine")
+    second = tmp_path / "second"
+    shutil.copytree(tree.esp, second)
+    promoted(tree)
+    image = tree.esp / f"orlop/images/{tree.record()[0].default}.efi"
+    image.write_bytes(image.read_bytes()[:-1] + b"?")
+    record = boot_record.read(second / "orlop")
+    with pytest.raises(Internal, match="damaged on the first"):
+        esp_mirror.equalise(tree.esp, second)
+    assert boot_record.read(second / "orlop") == record
+    assert not (second / f"orlop/images/{image.name}").exists()
+
+
 def test_one_that_has_lost_what_it_starts_is_not_first() -> None:
     record = BootRecord(5, NAME)
     lost = Standing("/dev/a2", record)
