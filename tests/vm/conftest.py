@@ -5,11 +5,14 @@ under emulation costs ten seconds. Tests that change things make their own.
 """
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from orlop.image.key_files import make_keys
+from orlop.lib.process import run
 from orlop.vm.machine import Machine
 from tests.vm.lab import Lab, make_lab
 from tests.vm.ntp_server import NtpServer
@@ -89,3 +92,13 @@ def machine(lab: Lab, ntp_server: NtpServer, syslog_listener: SyslogListener) ->
     ) as shared:
         shared.boot()
         yield shared
+
+
+@pytest.fixture(scope="session")
+def keys(lab: Lab) -> Path:
+    """New keys, and a build that is signed with them in `out/`."""
+    folder = lab.scratch / "keys"
+    make_keys(folder, "Test")
+    command = [sys.executable, "-m", "orlop", "host", "build", "--keys", str(folder)]
+    run(command, env=dict(os.environ), timeout_s=900)
+    return folder

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from orlop.image.extras import record
 from orlop.image.initrd import initrd_members, write_cpio
+from orlop.image.pcr_policy import sign_policies
 from orlop.image.root import EXTRAS_RECORD
+from orlop.image.secure_boot import signing_arguments
 from orlop.image.uki import STUB, os_release
 from orlop.lib.process import run
 from orlop.lib.unified_image import HEAD_BYTES, parse_sections
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
     import random
     from pathlib import Path
 
+    from orlop.image.secure_boot import Keys
+
 COMPRESSION = ("-zlzma,level=0", "-C131072")
 """Of mkfs.erofs: as fast as it can."""
+PROFILE = "ID=main\nTITLE=Orlop\n"
 
 
 def make_next(
@@ -31,10 +36,12 @@ def make_next(
     *,
     root: Path | None = None,
     words: str = "",
+    keys: Keys | None = None,
 ) -> Path:
     """The image in *orlop_efi* as another build, in *scratch*; it takes *extras*, or the same.
 
-    *root* is what is in it instead of what it has, *words* are more for its command line.
+    *root* is what is in it instead of what it has, *words* are more for its command line. With
+    *keys* it is signed, and so is what a TPM measures of its only profile.
     """
     own, parts = scratch / "root", scratch / "parts"
     if not own.exists():
@@ -53,13 +60,18 @@ def make_next(
     image.unlink()
     line = f"{(parts / 'cmdline').read_text().strip('\0\n ')} {words}".strip()
     target = scratch / f"{build}.efi"
-    run(
-        [
-            *("ukify", "build", "--stub", STUB, "--output", target),
-            *("--linux", parts / "linux", "--initrd", scratch / "initrd"),
-            *("--os-release", os_release(release, digest), "--cmdline", line),
-        ]
-    )
+    command: list[str | Path] = [
+        *("ukify", "build", "--stub", STUB, "--output", target),
+        *("--linux", parts / "linux", "--initrd", scratch / "initrd"),
+        *("--os-release", os_release(release, digest), "--cmdline", line),
+    ]
+    if keys is not None:
+        command += ["--profile", PROFILE, "--pcrpkey", keys.policy_public_key]
+    run(command)
+    if keys is not None:
+        policy = scratch / "policy.json"
+        policy.write_text(sign_policies(target, keys, scratch, run, 1))
+        run([*command, "--section", f".pcrsig:@{policy}", *signing_arguments(keys)])
     return target
 
 

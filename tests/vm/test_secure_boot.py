@@ -1,21 +1,18 @@
 """Secure Boot with keys of one's own: enrolled, enforced, and nothing that was altered starts."""
 
 import json
-import os
 import subprocess
-import sys
 from base64 import b64decode
 from hashlib import sha256
 from pathlib import Path
 
-import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from orlop.image.disk import DiskImage, make_disk
-from orlop.image.key_files import MEDIUM, make_keys
+from orlop.image.key_files import MEDIUM
 from orlop.image.pcr_policy import MEASURE, measure_arguments
 from orlop.lib import medium
 from orlop.lib.boot_record import BootRecord
@@ -34,16 +31,6 @@ PASSPHRASE = b"correct horse"
 SIGNED_ISO, SIGNED_IMAGE = "orlop-signed.iso", "orlop-signed.efi"
 WAIT_S = 600.0
 """The firmware runs twice, and with one processor: it cannot do more in this emulation."""
-
-
-@pytest.fixture(scope="module")
-def keys(lab: Lab) -> Path:
-    """New keys, and a build that is signed with them in `out/`."""
-    folder = lab.scratch / "keys"
-    make_keys(folder, "Test")
-    command = [sys.executable, "-m", "orlop", "host", "build", "--keys", str(folder)]
-    run(command, env=dict(os.environ), timeout_s=900)
-    return folder
 
 
 def test_keys_are_enrolled_and_the_system_is_measured(lab: Lab, keys: Path) -> None:

@@ -11,10 +11,10 @@ Source: systemd-measure(1), systemd-stub(7), TPM 2.0 Library part 3 (PolicyAutho
 """
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orlop.image.secure_boot import Keys
-from orlop.image.step import StepContext
 from orlop.lib.unified_image import HEAD_BYTES, Section, parse_rows
 
 MEASURE = "/usr/lib/systemd/systemd-measure"
@@ -23,6 +23,8 @@ MEASURED = (
     *(".pcrpkey", ".profile"),
 )
 BANK = "sha256"
+
+type Capture = Callable[[Sequence[str]], str]
 
 
 def profile_sections(image: Path) -> list[dict[str, Section]]:
@@ -53,11 +55,14 @@ def measure_arguments(image: Path, profile: int, folder: Path) -> list[str]:
     return [*arguments, f"--bank={BANK}", "--phase=:"]
 
 
-def sign_policies(image: Path, keys: Keys, context: StepContext, count: int) -> str:
-    """The content of `.pcrsig` for *image*: signatures of its first *count* profiles, as JSON."""
+def sign_policies(image: Path, keys: Keys, scratch: Path, capture: Capture, count: int) -> str:
+    """The content of `.pcrsig` for *image*: signatures of its first *count* profiles, as JSON.
+
+    Copies go to *scratch*; *capture* runs a command and gives its output.
+    """
     signed: list[object] = []
     for profile in range(count):
-        words = measure_arguments(image, profile, context.scratch / f"profile-{profile}")
+        words = measure_arguments(image, profile, scratch / f"profile-{profile}")
         words += [f"--private-key={keys.policy_key}", f"--public-key={keys.policy_public_key}"]
-        signed += json.loads(context.capture([MEASURE, "sign", *words]))[BANK]
+        signed += json.loads(capture([MEASURE, "sign", *words]))[BANK]
     return json.dumps({BANK: signed})

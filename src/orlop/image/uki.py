@@ -91,7 +91,7 @@ def build_uki(context: StepContext, *, command_line: str, keys: Keys | None = No
         build = (*build, "--pcrpkey", str(keys.policy_public_key))
         context.run(build)
         policy = context.scratch / "policy.json"
-        policy.write_text(sign_policies(output, keys, context, UNSEALING))
+        policy.write_text(sign_policies(output, keys, context.scratch, context.capture, UNSEALING))
         context.run([*build, "--section", f".pcrsig:@{policy}", *signing_arguments(keys)])
 
 
