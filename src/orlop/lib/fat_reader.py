@@ -114,12 +114,13 @@ class FileSystem:
         return value
 
 
-def read_file(read: Read, path: str) -> bytes:
+def read_file(read: Read, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """What is in the file *path* (`EFI/BOOT/BOOTX64.EFI`; capitals do not matter).
 
     Raises:
         NotFound: there is no such file.
-        InvalidArgument: this is no file system of FAT, or a damaged one.
+        InvalidArgument: it has more than *max_bytes*; this is no file system of FAT, or a damaged
+            one.
         OSError: from *read*.
     """
     system = FileSystem(read)
@@ -127,7 +128,7 @@ def read_file(read: Read, path: str) -> bytes:
     kind, first, size = _find(_open(system, folders, path), name, path)
     if kind & FOLDER:
         raise NotFound(f"{path} is a folder")
-    if size > MAX_FILE_BYTES:
+    if size > max_bytes:
         raise InvalidArgument(f"{path} is too large")
     data = system.content(first, size) if size else b""
     if len(data) != size:

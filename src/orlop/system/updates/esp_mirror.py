@@ -88,7 +88,7 @@ _RECORDS = (*boot_record.RECORDS, boot_record.TRIED)
 
 def _block(read: Read, name: str) -> bytes:
     try:
-        return fat_reader.read_file(read, f"{RECORDS}/{name}")
+        return fat_reader.read_file(read, f"{RECORDS}/{name}", SMALL_BYTES)
     except NotFound:
         return b""
 

@@ -185,11 +185,7 @@ def test_which_is_first_and_what_the_boot_loader_has_noted() -> None:
     assert not esp_mirror.are_alike((old, new))
 
 
-def test_what_is_on_a_partition_without_a_mount(tmp_path: Path) -> None:
-    record = BootRecord(1, NAME)
-    image = tmp_path / "esp"
-    files = {f"orlop/{n}": data for n, data in boot_record.first_files(record).items()}
-    files |= {"orlop/images/a.efi": b"x" * 9, "orlop/APPEND.ENV": b"#", "EFI/BOOT/X.EFI": b"efi"}
+def partition(image: Path, files: dict[str, bytes]) -> None:
     with image.open("wb") as stream:
 
         def write(offset: int, data: bytes) -> None:
@@ -198,7 +194,19 @@ def test_what_is_on_a_partition_without_a_mount(tmp_path: Path) -> None:
 
         make_fat32(write, 64 << 20, "ORLOP_ESP", files, epoch=0, volume_id=1)
         stream.truncate(64 << 20)
+
+
+def test_what_is_on_a_partition_without_a_mount(tmp_path: Path) -> None:
+    record = BootRecord(1, NAME)
+    image = tmp_path / "esp"
+    files = {f"orlop/{n}": data for n, data in boot_record.first_files(record).items()}
+    files |= {"orlop/images/a.efi": b"x" * 9, "orlop/APPEND.ENV": b"#", "EFI/BOOT/X.EFI": b"efi"}
+    partition(image, files)
     found = esp_mirror.look(str(image))
     assert (found.record, found.tried) == (record, 0)
     assert found.files == (("orlop/append.env", 1), ("orlop/images/a.efi", 9))
     assert esp_mirror.look(str(tmp_path / "gone")) == Standing(str(tmp_path / "gone"))
+    # A stranger's disk cannot have the whole memory filled.
+    name = f"orlop/{boot_record.RECORDS[0]}"
+    partition(image, {**files, name: files[name].ljust(esp_mirror.SMALL_BYTES + 1, b"#")})
+    assert esp_mirror.look(str(image)) == Standing(str(image))
