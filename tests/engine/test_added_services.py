@@ -123,23 +123,23 @@ def reexecute(machine: NativeMachine) -> None:
     ("services", "problem"),
     [
         (
-            "a: {image: base, depends_on: [b]}\nb:\n  image: base\n  depends_on: [a]",
-            "2: service a: depends_on: they wait for each other: a -> b -> a",
+            "aa: {image: base, depends_on: [bb]}\nbb:\n  image: base\n  depends_on: [aa]",
+            "2: service aa: depends_on: they wait for each other: aa -> bb -> aa",
         ),
         (
-            "a:\n  image: base\n  depends_on: [ghost]",
-            "4: service a: depends_on: there is no service ghost",
+            "aa:\n  image: base\n  depends_on: [ghost]",
+            "4: service aa: depends_on: there is no service ghost",
         ),
         (
             "a:\n  image: base\n  comand: x",
             "4: service a: comand: unknown key (did you mean command?)",
         ),
         (
-            "a: &a {image: base, network_mode: host, ports: ['80:80']}\nb: *a",
-            "2: service b: ports: 80/tcp is that of service a",
+            "aa: &a {image: base, network_mode: host, ports: ['80:80']}\nbb: *a",
+            "2: service bb: ports: 80/tcp is that of service aa",
         ),
         ("base:\n  image: base", "2: service base: the system has a service of that name"),
-        ("a:\n  image: 127.0.0.1:1/nothing:1", "3: service a: image: "),
+        ("aa:\n  image: 127.0.0.1:1/nothing:1", "3: service aa: image: "),
         ("[", "3:1: "),
     ],
 )
