@@ -40,6 +40,7 @@ SIZE_MIB = 600
 HEADER_BYTES = 16 << 20
 BUILD = "d" * 32
 STRANGER = "stranger.word"
+ADDED = f"{STRANGER} orlop.state.sealed=off"
 CONFIG: dict[str, object] = {"orlop": {"health": {"settle": "10s", "deadline": "900s"}}}
 
 
@@ -81,7 +82,7 @@ def test_each_signed_release_opens_the_state_and_nothing_else_does(
 ) -> None:
     place = Place(lab, keys, tmp_path, lab.disk("system", SIZE_MIB))
     recovery = install(place)
-    words = environment_block.render({"append": STRANGER}, medium.APPEND_BYTES)
+    words = environment_block.render({"append": ADDED}, medium.APPEND_BYTES)
     place.write(f"{boot_files.FOLDER}/{boot_files.APPEND}", words)
     following = make_next(
         lab.out / SIGNED_IMAGE,
@@ -159,7 +160,8 @@ def build_of(image: Path) -> str:
 
 
 def check_without_secure_boot(place: Place, recovery: str) -> None:
-    """The same image and TPM: its command line can be added to then, and a person has to come."""
+    """The same image and TPM: its command line can be added to then, and a person has to come, who
+    would not be asked if it was not."""
     with place.machine("insecure", secure=False) as machine:
         machine.start()
         answer(machine, recovery)
