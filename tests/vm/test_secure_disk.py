@@ -126,7 +126,6 @@ def check_opened_by_tpm(machine: Machine, build: str) -> None:
     check_state(machine)
     status = guest.status(machine)
     assert (status["secure_boot"], status["build_id"]) == ("on", build)
-    # What the boot has said stays for as long as the machine runs.
     assert [text for text in guest.warnings(machine) if "on trial" not in text] == []
     assert STRANGER not in machine.succeed("cat /proc/cmdline")
 

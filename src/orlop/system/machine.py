@@ -71,3 +71,8 @@ class Machine:
             self.warnings.append(text)
             del self.warnings[:-MAX_WARNINGS]
         self.channel.send("warning", text=text)
+
+    def withdraw(self, text: str) -> None:
+        """What a warning said is over. The log keeps that it was."""
+        if text in self.warnings:
+            self.warnings.remove(text)

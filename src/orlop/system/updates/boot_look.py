@@ -55,7 +55,7 @@ class BootLook:
                 from orlop.system.updates.trial_boot import TrialBoot
 
                 updates.is_trial = True
-                machine.warn(f"generation {armed.generation} is on trial")
+                machine.warn(armed.on_trial)
                 self._boot.tasks.start(TrialBoot(self._boot, updates, armed).run(), "trial")
             case decide.Rearm(cause):
                 machine.warn(

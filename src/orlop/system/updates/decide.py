@@ -42,6 +42,11 @@ class Armed:
     boot_id: str
     """The boot in which it was armed."""
 
+    @property
+    def on_trial(self) -> str:
+        """What a person is told while the system of this boot is not yet good."""
+        return f"generation {self.generation} is on trial"
+
 
 @dataclass(frozen=True, slots=True)
 class Pointers:

@@ -115,7 +115,7 @@ def why(ledger: Ledger, now: Now) -> str:
         return f"busy: {now.verb}"
     armed = trials.armed(ledger)
     if now.trial and armed is not None:
-        return f"generation {armed.generation} is on trial"
+        return armed.on_trial
     if armed is not None:
         return f"generation {armed.generation} is tried with the next boot"
     staged = ledger.generations.standing().staged

@@ -133,6 +133,7 @@ class TrialBoot:
         self._updates.is_trial = False
         if self._boot.power.watchdog is not None:
             self._boot.power.watchdog.until_s = None
+        self._boot.machine.withdraw(self._armed.on_trial)
         log.warning("generation %d is good", self._armed.generation)
         self._boot.machine.channel.send("promoted", generation=self._armed.generation)
         self._boot.tasks.start(self._boot.health.gate.became_good(), "reboot lock")

@@ -65,6 +65,7 @@ class Trial:
         armed = trials.armed(self.ledger)
         assert armed is not None
         self.armed = armed
+        self.said.append(armed.on_trial)
 
         async def watched(
             _settle: float, _left: float, before: Baseline | None, more: tuple[Check, ...]
@@ -81,6 +82,7 @@ class Trial:
             machine=SimpleNamespace(
                 parameters=SimpleNamespace(watchdog_s=0),
                 warn=self.said.append,
+                withdraw=self.said.remove,
                 channel=SimpleNamespace(send=lambda *_, **__: None),
             ),
             health=SimpleNamespace(
@@ -138,6 +140,7 @@ def test_a_good_one_is_promoted_as_soon_as_another_verb_has_ended(tree: Tree) ->
     assert trial.power.requested is None
     assert tree.record()[0].default == trial.armed.image
     assert not trial.is_trial
+    assert trial.said == [], "it is on trial no longer"
 
 
 def test_what_an_old_system_knew_of_is_enough(tree: Tree) -> None:
@@ -175,6 +178,7 @@ def test_a_disk_that_does_not_answer_does_not_keep_it(
     trial = tried(tree, red)
     answer.set()
     assert trial.power.forced
+    assert trial.said == [trial.armed.on_trial]
 
 
 def test_a_disk_that_takes_nothing_is_no_end_of_the_trial(
