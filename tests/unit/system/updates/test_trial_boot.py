@@ -178,7 +178,7 @@ def test_a_disk_that_does_not_answer_does_not_keep_it(
     trial = tried(tree, red)
     answer.set()
     assert trial.power.forced
-    assert trial.said == [trial.armed.on_trial]
+    assert trial.armed.on_trial in trial.said
 
 
 def test_a_disk_that_takes_nothing_is_no_end_of_the_trial(
