@@ -97,7 +97,7 @@ def test_clients_of_the_catalogue(lab: Lab, tmp_path: Path) -> None:
         "nfs/mounts": f"{HOST}:/share nas vers=4.2,port={ports[0]}\n",
         "iscsi/targets": f"{HOST}:{ports[1]} {TARGET}\n",
     }
-    modules = ["nfs", "nfsv4", "iscsi_tcp", "sd_mod"]
+    modules = ["nfs", "nfsv4", "iscsi_tcp"]
     config: dict[str, object] = {"orlop": {"modules": modules}}
     disks = (extras(lab), state_with_catalogue(lab, tmp_path, files))
     with (
