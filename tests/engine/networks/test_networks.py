@@ -306,6 +306,25 @@ def test_networks_are_kept_and_removed(lab: Lab) -> None:
     assert (status, answer["message"]) == (404, "network kept not found")
 
 
+def test_a_removal_that_was_interrupted_is_ended(lab: Lab) -> None:
+    """Whose name another network has by then."""
+    old = lab.create_network("twice")
+    files = lab.engine.directory / "data/networks"
+    kept = (files / f"{old}.json").read_bytes()
+    assert lab.engine.request("DELETE", "/networks/twice")[0] == 204
+    new = lab.create_network("twice")
+    lab.engine.kill()
+    (files / f"{old}.json").write_bytes(kept)
+    ip("link", "add", f"br-{old[:12]}", "type", "bridge")
+
+    lab.engine.start()
+    _, listed = lab.engine.request("GET", "/networks")
+    assert [network["Id"] for network in listed if network["Name"] == "twice"] == [new]
+    assert f"br-{old[:12]}" not in lab.interfaces()
+    assert f"br-{new[:12]}" in lab.interfaces()
+    assert not (files / f"{old}.json").exists()
+
+
 @pytest.mark.parametrize(
     ("filters", "names"),
     [

@@ -63,10 +63,10 @@ class Networks:
     async def start(self) -> None:
         """Read the networks and make their interfaces. What fails is reported when it is used."""
         try:
-            for network in self._store.load():
-                self._core.known[network.id] = joining.NetworkPools(network)
+            networks = self._store.load()
             self._ula = self._store.ula()
             self._core.kernel = await self._core.in_thread(Kernel, self._core.settings.table)
+            await self._end_removals(networks)
             await self._ensure_predefined()
             await self._enable_forwarding()
             for pools in tuple(self._core.known.values()):
@@ -76,6 +76,17 @@ class Networks:
         except Exception as error:
             log.exception("networks cannot be started")
             self._fail(error)
+
+    async def _end_removals(self, networks: list[Network]) -> None:
+        """Know *networks*, oldest first. Of two with one name the older was being removed when the
+        engine ended: its name was free already."""
+        newest = {network.name: network for network in networks}
+        for network in networks:
+            if newest[network.name] is network:
+                self._core.known[network.id] = joining.NetworkPools(network)
+            else:
+                await self._take_down(network)
+                self._store.delete(network.id)
 
     def _fail(self, error: Exception) -> None:
         """There is an engine without container networks rather than none."""

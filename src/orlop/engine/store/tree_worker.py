@@ -148,7 +148,10 @@ def is_stub(directory: int, name: str, path: str, status: os.stat_result) -> boo
 
 
 def _below(directory: int, name: str) -> list[str]:
-    descriptor = os.open(name, _DIRECTORY, dir_fd=directory)
+    try:
+        descriptor = os.open(name, _DIRECTORY, dir_fd=directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []  # It has vanished meanwhile, with its container perhaps.
     try:
         return _names(descriptor)
     finally:
