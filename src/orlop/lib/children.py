@@ -172,8 +172,10 @@ class Children:
         self._loop.call_soon(self._reap)
 
     def close(self) -> None:
-        """Stop reaping. Children go on."""
+        """Stop reaping, and being whom orphans are left to. Children go on."""
         if self._loop is not None:
+            if os.getpid() != 1:
+                set_child_subreaper(enabled=False)
             self._loop.remove_signal_handler(signal.SIGCHLD)
             for child in self._foreign.values():
                 self._loop.remove_reader(child.pidfd)

@@ -167,6 +167,16 @@ CASES = {
         assert os.read(first[0], 100) == b"two\\n"
         assert os.read(second[0], 100) == b"one\\n"
     """,
+    "who reaps no longer is left no orphans": """
+        import ctypes
+        def is_subreaper():
+            found = ctypes.c_int()
+            assert ctypes.CDLL(None).prctl(37, ctypes.byref(found), 0, 0, 0) == 0
+            return bool(found)
+        assert is_subreaper()
+        children.close()
+        assert not is_subreaper()
+    """,
 }
 
 
