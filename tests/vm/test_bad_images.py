@@ -18,7 +18,7 @@ import pytest
 
 from orlop.lib.errors import DeadlineExceeded
 from orlop.vm.machine import CommandFailed, LostVM
-from tests.vm.next_image import damage, make_next
+from tests.vm.next_image import damage, make_next, take_apart
 from tests.vm.updating import LIMIT_S, updating
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class Bad:
             image = make_next(efi, self.build, scratch)
             damage(image, self.section, self.bits, rng)
             return image
+        if not (scratch / "root").exists():
+            take_apart(efi, scratch / "root", scratch / "parts")
         path = scratch / f"root/usr/lib/orlop/images/{self.service}/service.json"
         before = path.read_text()
         path.write_text(json.dumps({**json.loads(before), "command": [*PYTHON, self.program]}))
