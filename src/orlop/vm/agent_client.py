@@ -190,10 +190,11 @@ class _Boot:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._length_bytes = len(read_or_empty(path))
+        said = read_or_empty(path)
+        self._length_bytes = len(said)
+        self._before = BootLogReader().feed(said)
 
     def ended(self) -> bool:
         """Whether the machine went down or started again since."""
-        said = read_or_empty(self._path)
-        before = BootLogReader().feed(said[: self._length_bytes])
-        return ends_boot(before, BootLogReader().feed(said[self._length_bytes :]))
+        since = read_or_empty(self._path)[self._length_bytes :]
+        return ends_boot(self._before, BootLogReader().feed(since))
