@@ -32,6 +32,14 @@ def read_text(directory: str, name: str) -> str:
     return read_attribute(directory, name).decode(errors="replace").strip().strip("\0")
 
 
+def entries(directory: str) -> list[str]:
+    """The names in a directory of /sys, sorted; none if it cannot be read."""
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
 def clean_id(text: str) -> str:
     """An identifier as part of a file name: blanks and whatever is not plain become underscores."""
     words = "_".join(text.split())

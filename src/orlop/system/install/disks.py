@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from orlop.lib import block_ioctl, disk_layout, partition_table
-from orlop.lib.disk_ids import clean_id, disk_ids, disk_serial, read_text
+from orlop.lib.disk_ids import clean_id, disk_ids, disk_serial, entries, read_text
 from orlop.lib.disk_layout import STATE_LABEL
 from orlop.lib.disk_signatures import UNKNOWN, find_signatures
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound, OrlopError
@@ -428,7 +428,7 @@ def _users_of(
     for part in (name, *parts):
         own = f"/dev/{part.replace('!', '/')}"
         places = [target for source, target in mounts if source == own]
-        holders = _names(f"{directory}/holders" if part == name else f"{directory}/{part}/holders")
+        holders = entries(f"{directory}/holders" if part == name else f"{directory}/{part}/holders")
         if places:
             found[own] = f"{own} is mounted at {places[0]}"
         elif holders:
@@ -446,7 +446,7 @@ def _users_of(
 
 def _opened(directory: str) -> str:
     """The device of what is open in the encrypted partition *directory*, as it is mounted."""
-    for holder in _names(f"{directory}/holders"):
+    for holder in entries(f"{directory}/holders"):
         if name := read_text(f"{directory}/holders/{holder}/dm", "name"):
             return f"/dev/mapper/{name}"
     return ""
@@ -458,13 +458,6 @@ def _too_small(size_bytes: int, sector: int) -> str:
     except InvalidArgument as error:
         return f"cannot be used: {error}"
     return ""
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except OSError:
-        return []
 
 
 def _swaps() -> list[str]:

@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orlop.lib.disk_ids import read_text
+from orlop.lib.disk_ids import entries, read_text
 from orlop.lib.errors import OrlopError
 from orlop.system.storage import block_devices, extras
 from orlop.system.storage.superblock import LVM, PARTS, RAID
@@ -61,15 +61,8 @@ def idle_parts(volumes: Sequence[Volume], sys_block: str = block_devices.SYS_BLO
         volume
         for volume in volumes
         if volume.superblock.fstype in PARTS
-        and not _entries(f"{sys_block}/{os.path.basename(volume.device)}/holders")
+        and not entries(f"{sys_block}/{os.path.basename(volume.device)}/holders")
     ]
-
-
-def _entries(directory: str) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []
 
 
 async def assemble(children: Children, find: Find, tried: set[str] | None = None) -> list[str]:
@@ -158,13 +151,13 @@ async def _stop_unwanted(children: Children, arrays: set[str], wanted: set[str])
 
 def with_partitions(name: str, sys_block: str = block_devices.SYS_BLOCK) -> list[str]:
     """The disk *name* and its partitions."""
-    return [name, *(n for n in _entries(f"{sys_block}/{name}") if n.startswith(name))]
+    return [name, *(n for n in entries(f"{sys_block}/{name}") if n.startswith(name))]
 
 
 def is_held(name: str, sys_block: str = block_devices.SYS_BLOCK) -> bool:
     """Whether something larger is on the disk *name*, or a partition of it."""
     names = with_partitions(name, sys_block)
-    return any(_entries(f"{sys_block}/{name}/holders") for name in names)
+    return any(entries(f"{sys_block}/{name}/holders") for name in names)
 
 
 async def _start_groups(children: Children, find: Find) -> None:
@@ -196,7 +189,7 @@ async def open_group(children: Children, device: str) -> list[Volume]:
     os.makedirs(LVM_LOCKS, mode=0o700, exist_ok=True)
     await _lvm(children, "vgchange", "--activate", "y", "--devices", device)
     number = os.stat(device).st_rdev
-    holders = _entries(f"{SYS_NUMBERS}/{os.major(number)}:{os.minor(number)}/holders")
+    holders = entries(f"{SYS_NUMBERS}/{os.major(number)}:{os.minor(number)}/holders")
     return await block_devices.probe(sorted(holders))
 
 

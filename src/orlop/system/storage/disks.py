@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from orlop.lib.disk_ids import entries
 from orlop.lib.mount import read_mounts
 from orlop.system.storage import mirror
 from orlop.system.storage.block_devices import SYS_BLOCK, candidates, read_volume
@@ -92,7 +93,7 @@ def _health(directory: str) -> dict[str, Json]:
     if errors:
         found["io_errors"] = int(errors, 0)
     for place in (f"{directory}/device/hwmon", f"{directory}/device"):
-        for entry in _names(place):
+        for entry in entries(place):
             warmth = _text(f"{place}/{entry}/temp1_input") if entry.startswith("hwmon") else ""
             if warmth.isdecimal():
                 found["temperature_c"] = int(warmth) / 1000
@@ -138,13 +139,6 @@ def _uevent(directory: str) -> Mapping[str, str]:
 def _number(path: str) -> int:
     text = _text(path)
     return int(text) if text.isdecimal() else 0
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except OSError:
-        return []
 
 
 def _text(path: str) -> str:

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orlop.lib.disk_ids import read_text
+from orlop.lib.disk_ids import entries, read_text
 from orlop.system.storage.block_devices import SYS_BLOCK, candidates, kernel_name, read_volume
 from orlop.system.storage.superblock import RAID
 
@@ -59,7 +59,7 @@ def of_state(state_device: str, sys_block: str = SYS_BLOCK) -> Mirror | None:
         directory = f"{sys_block}/{name}"
         if read_text(f"{directory}/md", "level") == LEVEL:
             return _read(name, f"{directory}/md")
-        below = _names(f"{directory}/slaves")
+        below = entries(f"{directory}/slaves")
         if len(below) != 1:
             return None
         name = below[0]
@@ -68,7 +68,7 @@ def of_state(state_device: str, sys_block: str = SYS_BLOCK) -> Mirror | None:
 
 def _read(name: str, directory: str) -> Mirror:
     parts = []
-    for entry in _names(directory):
+    for entry in entries(directory):
         if entry.startswith("dev-"):
             kinds = read_text(f"{directory}/{entry}", "state").split(",")
             kind = next((k for k in ("faulty", "in_sync", "spare") if k in kinds), kinds[0])
@@ -116,10 +116,3 @@ def _identity(device: str) -> str:
 
 def _number(text: str) -> int:
     return int(text) if text.isdecimal() else 0
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except OSError:
-        return []
