@@ -115,3 +115,22 @@ def test_checkout_and_cache_are_at_their_own_paths() -> None:
     script = f"test -x {CHECKOUT}/orlop && test -w {cache} && echo $ORLOP_CACHE"
 
     assert orlop_output("shell", "--", "sh", "-c", script) == f"{cache}\n"
+
+
+def test_files_are_seen_wherever_they_are(tmp_path: Path) -> None:
+    """`tmp_path` is in /tmp, of which a command has its own otherwise."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    file = tmp_path / "link" / "machine.yml"
+    file.write_text("hostnam: x\n")
+
+    for named in (file, os.path.relpath(file)):
+        with orlop("config", "validate", str(named)) as launcher:
+            assert launcher.stdout is not None
+            assert "machine.yml:1: configuration: hostnam" in launcher.stdout.read()
+    file.write_text("hostname: x\n")
+    orlop_output("migrate", str(file), "-o", str(tmp_path / "new.yml"))
+    assert (tmp_path / "new.yml").exists()
+    with orlop("image", "--iso", "none", f"--output={file}") as launcher:
+        assert launcher.stdout is not None
+        assert f"{file} exists" in launcher.stdout.read()

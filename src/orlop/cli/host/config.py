@@ -58,8 +58,10 @@ def _problems_of(name: str) -> dict[str, list[str]]:
         else:
             with Path(name).open("rb") as stream:
                 checked = check(name, stream.read(MAX_LENGTH + 1))
-    except (OrlopError, OSError) as error:
-        hint = f" ({error.hint})" if isinstance(error, OrlopError) and error.hint else ""
+    except OSError as error:
+        return {"problems": [f"cannot read {name}: {error.strerror}"], "notices": []}
+    except OrlopError as error:
+        hint = f" ({error.hint})" if error.hint else ""
         return {"problems": [f"{error}{hint}"], "notices": []}
     return {
         "problems": [notice.text for notice in checked.notices if notice.ignored],

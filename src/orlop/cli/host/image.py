@@ -55,6 +55,10 @@ def main(argv: list[str]) -> int:
     output: Path = options.output
     if output.exists() and not (options.force and output.is_file()):
         raise InvalidArgument(f"{output} exists", hint="--force replaces a file")
+    if not output.resolve().parent.is_dir():
+        raise InvalidArgument(f"{output}: there is no directory {output.resolve().parent}")
+    if not options.append.isprintable():
+        raise InvalidArgument("--append: words on one line expected")
     wanted = DiskImage(
         iso=options.iso or host.out / "orlop.iso",
         size_bytes=_mib(options.size),

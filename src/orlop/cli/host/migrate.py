@@ -24,9 +24,6 @@ def main(argv: list[str]) -> int:
     return command.show({**found.answer()}, arguments)
 
 
-_FILES = "  Files outside the checkout are not seen here: give them as `- < FILE`."
-
-
 def _help() -> str:
     options = [f"  {option.spelled():<24} {option.help}" for option in OPTIONS]
-    return "\n".join([f"usage: ./orlop {command.USAGE}", command.MORE, _FILES, *options])
+    return "\n".join([f"usage: ./orlop {command.USAGE}", command.MORE, *options])
