@@ -34,7 +34,8 @@ class Keys:
             NotFound: there is none.
         """
         if not self.private.get(role):
-            raise NotFound(f"{self.place} has no key of the role {role}", hint=f"{role}.pem")
+            text = f"{self.place} has no key of the role {role}"
+            raise NotFound(text, hint=f"--key with the directory of {role}*.pem as well")
         return self.private[role]
 
     def public(self, role: str) -> list[bytes]:

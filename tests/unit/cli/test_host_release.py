@@ -331,3 +331,13 @@ def test_more_files_than_a_machine_reads_are_not_published(
     keys = release_keys.read(tmp_path / "keys")
     with pytest.raises(InvalidArgument, match="no machine takes that"):
         release_repository.publish(repository, keys)
+
+
+def test_a_channel_as_json(publisher: Publisher, capsys: pytest.CaptureFixture[str]) -> None:
+    publisher.release("1.0", "--channel", "stable")
+    publisher.channel("revoke", "1.0", "--reason", "no")
+    capsys.readouterr()
+    host_channel.main(["show", "stable", "--json", "--out", str(publisher.place / "repo")])
+    found = json.loads(capsys.readouterr().out)
+    assert found["release"] == "1.0"
+    assert [(row["version"], row["reason"]) for row in found["revoked"]] == [("1.0", "no")]

@@ -10,6 +10,7 @@ All take --key DIR (targets, snapshot and timestamp keys) and --out DIR (the rep
 """
 
 import argparse
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,11 @@ def main(argv: list[str]) -> int:
             # What a machine would refuse is not published.
             parse_channel(repository.read(channel_target(name)), name)
             release_repository.publish(repository, keys, days=parse_days(options.expires))
-    show(name, _channel(repository, name))
+    channel = _channel(repository, name)
+    if options.json:
+        print(json.dumps(json.loads(format_channel(channel)), indent=1))
+    else:
+        show(name, channel)
     return 0
 
 
@@ -108,16 +113,20 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     ):
         below = verbs.add_parser(verb, help=text)
         below.add_argument("name")
-        below.add_argument("--out", type=Path, required=True, metavar="DIR")
+        below.add_argument("--out", type=Path, required=True, metavar="DIR", help="the repository")
+        below.add_argument("--json", action="store_true", help="what the channel says then")
         if verb != "show":
-            below.add_argument("--key", type=Path, action="append", required=True, metavar="DIR")
-            below.add_argument("--expires", default="", metavar="DAYS")
+            below.add_argument(
+                "--key", type=Path, action="append", required=True, metavar="DIR", help="keys"
+            )
+            below.add_argument("--expires", default="", metavar="DAYS", help="of the metadata")
         if verb == "set":
-            below.add_argument("--release", required=True, metavar="VERSION")
-            below.add_argument("--ramp", default="", metavar="0h=1%%,24h=50%%")
-            below.add_argument("--start", default="", metavar="TIME")
+            below.add_argument("--release", required=True, metavar="VERSION", help="which")
+            ramp, time_ = "share of the machines by hours; all at once", "now unless given"
+            below.add_argument("--ramp", default="", metavar="0h=1%,24h=50%", help=ramp)
+            below.add_argument("--start", default="", metavar="TIME", help=time_)
         elif verb != "show":
             below.add_argument("version")
         if verb in ("revoke", "dead-end"):
-            below.add_argument("--reason", default="")
+            below.add_argument("--reason", default="", metavar="TEXT", help="what people are told")
     return parser.parse_args(argv)

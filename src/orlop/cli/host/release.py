@@ -43,6 +43,13 @@ HELPS = {
     "timestamp": "./orlop release refresh",
 }
 
+PER_SERVICE = (
+    ("service", "NAME=ARCHIVE", "the image of a service, in place of the system's or as another"),
+    ("definition", "NAME=FILE", "a Compose file that describes it"),
+    ("epoch", "NAME=N", "the format of its data, from 0"),
+    ("handover", "NAME", "it is started before the old one ends"),
+)
+
 
 def main(argv: list[str]) -> int:
     verb = argv[0] if argv and argv[0] in VERBS else ""
@@ -53,26 +60,26 @@ def make(argv: list[str]) -> None:
     """A release of a build."""
     parser = _parser("", epilog=__doc__)
     _places(parser, key=True)
-    parser.add_argument("--image", type=Path, help="unified kernel image (out/orlop.efi)")
-    parser.add_argument(
-        "--extras", type=Path, help=f"for storage ({EXTRAS_FILE} beside the image, if it is there)"
-    )
-    parser.add_argument("--no-extras", action="store_true")
-    parser.add_argument("--version", default="", help="the image's own unless given")
-    parser.add_argument("--sequence", type=int, default=0, help="one above the last unless given")
-    parser.add_argument("--service", action="append", default=[], metavar="NAME=ARCHIVE")
-    parser.add_argument("--definition", action="append", default=[], metavar="NAME=FILE")
-    parser.add_argument("--epoch", action="append", default=[], metavar="NAME=NUMBER")
-    parser.add_argument("--handover", action="append", default=[], metavar="NAME")
-    parser.add_argument("--minimum-sequence", type=int, default=0, help="who may take it")
-    parser.add_argument("--not-after", default="", metavar="TIME", help="2027-01-31T00:00:00Z")
-    parser.add_argument("--dead-end", default="", metavar="REASON", help="nothing follows it")
-    parser.add_argument("--health", type=Path, help="checks, a JSON object")
-    parser.add_argument("--delta-from", action="append", metavar="VERSION|FILE")
-    parser.add_argument("--no-delta", action="store_true")
-    parser.add_argument("--expires", default="", metavar="DAYS", help="of the metadata")
-    parser.add_argument("--channel", default="", help="and publish it there, for all at once")
-    parser.add_argument("--archive", type=Path, metavar="FILE", help="and as one tar")
+    add = parser.add_argument
+    add("--image", type=Path, metavar="FILE", help="unified kernel image (out/orlop.efi)")
+    beside = f"for storage ({EXTRAS_FILE} beside the image, if it is there)"
+    add("--extras", type=Path, metavar="FILE", help=beside)
+    add("--no-extras", action="store_true", help="none, whatever is beside the image")
+    add("--version", default="", help="the image's own unless given")
+    add("--sequence", type=int, default=0, metavar="N", help="one above the last unless given")
+    for name, value, text in PER_SERVICE:
+        add(f"--{name}", action="append", default=[], metavar=value, help=text)
+    minimum = "who may take it: machines whose release has at least this"
+    add("--minimum-sequence", type=int, default=0, metavar="N", help=minimum)
+    add("--not-after", default="", metavar="TIME", help="2027-01-31T00:00:00Z: not taken later")
+    add("--dead-end", default="", metavar="REASON", help="nothing follows it")
+    add("--health", type=Path, metavar="FILE", help="checks, a JSON object: docs/health.md")
+    deltas = "what to make deltas from; the three newest releases unless given"
+    add("--delta-from", action="append", metavar="VERSION|FILE", help=deltas)
+    add("--no-delta", action="store_true", help="machines fetch it whole")
+    add("--expires", default="", metavar="DAYS", help="of the metadata")
+    add("--channel", default="", metavar="NAME", help="and publish it there, for all at once")
+    add("--archive", type=Path, metavar="FILE", help="and as one tar")
     options = parser.parse_args(argv)
     keys = release_keys.read(*options.key)
     if options.channel:
