@@ -15,6 +15,7 @@ import json
 import os
 import time
 from binascii import crc32
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -157,7 +158,8 @@ class Journal:
         """Do *tasks* of a change, which does not end with that; what fails is undone.
 
         Raises:
-            OrlopError, OSError: why it failed; the change is at its end then.
+            OrlopError, OSError: why it failed; the change is at its end then, unless the disk does
+                not take that either.
         """
         for task in tasks:
             try:
@@ -169,7 +171,12 @@ class Journal:
                 raise
 
     def take_back(self, number: int, tasks: Sequence[Task], error: str) -> Change:
-        """Undo what has been done of a change, in reverse order; it ends with that."""
+        """Undo what has been done of a change, in reverse order; it ends with that.
+
+        Raises:
+            OSError: a disk refuses, which may be full; the change goes on at the next opportunity.
+        """
+        refused: OSError | None = None
         status, begun = Status.UNDONE, self.changes[number].tasks
         for task in reversed(tasks):
             if begun.get(task.name, Status.DO) in (Status.DO, Status.UNDONE):
@@ -178,8 +185,12 @@ class Journal:
                 self.set_task(number, task.name, Status.UNDOING)
                 task.undo()
                 self.set_task(number, task.name, Status.UNDONE)
-            except (OrlopError, OSError) as failure:
+            except OSError as failure:
+                refused = failure
+            except OrlopError as failure:
                 status, error = Status.ERROR, f"{error}; cannot undo {task.name}: {failure}"
+        if refused is not None:
+            raise refused
         return self.end(number, status, error)
 
     def redo(self, number: int, tasks: Sequence[Task]) -> None:
@@ -187,6 +198,8 @@ class Journal:
         try:
             self.carry_out(number, tasks)
         except (OrlopError, OSError):
+            if not self.changes[number].is_at_end:
+                raise
             return  # it is at its end, and says why
         self.end(number, Status.DONE)
 
@@ -233,7 +246,8 @@ class Journal:
             # What would be appended behind a torn line would be lost with it.
             os.truncate(self._path, whole)
         if whole > COMPACT_BYTES:
-            self._compact()
+            with suppress(OSError):  # a full disk: what is written can be read all the same
+                self._compact()
 
     def _apply(self, line: Mapping[str, Json]) -> None:
         number = line["change"]

@@ -78,7 +78,10 @@ class UpdatesLater:
             await asyncio.sleep(LOOK_AGAIN_S)
             if self._boot.power.requested is not None or not (error := await self._try_to_look()):
                 return
-        await self._look_of_boot.give_up(error)
+        try:
+            await self._look_of_boot.give_up(error)
+        except (OrlopError, OSError) as problem:  # the disk that does not answer, or is full
+            log.warning("cannot write down why the trial ends: %s", problem)
         while self._boot.power.requested is None:
             await asyncio.sleep(MUCH_LATER_S)
             if not await self._try_to_look():

@@ -148,7 +148,7 @@ class Tree:
         self.incoming = directory / "incoming"
         images = self.esp / "orlop/images"
         for path in (images, self.state, self.incoming):
-            path.mkdir(parents=True)
+            path.mkdir(parents=True, exist_ok=True)
         (images / f"{image('a').id}.efi").write_bytes(content("a"))
         (images / f"{image('a').id}.sum").write_bytes(b"a")
         first = BootRecord(1, image("a").id, "", "", image("a").id)

@@ -1,5 +1,7 @@
 """The journal: what it keeps, what a torn line costs, what is undone, one change at a time."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,10 @@ from orlop.system.updates.journal import Journal, Status, Task
 
 def boom() -> None:
     raise Internal("it broke")
+
+
+def full() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_nothing(tmp_path: Path) -> None:
@@ -72,6 +78,28 @@ def test_what_cannot_be_undone_is_an_error(tmp_path: Path) -> None:
     found.run("next", (), {})
 
 
+def test_what_a_full_disk_does_not_let_undo_is_undone_later(tmp_path: Path) -> None:
+    said: list[str] = []
+    tasks = (
+        Task("a", lambda: said.append("a"), lambda: said.append("undo a")),
+        Task("b", lambda: said.append("b"), full),
+        Task("c", boom),
+    )
+    found = Journal(tmp_path)
+    with pytest.raises(OSError, match="No space left"):
+        found.run("test", tasks, {})
+    assert said == ["a", "b", "undo a"]
+    change = Journal(tmp_path).unfinished()
+    assert change is not None
+    assert change.tasks == {"a": "Undone", "b": "Undoing", "c": "Undone"}
+    with pytest.raises(Conflict, match="busy"):
+        found.run("next", (), {})
+    found.take_back(change.number, (Task("b", full, lambda: said.append("undo b")),), "full")
+    assert said[-1] == "undo b"
+    assert Journal(tmp_path).changes[1].status is Status.UNDONE
+    found.run("next", (), {})
+
+
 @pytest.mark.parametrize("damage", [b"", b"\0" * 20, b"00000000 {}\n", b"garbage\n"])
 def test_a_torn_tail_is_no_line(tmp_path: Path, damage: bytes) -> None:
     first = Journal(tmp_path)
@@ -110,6 +138,9 @@ def test_it_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert again.changes == {number: found.changes[number] for number in again.changes}
     assert list(again.changes)[-3:] == [10, 11, 12]
     assert again.begin("next", (), {}).number == 13
+    monkeypatch.setattr(journal, "COMPACT_BYTES", 0)
+    monkeypatch.setattr("orlop.lib.atomic_file.write_bytes", lambda *_, **__: full())
+    assert Journal(tmp_path).changes, "also on a full disk"
 
 
 def test_what_came_through_a_trial_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 import time
 from contextlib import asynccontextmanager
@@ -216,6 +218,10 @@ def test_the_watchdog_has_the_deadline_of_the_configuration(tree: Tree) -> None:
     assert until[0] > 1e9
 
 
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_trial_that_cannot_be_looked_after_ends_once(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,3 +274,8 @@ def test_a_trial_that_cannot_be_looked_after_ends_once(
     assert armed is not None
     assert trials.read_cause(ledger, armed)[0] is Cause.HEALTH
     assert asyncio.run(boot("build-b"))[0] is None, "it may be what is booted by now"
+    trials.forget_cause(ledger)
+    looks.clear()
+    monkeypatch.setattr(trials, "write_cause", full)
+    assert asyncio.run(boot("build-b"))[0] is None, "nothing would say so the next time"
+    assert looks == ["build-b"] * 9

@@ -322,7 +322,9 @@ def test_a_broken_esp_leaves_nothing_staged_that_is_gone(
         with pytest.raises(OSError, match="read-only"):
             tree.stage("c", 3)
     assert standing(tree).staged == 0
+    interrupted.bring_to_end(tree.ledger(), tree.esp)  # the next verb begins with that
     assert tree.stage("c", 3) == standing(tree).staged
+    tree.check()
 
 
 def test_an_image_without_its_other_files_gets_them_again(tree: Tree) -> None:
