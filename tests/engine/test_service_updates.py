@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orlop.cli.host import release
+from orlop.cli.host import release_carry
 from tests.engine.installed_machine import InstalledMachine, ServiceLab
 from tests.engine.oci_layout import oci_archive
 from tests.engine.store.archives import busybox_layer
@@ -184,7 +184,7 @@ def test_a_release_as_one_file(disk: Path, lab: ServiceLab, tmp_path: Path) -> N
     """For a machine without a network, and with no repository in sight."""
     lab.services(2, base=lab.service(*archive(), NEW))
     path = tmp_path / "release.tar"
-    release.write_archive(lab.repository, path, "2.0")
+    release_carry.write_archive(lab.repository, path, "2.0")
     shutil.rmtree(disk / "lab/repo")
     with InstalledMachine(SERVICES, disk, QUICK) as machine:
         machine.wait_for(runs("base"))

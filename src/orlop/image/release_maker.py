@@ -199,13 +199,15 @@ def _deltas(
     """Deltas to *image* from other images, each where it pays."""
     if wanted.delta_from is None:
         newest = sorted(others.values(), key=lambda other: other.sequence)[-KEPT_RELEASES:]
-        sources = [other.version for other in newest]
+        sources = [o.version for o in newest if blob_name(o.image.sha256) in repository.targets]
     else:
         sources = list(wanted.delta_from)
     found: dict[str, Delta] = {}
     for source in sources:
         if source in others:
             before = Blob(others[source].image.sha256, others[source].image.size_bytes)
+            if blob_name(before.sha256) not in repository.targets:
+                raise NotFound(f"the image of release {source} was pruned: name its file instead")
             path = repository.path_of(blob_name(before.sha256))
         else:
             path = Path(source)

@@ -64,7 +64,7 @@ class Repository:
     def add(self, name: str, data: bytes) -> str:
         """Add the target *name*; its digest. It is published with `publish`."""
         digest = sha256(data).hexdigest()
-        path = self._path(name, digest)
+        path = self.file_of(name, digest)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_file.write_bytes(path, data)
@@ -89,13 +89,11 @@ class Repository:
         blob = self.blob(source)
         digest = blob.sha256
         name = blob_name(digest)
-        path = self._path(name, digest)
+        path = self.file_of(name, digest)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.parent / f"{atomic_file.TEMPORARY_PREFIX}{digest}"
-            shutil.copyfile(source, temporary)
-            temporary.chmod(0o644)
-            temporary.rename(path)
+            with source.open("rb") as reading, atomic_file.replacing(path) as stream:
+                shutil.copyfileobj(reading, stream)
         self.targets[name] = FileInfo(0, blob.size_bytes, digest)
         return blob
 
@@ -107,7 +105,7 @@ class Repository:
         """
         if name not in self.targets:
             raise NotFound(f"{self.directory} has no {name}")
-        return self._path(name, self.targets[name].sha256).read_bytes()
+        return self.file_of(name, self.targets[name].sha256).read_bytes()
 
     def names(self, folder: str) -> list[str]:
         """The targets below *folder*, without it and `.json`."""
@@ -120,9 +118,10 @@ class Repository:
 
     def path_of(self, name: str) -> Path:
         """The file of the target *name*."""
-        return self._path(name, self.targets[name].sha256)
+        return self.file_of(name, self.targets[name].sha256)
 
-    def _path(self, name: str, digest: str) -> Path:
+    def file_of(self, name: str, digest: str) -> Path:
+        """Where the target *name* with *digest* lies."""
         folder, _, base = name.rpartition("/")
         return self.directory / "targets" / folder / f"{digest}.{base}"
 
@@ -233,7 +232,7 @@ def publish(
             raise InvalidArgument(
                 f"{role}.json would have more than {MAX_BYTES[role]:,} bytes, or more than "
                 f"{MAX_ITEMS:,} files in it: no machine takes that",
-                hint="begin a new repository for new machines, with a barrier to it",
+                hint="./orlop release prune",
             )
         try:
             check_signatures(parse_listing(files[role], role), repository.root, signatures.verify)

@@ -4,8 +4,16 @@ Written beside the target, synced, renamed over it, and the directory synced: af
 the name holds one of the two contents, whole.
 """
 
+from __future__ import annotations
+
 import os
-from pathlib import Path
+from contextlib import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
 
 TEMPORARY_PREFIX = ".orlop-"
 """Names of files in the making begin with this; one found later is rubbish of a crash."""
@@ -31,8 +39,9 @@ def remove_temporaries(directory: Path) -> None:
             os.unlink(directory / name)
 
 
-def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
-    """Replace *path* by *data* with permissions *mode*, atomically.
+@contextmanager
+def replacing(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file to write into, which replaces *path*, with permissions *mode*, when the block is done.
 
     With `durable=False` nothing is synced: for tmpfs, and for what may be lost but not torn.
 
@@ -45,7 +54,7 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = T
     try:
         with os.fdopen(descriptor, "wb") as stream:
             os.fchmod(stream.fileno(), mode)
-            stream.write(data)
+            yield stream
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())
@@ -55,6 +64,12 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = T
         raise
     if durable:
         sync_directory(path.parent)
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
+    """Replace *path* by *data*, as `replacing`."""
+    with replacing(path, mode=mode, durable=durable) as stream:
+        stream.write(data)
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o644, durable: bool = True) -> None:

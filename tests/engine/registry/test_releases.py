@@ -7,6 +7,7 @@ import asyncio
 import gc
 import os
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from orlop.lib.children import Children
 from orlop.lib.errors import NotFound, OrlopError
 from orlop.system.updates.fetch import Fetched, Offer, Running, Settings, check, fetch
 from tests.unit.cli.test_host_release import Publisher, uki
+from tests.unit.cli.test_release_carry import BUILD, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,6 +76,23 @@ def test_a_release_from_a_registry(registry: Registry, tmp_path: Path) -> None:
     release.main(["push", place, "--out", str(tmp_path / "repo")])
     [path] = bring(settings).files.values()
     assert path.read_bytes() == uki("2.0", "0123456789abcdef", b"new")
+
+
+def test_over_a_barrier(registry: Registry, tmp_path: Path) -> None:
+    """Two releases behind, with nothing but the registry."""
+    publisher = Publisher(tmp_path)
+    for number in (1, 2, 3):
+        publisher.release(f"{number}.0", changed=b"changed" * number)
+    publisher.channel("set", "--release", "3.0")
+    publisher.channel("barrier", "2.0")
+    place = f"oci://{registry.host}/releases:walk"
+    release.main(["push", place, "--out", str(tmp_path / "repo"), "--channel", "stable"])
+    running = Running(version="1.0", build=BUILD, sequence=1)
+    settings = replace(publisher.settings, source=place, running=running)
+    for version in ("2.0", "3.0"):
+        running, image = step(replace(settings, running=running))
+        assert running.version == version
+        assert image == (tmp_path / f"{version}.efi").read_bytes()
 
 
 def test_what_is_not_there(registry: Registry, tmp_path: Path) -> None:

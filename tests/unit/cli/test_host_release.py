@@ -194,6 +194,12 @@ def test_channels(publisher: Publisher) -> None:
         host_channel.main(["revoke", "beta", "4.0", *publisher.places()])
 
 
+def offered(found: Release | Refused) -> str:
+    """The version that a machine is offered."""
+    assert not isinstance(found, Refused), found
+    return found.version
+
+
 def refusal(found: Release | Refused) -> Why:
     assert isinstance(found, Refused)
     return found.why

@@ -15,10 +15,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from orlop.cli.host.release import check_channel, describe_ramp, parse_days, put_on_channel
+from orlop.cli.host.release import check_channel, describe_ramp, put_on_channel
+from orlop.cli.host.release_options import parse_days
 from orlop.image import release_keys, release_repository
 from orlop.image.release_maker import read_channel, releases
 from orlop.image.release_repository import Repository
+from orlop.image.release_selection import find
 from orlop.lib.errors import InvalidArgument, NotFound
 from orlop.wire.channel import REASON, Barrier, Channel, format_channel, parse_channel, parse_ramp
 from orlop.wire.channel import target_name as channel_target
@@ -69,6 +71,7 @@ def change(repository: Repository, options: argparse.Namespace) -> None:
         case "dead-end":
             channel = replace(channel, dead_ends={**channel.dead_ends, version: options.reason})
         case _:
+            find(repository, known, version)
             barrier = Barrier(version, known[version].sequence)
             others = [other for other in channel.barriers if other.version != version]
             channel = replace(channel, barriers=(*others, barrier))

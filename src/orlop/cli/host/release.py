@@ -7,24 +7,28 @@
 ./orlop release rotate --key OLD --new-key NEW --out DIR   other keys from now on
 ./orlop release archive FILE --out DIR               one tar for machines without a network
 ./orlop release push oci://HOST/NAME:TAG --out DIR   as an artifact in a registry
+./orlop release prune --key DIR --out DIR            without what no channel needs any more
 """
 
 import argparse
 import json
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from orlop.cli.host import release_push
+from orlop.cli.host import release_carry, release_prune
+from orlop.cli.host.release_carry import write_archive
+from orlop.cli.host.release_options import add_places, make_parser, parse_days
 from orlop.cli.host.settings import host_settings
 from orlop.image import release_keys, release_repository
 from orlop.image.extras import IMAGE_FILE as EXTRAS_FILE
 from orlop.image.release_keys import ROOT_KEYS, ROOT_THRESHOLD
 from orlop.image.release_maker import Wanted, make_release, read_channel, releases
 from orlop.image.release_repository import Repository
+from orlop.image.release_selection import find as find_release
+from orlop.image.release_selection import is_whole
 from orlop.lib import atomic_file
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound
 from orlop.wire.channel import BUCKETS, NAME, Channel, Step, format_channel
@@ -58,8 +62,8 @@ def main(argv: list[str]) -> int:
 
 def make(argv: list[str]) -> None:
     """A release of a build."""
-    parser = _parser("", epilog=__doc__)
-    _places(parser, key=True)
+    parser = make_parser("", epilog=__doc__)
+    add_places(parser, key=True)
     add = parser.add_argument
     add("--image", type=Path, metavar="FILE", help="unified kernel image (out/orlop.efi)")
     beside = f"for storage ({EXTRAS_FILE} beside the image, if it is there)"
@@ -163,7 +167,7 @@ def describe(release: Release) -> None:
 
 def new_keys(argv: list[str]) -> None:
     """Keys, and the root of trust that names them."""
-    parser = _parser("new-keys")
+    parser = make_parser("new-keys")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--roots", type=int, default=ROOT_KEYS, help="how many root keys")
     parser.add_argument("--threshold", type=int, default=ROOT_THRESHOLD, help="how many must sign")
@@ -181,20 +185,26 @@ def new_keys(argv: list[str]) -> None:
 
 def show(argv: list[str]) -> None:
     """Releases and channels."""
-    parser = _parser("ls")
-    _places(parser)
+    parser = make_parser("ls")
+    add_places(parser)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
     repository = release_repository.open_repository(options.out)
     found = sorted(releases(repository).values(), key=lambda release: release.sequence)
     channels = {name: read_channel(repository, name) for name in repository.names("channels")}
     if options.json:
-        rows = [{"version": r.version, "sequence": r.sequence} for r in found]
+        rows = [
+            {"version": r.version, "sequence": r.sequence, "whole": is_whole(repository, r)}
+            for r in found
+        ]
         names = {name: channel.release for name, channel in channels.items() if channel}
         print(json.dumps({"releases": rows, "channels": names}, indent=1))
         return
     for release in found:
-        describe(release)
+        if is_whole(repository, release):
+            describe(release)
+        else:
+            print(f"release {release.version}, sequence {release.sequence}, was pruned")
     for name, channel in channels.items():
         if channel is not None:
             print(f"channel {name}: {channel.release}{describe_ramp(channel)}")
@@ -211,8 +221,8 @@ def describe_ramp(channel: Channel) -> str:
 
 def refresh(argv: list[str]) -> None:
     """The same once more, with a later end."""
-    parser = _parser("refresh")
-    _places(parser, key=True)
+    parser = make_parser("refresh")
+    add_places(parser, key=True)
     parser.add_argument("--expires", default="", metavar="DAYS")
     options = parser.parse_args(argv)
     with release_repository.alone(options.out):
@@ -239,8 +249,8 @@ def _print_endings(repository: Repository) -> None:
 
 def rotate(argv: list[str]) -> None:
     """Other keys, signed for by the old root keys and by the new ones."""
-    parser = _parser("rotate")
-    _places(parser, key=True)
+    parser = make_parser("rotate")
+    add_places(parser, key=True)
     parser.add_argument("--new-key", type=Path, action="append", required=True, metavar="DIR")
     parser.add_argument("--threshold", type=int, default=0, help="of the new root keys")
     options = parser.parse_args(argv)
@@ -263,76 +273,6 @@ def _rotate(options: argparse.Namespace) -> None:
     release_repository.publish(repository, new)
     atomic_file.write_bytes(options.new_key[0] / ROOT_FILE, root)
     print(f"root {number} is published; {options.new_key[0] / ROOT_FILE} is for new machines")
-
-
-def archive(argv: list[str]) -> None:
-    """One tar with all that a machine needs for one release."""
-    parser = _parser("archive")
-    _places(parser)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--version", default="", help="the newest unless given")
-    options = parser.parse_args(argv)
-    repository = release_repository.open_repository(options.out)
-    write_archive(repository, options.file, options.version)
-
-
-def write_archive(repository: Repository, target: Path, version: str) -> None:
-    """Everything signed, and the blobs of one release.
-
-    Raises:
-        NotFound: there is no such release.
-    """
-    members = files_of(repository, version)
-    temporary = target.parent / f"{atomic_file.TEMPORARY_PREFIX}{target.name}"
-    with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as stream:
-        for path in members:
-            stream.add(path, str(path.relative_to(repository.directory)), filter=_plain)
-    temporary.rename(target)
-    print(f"{target}: {target.stat().st_size:,} bytes, {len(members)} files")
-
-
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without what is of this machine and moment."""
-    return member.replace(uid=0, gid=0, uname="", gname="", mtime=0, mode=0o644, deep=False)
-
-
-def files_of(repository: Repository, version: str) -> list[Path]:
-    """The files that a machine needs for release *version* (empty: the newest), in order."""
-    known = releases(repository)
-    if not known:
-        raise NotFound(f"{repository.directory} has no releases yet")
-    version = version or max(known.values(), key=lambda release: release.sequence).version
-    if version not in known:
-        raise NotFound(f"{repository.directory} has no release {version}")
-    release = known[version]
-    blobs = {blob.sha256 for blob in (*release.blobs(), *release.deltas)}
-    metadata = sorted(repository.metadata.glob("*.root.json"))
-    metadata += [
-        repository.metadata / f"{repository.versions[role]}.{role}.json"
-        for role in ("targets", "snapshot")
-    ]
-    metadata.append(repository.metadata / "timestamp.json")
-    targets = [
-        repository.path_of(name)
-        for name in sorted(repository.targets)
-        if not name.startswith("blobs/") or name.removeprefix("blobs/") in blobs
-    ]
-    return [*metadata, *targets]
-
-
-def push(argv: list[str]) -> None:
-    """As an artifact into a registry."""
-    parser = _parser("push")
-    _places(parser)
-    parser.add_argument("reference", help="oci://HOST/NAME:TAG")
-    parser.add_argument("--version", default="", help="the blobs of this one; the newest otherwise")
-    parser.add_argument("--insecure", action="store_true", help="without TLS, or unchecked")
-    options = parser.parse_args(argv)
-    repository = release_repository.open_repository(options.out)
-    files = files_of(repository, options.version)
-    named = {str(path.relative_to(options.out)): path for path in files}
-    digest = release_push.push(options.reference, named, insecure=options.insecure)
-    print(f"{options.reference}: {digest}, {len(named)} files")
 
 
 def open_or_create(directory: Path, keys: Sequence[Path]) -> Repository:
@@ -367,12 +307,11 @@ def put_on_channel(
     """Let *version* be what the channel *name* has.
 
     Raises:
-        NotFound: there is no such release. Conflict: it is revoked there. InvalidArgument: as
-            `check_channel`.
+        NotFound: there is no such release, or not any more. Conflict: it is revoked there.
+        InvalidArgument: as `check_channel`.
     """
     check_channel(name)
-    if version not in repository.names("releases"):
-        raise NotFound(f"{repository.directory} has no release {version}")
+    find_release(repository, releases(repository), version)
     before = read_channel(repository, name)
     if before is not None and version in before.revoked:
         raise Conflict(f"release {version} is revoked on channel {name}")
@@ -388,41 +327,13 @@ def put_on_channel(
     return channel
 
 
-def parse_days(text: str) -> int:
-    """`30`, `30d`; 0 if empty.
-
-    Raises:
-        InvalidArgument: no number of days.
-    """
-    number = text.removesuffix("d") or "0"
-    if not number.isdigit() or (text and not 1 <= int(number) <= 36500):
-        raise InvalidArgument(f"{text!r} is no number of days")
-    return int(number)
-
-
-def _parser(verb: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog=f"./orlop release {verb}".rstrip(),
-        description="Releases: signed, for machines that update themselves. See docs/releases.md.",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
-def _places(parser: argparse.ArgumentParser, *, key: bool = False) -> None:
-    if key:
-        parser.add_argument(
-            "--key", type=Path, action="append", required=True, metavar="DIR", help="keys"
-        )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the repository")
-
-
 VERBS: dict[str, Callable[[list[str]], int | None]] = {
     "": make,
     "new-keys": new_keys,
     "ls": show,
     "refresh": refresh,
     "rotate": rotate,
-    "archive": archive,
-    "push": push,
+    "archive": release_carry.archive,
+    "push": release_carry.push,
+    "prune": release_prune.prune,
 }

@@ -201,11 +201,15 @@ def _decide(
         if running.dead_end:
             ends = {machine.version: running.dead_end, **channel.dead_ends}
             channel = replace(channel, dead_ends=ends)
+    if any(barrier.sequence > machine.sequence for barrier in channel.barriers):
+        # One beyond what the channel has was set before the channel went on to it.
+        top, _ = _read_release(client, source, channel.release)
+        below = tuple(b for b in channel.barriers if b.sequence < top.sequence)
+        channel = replace(channel, barriers=below)
     version = channels.choose(channel, machine)
     if isinstance(version, Refused):
         return _refused(version)
-    data = read_target(client, source, releases.target_name(version))
-    release = releases.parse_release(data, version)
+    release, data = _read_release(client, source, version)
     digest = sha256(data).hexdigest()
     refused = channels.judge(channel, release, digest, machine, request["now"])
     if refused is not None:
@@ -220,16 +224,21 @@ def _decide(
     }
 
 
+def _read_release(client: Client, source: Source, version: str) -> tuple[Release, bytes]:
+    """The release *version*, and its manifest as it is signed."""
+    data = read_target(client, source, releases.target_name(version))
+    return releases.parse_release(data, version), data
+
+
 def _running(
     request: dict[str, Any], client: Client, source: Source, machine: Machine
 ) -> Release | None:
     """The release that *machine* runs, if it is one of this repository: also where it was installed
     from a medium, and does not know."""
     try:
-        data = read_target(client, source, releases.target_name(machine.version))
+        release, _ = _read_release(client, source, machine.version)
     except NotFound:
         return None
-    release = releases.parse_release(data, machine.version)
     same = release.sequence == machine.sequence or not machine.sequence
     return release if same and release.image.build == request["build"] else None
 
@@ -243,7 +252,11 @@ def _paths(client: Client, release: Release, image: str) -> dict[str, str]:
     found: dict[str, str] = {}
     deltas = [entry for entry in release.deltas if entry.source == image]
     for blob in (*release.blobs(), *deltas):
-        info, path = client.target(releases.blob_name(blob.sha256))
+        try:
+            info, path = client.target(releases.blob_name(blob.sha256))
+        except NotFound:
+            text = f"the files of release {release.version} are not in the repository any more"
+            raise NotFound(text) from None
         if (info.sha256, info.length) != (blob.sha256, blob.size_bytes):
             raise Forbidden(
                 f"release {release.version} and the repository differ about {blob.sha256}"
