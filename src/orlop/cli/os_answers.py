@@ -22,6 +22,9 @@ BLOCK_BYTES = 256 << 10
 IN_PLACE = "generation {{generation}}, without a reboot: {}"
 """What is replaced while the machine goes on."""
 
+WOULD = "would be done: "
+"""Before what `--dry-run` finds."""
+
 
 def open_to_send(name: str) -> int:
     """The file *name*, or standard input for `-`.
@@ -61,7 +64,8 @@ def follow(response: Response, arguments: Arguments, text: str) -> int:
         result = line.get("result")
         values = result if isinstance(result, dict) else {}
         if isinstance(services := values.get("services"), list):
-            text = IN_PLACE.format(", ".join(map(str, services)))
+            would = WOULD if arguments.flag("dry-run") else ""
+            text = would + IN_PLACE.format(", ".join(map(str, services)))
         if "fetch" in values:
             text = "nothing is fetched any more; what has come is kept"
         print(encode(values) if arguments.flag("json") else text.format(**values))

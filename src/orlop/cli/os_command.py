@@ -122,6 +122,10 @@ def status_lines(answer: Object) -> list[str]:
         when = "now" if trial.get("now") else "with the next boot"
         which, attempt = trial.get("generation"), trial.get("attempt")
         lines.append(f"trial     generation {which}, {when}, attempt {attempt}")
+    if isinstance(held := answer.get("hold"), dict):
+        until = held.get("until_s")
+        when = f", until {_moment(until)}" if until else ""
+        lines.append(f"held      {held.get('reason') or 'no reason was given'}{when}")
     if answer.get("configuration_changed"):
         lines.append("changed   the configuration, since the generation was made")
     bad = answer.get("bad")

@@ -7,7 +7,7 @@ import time
 from orlop.cli import os_releases
 from orlop.cli.answers import Object
 from orlop.cli.arguments import UsageError
-from orlop.cli.os_answers import blocks, follow, open_to_send
+from orlop.cli.os_answers import WOULD, blocks, follow, open_to_send
 from orlop.cli.text import parse_time
 from orlop.lib.errors import InvalidArgument
 from orlop.lib.units import parse_duration_s
@@ -61,7 +61,7 @@ def roll_back(client: Client, number: int, arguments: Arguments) -> int:
 
 def _reboot(client: Client, verb: str, body: Object, arguments: Arguments, text: str) -> int:
     if arguments.flag("dry-run"):
-        text = f"would be done: {text}"
+        text = WOULD + text
     return follow(client.request("POST", f"/orlop/os/{verb}", body), arguments, text)
 
 
@@ -112,6 +112,8 @@ def _act(client: Client, verb: str, body: Object, arguments: Arguments) -> int:
         "cancel": "generation {generation} stays staged",
         "gc": "removed: {generations}",
     }
+    if arguments.flag("dry-run"):
+        texts["gc"] = "would be removed: {generations}"
     return follow(client.request("POST", f"/orlop/os/{verb}", body), arguments, texts[verb])
 
 

@@ -20,7 +20,7 @@ STATUS = {
     "staged": 3,
     "trial": {"generation": 3, "attempt": 2, "now": True},
     "configuration_changed": True,
-    "hold": None,
+    "hold": {"reason": "a fair", "at_s": 1.0, "until_s": 0.0},
     "services": {"time": {"digest": "sha256:abab"}},
     "bad": {
         "ab" * 32: {"cause": "health", "text": "web answers 500"},
@@ -58,6 +58,7 @@ def test_status(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
         "staged    generation 3",
         "service   time sha256:abab",
         "trial     generation 3, now, attempt 2",
+        "held      a fair",
         "changed   the configuration, since the generation was made",
         "bad       abababababababab: health web answers 500",
         "left      cdcdcdcdcdcdcdcd: rolled back",
@@ -72,6 +73,9 @@ def test_what_is_replaced_in_place(engine: FakeEngine, capsys: pytest.CaptureFix
     answer(engine, "POST /orlop/os/apply", {"result": result})
     assert main(["os", "apply"]) == 0
     assert capsys.readouterr().out == "generation 3, without a reboot: ssh, time\n"
+    assert main(["os", "apply", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert said == "would be done: generation 3, without a reboot: ssh, time\n"
 
 
 def test_list(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def set_pin(ledger: Ledger, number: int, *, pinned: bool) -> None:
     """
     ledger.generations.read(number)
     if (number in ledger.generations.pins()) is pinned:
-        raise NotModified(f"generation {number} is {'' if pinned else 'not '}pinned already")
+        raise NotModified(f"generation {number} is {'pinned already' if pinned else 'not pinned'}")
     verb = "pin" if pinned else "unpin"
     task = Task(verb, lambda: ledger.generations.pin(number, pinned=pinned))
     ledger.journal.run(verb, (task,), {"generation": number})

@@ -214,7 +214,7 @@ class Updates:
         async with self.at_work("apply") as (ledger, place):
             number = (await asyncio.to_thread(ledger.generations.standing)).staged
             if not number:
-                raise NotModified("nothing is staged", hint="orlop os stage FILE")
+                raise NotModified("nothing is staged", hint="orlop os stage")
             if text := await asyncio.to_thread(report.held, ledger):
                 raise Forbidden(text, hint="orlop os unhold")
             await self._check_data(ledger, number)

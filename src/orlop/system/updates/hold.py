@@ -26,11 +26,13 @@ class Hold:
 
 
 def read(directory: Path) -> Hold | None:
-    """What was said last; None for nothing."""
+    """What was said last; None for nothing. What cannot be read may be one, and is."""
     try:
         return known_fields.make(Hold, json.loads((directory / "hold.json").read_bytes()))
-    except (OSError, ValueError, TypeError, AttributeError):
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, TypeError, AttributeError):
+        return Hold("hold.json cannot be read", 0.0)
 
 
 def write(directory: Path, hold: Hold | None) -> None:

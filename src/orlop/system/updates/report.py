@@ -82,7 +82,8 @@ def status(ledger: Ledger, now: Now) -> dict[str, Json]:
     """Where the machine stands."""
     standing, armed = ledger.generations.standing(), trials.armed(ledger)
     good = ledger.generations.read(standing.good)
-    held = hold.read(ledger.directory)
+    found = hold.read(ledger.directory)
+    held = found if found is not None and found.holds(time.time()) else None
     return {
         "installed": True,
         "version": now.version,
@@ -118,11 +119,11 @@ def why(ledger: Ledger, now: Now) -> str:
         return armed.on_trial
     if armed is not None:
         return f"generation {armed.generation} is tried with the next boot"
+    if text := held(ledger):
+        return text
     staged = ledger.generations.standing().staged
     if not staged:
         return "nothing is staged"
-    if text := held(ledger):
-        return text
     return bad_text(ledger, ledger.generations.read(staged))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from orlop.engine.tasks import TaskSet
 from orlop.lib.errors import Conflict, Forbidden, NotModified, Unavailable
 from orlop.system.config.configuration import Configuration
 from orlop.system.services.overlay import ServiceVersion, reference
-from orlop.system.updates import bad, boot_look, control, esp, offers, panics, trials
+from orlop.system.updates import bad, boot_look, control, esp, hold, offers, panics, report, trials
 from orlop.system.updates.bad import Bad
 from orlop.system.updates.boot_look import BootLook
 from orlop.system.updates.control import Updates
@@ -300,3 +301,25 @@ def test_a_rollback_does_not_need_a_gate(tree: Tree) -> None:
 
     assert on(tree, work).calls == []
     assert tree.record()[0].default == image("a").id
+
+
+def test_a_hold_is_seen_while_nothing_is_staged_and_ends_by_itself(tree: Tree) -> None:
+    async def work(machine: Machine) -> None:
+        await machine.updates.hold("a fair", time.time() + 3600)
+        ledger, now = await machine.updates.reading(), machine.updates.now()
+        assert "a fair" in report.why(ledger, now)
+        assert report.status(ledger, now)["hold"]
+        hold.write(ledger.directory, hold.Hold("a fair", 1.0, 2.0))
+        assert report.why(ledger, now) == "nothing is staged"
+        assert report.status(ledger, now)["hold"] is None
+
+    on(tree, work)
+
+
+def test_a_hold_that_cannot_be_read_is_one(tmp_path: Path) -> None:
+    (tmp_path / "hold.json").write_bytes(b"\0\0\0")
+    found = hold.read(tmp_path)
+    assert found is not None
+    assert found.holds(1e12)
+    hold.write(tmp_path, None)
+    assert hold.read(tmp_path) is None
