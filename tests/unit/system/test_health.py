@@ -14,7 +14,7 @@ from orlop.engine.events import EventHub
 from orlop.system.config.configuration import Configuration
 from orlop.system.health import builtin, keeper
 from orlop.system.health.builtin import Baseline
-from orlop.system.health.plan import Check, Found, Report, Status, Verdict, judge
+from orlop.system.health.plan import Check, Found, Report, Status, Verdict, judge, settings
 from orlop.system.services.services import ServiceState, ServiceStatus
 
 if TYPE_CHECKING:
@@ -272,3 +272,20 @@ def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> N
         assert health.last is not None
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("health", "expected"),
+    [
+        ({}, (120.0, 600.0)),
+        ({"settle": "1s", "deadline": "60s"}, (1.0, 60.0)),
+        ({"settle": "10m"}, (600.0, 660.0)),
+        ({"deadline": "1m"}, (120.0, 180.0)),
+        ({"settle": "4s", "deadline": "1s"}, (4.0, 8.0)),
+    ],
+)
+def test_there_is_always_time_to_settle(
+    health: dict[str, Any], expected: tuple[float, float]
+) -> None:
+    found = settings(Configuration({"orlop": {"health": health}}))
+    assert (found.settle_s, found.deadline_s) == expected

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SETTLE_S = 120.0
 DEADLINE_S = 600.0
 INTERVAL_S = 60.0
+START_S = 60.0
+"""What a deadline leaves beside the time to settle, at most."""
 TIMEOUT_S = 10.0
 
 
@@ -133,12 +135,14 @@ class Settings:
 
 
 def settings(configuration: Configuration) -> Settings:
-    """What the configuration says; its worker has checked it."""
+    """What the configuration says; its worker has checked it. No update could be good whose
+    deadline is before it has settled: there is time to start as well."""
     part = configuration.get("orlop.health")
     data: Mapping[str, Json] = part if isinstance(part, dict) else {}
+    settle_s = _seconds(data.get("settle"), SETTLE_S)
     return Settings(
-        _seconds(data.get("settle"), SETTLE_S),
-        _seconds(data.get("deadline"), DEADLINE_S),
+        settle_s,
+        max(_seconds(data.get("deadline"), DEADLINE_S), settle_s + min(settle_s, START_S)),
         _seconds(data.get("interval"), INTERVAL_S),
         declared(data),
     )
