@@ -112,9 +112,10 @@ def test_what_was_interrupted_is_done_again(disk: tuple[Path, str]) -> None:
     descriptor = os.open(device, os.O_RDONLY)
     block_ioctl.change_partition(descriptor, PartitionChange.DELETE, 1)
     os.close(descriptor)
-    assert path.read_bytes()[512:].startswith(formatting.MARK)
+    at = partition_table.MARK_AT
+    assert path.read_bytes()[at:].startswith(formatting.MARK)
     format_disk(name)
-    assert not path.read_bytes()[512:].startswith(formatting.MARK)
+    assert not path.read_bytes()[at:].startswith(formatting.MARK)
 
 
 def test_a_maker_that_fails_is_said(

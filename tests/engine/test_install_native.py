@@ -201,8 +201,8 @@ def result(events: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def check_installed(disk: LoopDisk, config: str, *, by_bios: bool = True) -> None:
-    """The disk has everything, where it has to be; what a BIOS starts only if it does *by_bios*."""
+def check_installed(disk: LoopDisk, config: str) -> None:
+    """The disk has everything, where it has to be."""
     assert disks.look(str(disk.path))[0] is Content.INSTALLED
     subprocess.run(["sfdisk", "--verify", str(disk.path)], check=True, capture_output=True)
     with disk.path.open("rb") as file:
@@ -212,11 +212,10 @@ def check_installed(disk: LoopDisk, config: str, *, by_bios: bool = True) -> Non
 
         places = disks.own_partitions(read, 512)
         assert places is not None
-        if by_bios:
-            assert read(0, 432) == (BIOS_FOLDER / "boot_hybrid.img").read_bytes()[:432]
-            first = int.from_bytes(read(432, 8), "little") * 512
-            assert first == places["orlop-bios"][0]
-            assert read(first, 500) == b"K" * 500
+        assert read(0, 432) == (BIOS_FOLDER / "boot_hybrid.img").read_bytes()[:432]
+        first = int.from_bytes(read(432, 8), "little") * 512
+        assert first == places["orlop-bios"][0]
+        assert read(first, 500) == b"K" * 500
         start = places["orlop-esp"][0]
 
         def of_boot(offset: int, size: int) -> bytes:

@@ -17,6 +17,7 @@ import subprocess
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,6 +50,21 @@ SIZE_BYTES = 512 * MIB
 AGAIN = 3
 """After one in so many it is begun again."""
 CONFIG = "hostname: ship\n"
+KEEP: dict[str, Any] = {"keep_state": True, "config": ""}
+
+
+class Kind(StrEnum):
+    """What is installed on."""
+
+    NEW = "new"
+    """An empty disk."""
+    USED = "used"
+    """One on which there is an installation, which is given up."""
+    KEPT = "kept"
+    """One on which there is an installation, whose state is kept."""
+
+
+HOW: dict[Kind, dict[str, Any]] = {Kind.NEW: {}, Kind.USED: {"wipe": True}, Kind.KEPT: KEEP}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +107,7 @@ class Trials:
 
     medium: Path
     scratch: Path
-    is_kept: bool
+    kind: Kind
     found: Counter[str] = field(default_factory=Counter)
 
     def judge(self, replay: Replay, cut: Cut, count: int) -> None:
@@ -103,51 +119,47 @@ class Trials:
         with copy.open("rb") as file:
             starts = bool(file.read(440).strip(b"\0"))
         if content is Content.INSTALLED:
-            assert starts or self.is_kept
-            self._check_whole(copy, starts=starts)
+            assert starts
+            self._check_whole(copy)
         else:
             assert content in {Content.EMPTY, Content.UNFINISHED}
             assert not starts, "a BIOS would start what is not whole"
-        if self.is_kept:
+        if self.kind is Kind.KEPT:
             assert state, "the state is lost"
-        if count % AGAIN == 0 and (self.is_kept or content is not Content.INSTALLED):
+        if count % AGAIN == 0 and (self.kind is Kind.KEPT or content is not Content.INSTALLED):
             self._begin_again(copy)
 
-    def _check_whole(self, copy: Path, *, starts: bool) -> None:
-        """What UEFI starts, and a BIOS if it *starts* anything.
-
-        As each boot does, e2fsck puts the journal of the state in order first.
-        """
+    def _check_whole(self, copy: Path) -> None:
+        """As each boot does, e2fsck puts the journal of the state in order first."""
         state, part = self.scratch / "state.ext4", plan_disk(SIZE_BYTES).state
         disk_state.extract(copy, part.start_bytes, part.size_bytes, state)
         disk_state.check_state(state)
         words = [f"if={state}", f"of={copy}", "bs=1M", f"seek={part.start_bytes}"]
         more = ["oflag=seek_bytes", "conv=notrunc,sparse", "status=none"]
         subprocess.run(["dd", *words, *more], check=True)
-        check_installed(LoopDisk(copy, ""), CONFIG, by_bios=starts)
+        check_installed(LoopDisk(copy, ""), CONFIG)
 
     def _begin_again(self, copy: Path) -> None:
         with attached(copy) as disk:
-            more: Any = {"keep_state": True, "config": ""} if self.is_kept else {}
+            more = KEEP if self.kind is Kind.KEPT else {}
             made = result(install(self.medium, disk, **more))
-            assert made["kept_state"] is self.is_kept
+            assert made["kept_state"] is (self.kind is Kind.KEPT)
             check_installed(disk, CONFIG)
         self.found["begun again"] += 1
 
 
-def cut_anywhere(medium: Path, scratch: Path, number: int, *, is_kept: bool) -> None:
-    """Install, keeping the state that is there or on an empty disk; cut that *number* times."""
+def cut_anywhere(medium: Path, scratch: Path, number: int, kind: Kind) -> None:
+    """Install on a disk of that *kind*; cut that *number* times."""
     path, before, log = scratch / "disk.raw", scratch / "before.raw", scratch / "writes.log"
     path.touch()
     os.truncate(path, SIZE_BYTES)
-    if is_kept:
+    if kind is not Kind.NEW:
         with attached(path) as disk:
             result(install(medium, disk, config=CONFIG))
     subprocess.run(["cp", "--sparse=always", path, before], check=True)
-    more: Any = {"keep_state": True, "config": ""} if is_kept else {}
     with recorded(path, log) as disk:
-        result(install(medium, disk, **more))
-    replay, trials = Replay(before, log, scratch), Trials(medium, scratch, is_kept)
+        result(install(medium, disk, **HOW[kind]))
+    replay, trials = Replay(before, log, scratch), Trials(medium, scratch, kind)
     seed = random.randrange(1 << 32)
     print(f"{len(replay.entries)} writes and flushes, seed {seed}")
     for count, cut in enumerate(cuts(replay.entries, number, random.Random(seed))):
@@ -160,12 +172,12 @@ def cut_anywhere(medium: Path, scratch: Path, number: int, *, is_kept: bool) -> 
     shutil.rmtree(scratch)
 
 
-@pytest.mark.parametrize("is_kept", [False, True], ids=["new", "kept"])
-def test_at_some_writes(medium: Path, tmp_path: Path, is_kept: bool) -> None:
-    cut_anywhere(medium, tmp_path, CUTS, is_kept=is_kept)
+@pytest.mark.parametrize("kind", [Kind.NEW, Kind.KEPT])
+def test_at_some_writes(medium: Path, tmp_path: Path, kind: Kind) -> None:
+    cut_anywhere(medium, tmp_path, CUTS, kind)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("is_kept", [False, True], ids=["new", "kept"])
-def test_at_every_write(medium: Path, tmp_path: Path, is_kept: bool) -> None:
-    cut_anywhere(medium, tmp_path, MANY, is_kept=is_kept)
+@pytest.mark.parametrize("kind", [*Kind])
+def test_at_every_write(medium: Path, tmp_path: Path, kind: Kind) -> None:
+    cut_anywhere(medium, tmp_path, MANY, kind)

@@ -38,6 +38,9 @@ _MBR_TABLE, _MBR_ENTRY = 446, struct.Struct("<B3sB3sII")
 _MBR_EXTENDED = frozenset({0x05, 0x0F, 0x85})
 _MBR_PROTECTIVE = 0xEE
 
+MARK_AT = _MBR_TABLE
+"""Where in the first sector of a disk that is being divided a mark says whose work that is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Write:
@@ -160,7 +163,7 @@ def grow_gpt(table: Gpt, number: int, disk_bytes: int) -> Layout | None:
 def make_gpt(name: str, disk_bytes: int, sector_bytes: int, guids: bytes) -> Layout:
     """A new table with one partition *name* over the whole disk. *guids*: 32 random bytes.
 
-    The very last write is that of the first two sectors, from which on the table counts.
+    The very last write is that of the first sector, from which on the table counts.
     """
     whole = Partition(name, LINUX_DATA, ALIGNMENT_BYTES, usable_end(disk_bytes, sector_bytes))
     whole = replace(whole, size_bytes=whole.size_bytes - ALIGNMENT_BYTES)
@@ -185,7 +188,8 @@ def make_table(
     """A new table with *partitions*. *guids*: 16 random bytes for the disk and each of them.
 
     *boot_code*, up to 440 bytes, is what a BIOS executes. The very last write is that of the first
-    two sectors, from which on the table counts, and the disk boots.
+    sector: without it no firmware and no kernel looks for the table, and a disk writes a sector as
+    a whole or not at all.
 
     Raises:
         InvalidArgument: the partitions overlap, are not aligned, or do not fit.
@@ -216,10 +220,13 @@ def make_table(
         entry_bytes=_ENTRY_BYTES,
         table_crc=crc32(entries),
     )
-    *copies, head = _copies(header, entries, end, sector_bytes)
-    table = Write(2 * sector_bytes, head.data[sector_bytes:])
-    start = _protective_mbr(end, boot_code).ljust(sector_bytes, b"\0") + head.data[:sector_bytes]
-    return (*copies, table, Write(0, start))
+    start = _protective_mbr(end, boot_code).ljust(sector_bytes, b"\0")
+    return (*_copies(header, entries, end, sector_bytes), Write(0, start))
+
+
+def marked_sector(mark: bytes, sector_bytes: int) -> Write:
+    """The first sector of a disk that is not divided yet: nothing starts from it."""
+    return Write(0, (bytes(MARK_AT) + mark).ljust(sector_bytes, b"\0"))
 
 
 def _check(partitions: Sequence[Partition], disk_bytes: int, sector_bytes: int) -> None:

@@ -30,11 +30,15 @@ def refuse_unless_empty(path: Path) -> None:
 
 
 def test_unfinished_work_of_ours_is_no_content(disk: Path) -> None:
-    put(disk, 512, formatting.MARK)
+    put(disk, partition_table.MARK_AT, formatting.MARK)
     refuse_unless_empty(disk)
-    second_copy, *_ = partition_table.make_gpt("X", SIZE, 512, bytes(range(32))).writes
-    put(disk, second_copy.offset_bytes, second_copy.data)
-    refuse_unless_empty(disk)
+    *copies, first = partition_table.make_gpt("X", SIZE, 512, bytes(range(32))).writes
+    for write in copies:
+        put(disk, write.offset_bytes, write.data)
+        refuse_unless_empty(disk)
+    put(disk, first.offset_bytes, first.data)
+    with pytest.raises(Conflict, match="partition table"):
+        refuse_unless_empty(disk)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +49,7 @@ def test_unfinished_work_of_ours_is_no_content(disk: Path) -> None:
 def test_what_others_put_beside_our_mark_is_theirs(
     disk: Path, offset: int, data: bytes, what: str
 ) -> None:
-    put(disk, 512, formatting.MARK)
+    put(disk, partition_table.MARK_AT, formatting.MARK)
     put(disk, offset, data)
     with pytest.raises(Conflict, match=what):
         refuse_unless_empty(disk)

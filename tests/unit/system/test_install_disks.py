@@ -11,6 +11,7 @@ import pytest
 
 from orlop.lib import disk_layout, partition_table
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound
+from orlop.lib.partition_table import MARK_AT
 from orlop.system.install import disks as install_disks
 from orlop.system.install.disks import MARK, Content, Disk, choose, choose_first, look, refusal
 from tests.unit.system.disk_file import make_disk, put
@@ -167,7 +168,7 @@ def disk(tmp_path: Path) -> Path:
 
 def test_what_is_on_a_disk(disk: Path) -> None:
     assert look(str(disk)) == (Content.EMPTY, [], "")
-    put(disk, 512, MARK)
+    put(disk, MARK_AT, MARK)
     assert look(str(disk))[0] is Content.UNFINISHED
     # What others put beside the mark is theirs.
     put(disk, 1080, b"\x53\xef")
@@ -185,7 +186,17 @@ def test_an_installation_of_ours_and_one_that_lost_its_boot_partition(disk: Path
     content, _, state = look(str(disk))
     assert (content, state) == (Content.UNFINISHED, "ext4")
     put(disk, layout.esp.start_bytes + 510, b"\x55\xaa")
+    # UEFI starts it, but no BIOS does.
+    assert look(str(disk))[0] is Content.UNFINISHED
+    put(disk, 0, b"code")
     assert look(str(disk))[0] is Content.INSTALLED
+    put(disk, MARK_AT, MARK)
+    put(disk, 510, bytes(2))
+    assert look(str(disk)) == (
+        Content.UNFINISHED,
+        ["an unfinished installation of Orlop"],
+        "",
+    )
     with disk.open("rb") as file:
 
         def read(offset: int, size: int) -> bytes:
@@ -204,15 +215,16 @@ def test_an_encrypted_state_is_known_by_its_label(disk: Path) -> None:
     put(disk, layout.state.start_bytes, b"LUKS\xba\xbe\0\2")
     assert look(str(disk)) == (Content.INSTALLED, ["an installation of Orlop"], "")
     put(disk, layout.state.start_bytes + 24, b"ORLOP_STATE")
+    put(disk, 0, b"code")
     assert look(str(disk)) == (Content.INSTALLED, ["an installation of Orlop"], "crypto_LUKS")
 
 
 def test_a_table_that_points_beyond_every_disk(disk: Path) -> None:
     """It is the disk of a stranger, and must not keep anybody from looking at the others."""
     layout = disk_layout.plan_disk(SIZE)
-    *_, head = partition_table.make_table(layout.partitions, SIZE, 512, bytes(range(64)))
+    _, head, _ = partition_table.make_table(layout.partitions, SIZE, 512, bytes(range(64)))
     for place in ((72, 2**64 - 1), (72, 2**54)):
-        header = bytearray(head.data[512:604])
+        header = bytearray(head.data[:92])
         header[place[0] : place[0] + 8] = place[1].to_bytes(8, "little")
         header[16:20] = bytes(4)
         header[16:20] = crc32(header).to_bytes(4, "little")

@@ -35,16 +35,13 @@ def test_a_new_disk_boots_with_the_very_last_write() -> None:
         kinds = [type(step) for step in steps]
         assert kinds == [Put, Put, BootPartition, NewState, Put]
         done = writes(steps)
-        assert done[0] == (sector, MARK.ljust(sector, b"\0"))
-        *before, (offset, head) = done
-        assert offset == 0
+        (first, marked), *between, (offset, head) = done
+        assert first == offset == 0
+        assert len(marked) == len(head) == sector, "what a disk writes whole or not at all"
+        assert marked.strip(b"\0") == MARK
         assert head.startswith(b"C" * 430)
-        assert head[sector : sector + 8] == b"EFI PART"
-        for at, data in before[1:]:
-            covers_mark = at <= sector < at + len(data)
-            assert not covers_mark, "the mark stays until the end"
-            if at == 0:
-                assert not any(data)
+        assert (between[-1][0], between[-1][1][:8]) == (sector, b"EFI PART")
+        assert all(at >= sector for at, _ in between), "the mark stays until the end"
 
 
 def test_a_kept_state_comes_first_and_the_disk_boots_again_last() -> None:

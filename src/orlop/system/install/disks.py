@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from orlop.lib import block_ioctl, disk_layout, partition_table
+from orlop.lib.bios_loader import BOOT_CODE_BYTES
 from orlop.lib.disk_ids import clean_id, disk_ids, disk_serial, entries, read_text
 from orlop.lib.disk_layout import STATE_LABEL
 from orlop.lib.disk_signatures import UNKNOWN, find_signatures
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from orlop.wire.compose_model import Json
 
 MARK = b"ORLOP INSTALLING"
-"""In the second sector of a disk that is being installed, where the table's header will be."""
+"""In the first sector of a disk that is being installed: `partition_table.MARK_AT`."""
 
 ONLY = "only"
 PARTITIONS = ("orlop-bios", "orlop-esp", "orlop-state")
@@ -53,7 +54,8 @@ class Content(StrEnum):
 
     EMPTY = "empty"
     UNFINISHED = "unfinished"
-    """An installation of this system that did not come to its end."""
+    """An installation of this system that did not come to its end. Of one that keeps a state it
+    may be that UEFI starts it already, and a BIOS does not."""
     INSTALLED = "installed"
     """This system, whole."""
     FOREIGN = "foreign"
@@ -304,14 +306,15 @@ def look(device: str) -> tuple[Content, list[str], str]:
             return os.pread(descriptor, length, offset)
 
         found = find_signatures(read, size)
-        if read(sector, len(MARK)) == MARK and not {*found} - _OWN:
+        if read(partition_table.MARK_AT, len(MARK)) == MARK and not {*found} - _OWN:
             return Content.UNFINISHED, ["an unfinished installation of Orlop"], ""
         places = own_partitions(read, sector)
         if places is None:
             return (Content.FOREIGN if found else Content.EMPTY), found, ""
         start = places[PARTITIONS[1]][0]
         state = _state_type(identify(read(places[PARTITIONS[2]][0], HEAD_BYTES)))
-        if read(start + 510, 2) == b"\x55\xaa":
+        has_code = any(read(0, BOOT_CODE_BYTES))
+        if read(start + 510, 2) == b"\x55\xaa" and (has_code or not state):
             return Content.INSTALLED, ["an installation of Orlop"], state
         if not state:  # nothing to go on with
             return Content.FOREIGN, ["partitions of Orlop"], ""
@@ -327,14 +330,15 @@ def _guids(device: str, sector: int) -> tuple[str, str]:
     except OSError:
         return "", ""
     try:
+        noted = os.pread(descriptor, len(MARK) + _GUID, partition_table.MARK_AT)
         head = os.pread(descriptor, 512, sector)
     except OSError:
         return "", ""
     finally:
         os.close(descriptor)
-    if head.startswith(MARK):
-        noted = head[len(MARK) :][:_GUID]
-        return "", noted.hex() if any(noted) else ""
+    if noted.startswith(MARK):
+        other = noted[len(MARK) :]
+        return "", other.hex() if any(other) else ""
     is_table = head.startswith(partition_table.GPT_MAGIC)
     return head[_GUID_AT:][:_GUID].hex() if is_table else "", ""
 

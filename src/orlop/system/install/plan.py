@@ -1,9 +1,9 @@
 """What an installation does to a disk, step by step, decided before anything is touched. Pure.
 
 At no moment does the disk start something that is not whole. On a disk that is made anew the first
-two sectors, from which on it has partitions and boots, are written last; until then the second has
-a mark. On one whose state is kept that is looked after first: if it cannot be, the disk starts what
-it did. Then the boot code and the head of the boot partition are taken away, and come back last.
+sector, from which on it has partitions and boots, is written last; until then it has a mark. On
+one whose state is kept that is looked after first: if it cannot be, the disk starts what it did.
+Then the boot code and the head of the boot partition are taken away, and come back last.
 """
 
 from __future__ import annotations
@@ -138,9 +138,8 @@ def _erase(size_bytes: int, sector: int, mark: bytes) -> tuple[Write, ...]:
     """The mark first: an interruption leaves either what was there or our unfinished work."""
     end = size_bytes // sector * sector
     return (
-        partition_table.Write(sector, mark.ljust(sector, b"\0")),
-        partition_table.Write(0, bytes(sector)),
-        partition_table.Write(2 * sector, bytes(EDGE_BYTES - 2 * sector)),
+        partition_table.marked_sector(mark, sector),
+        partition_table.Write(sector, bytes(EDGE_BYTES - sector)),
         partition_table.Write(end - EDGE_BYTES, bytes(EDGE_BYTES)),
     )
 

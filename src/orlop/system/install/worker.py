@@ -101,7 +101,7 @@ def install(request: Mapping[str, Any]) -> None:
     with ExitStack() as opened:
         targets = [_open(one, medium, opened) for one in disks]
         steps = plan(targets, disks, source, request)
-        files = {**extras, **_files(request, targets[0], source)}
+        files = {**extras, **_files(request, targets[0], disk, source)}
         works = [
             Installation(target, one, source, request["config"], files, lock, other)
             for target, one, other in zip(
@@ -144,7 +144,9 @@ def _names(disks: Sequence[Disk]) -> str:
     return " and ".join(f"{disk.device} ({disk.label})" for disk in disks)
 
 
-def _files(request: Mapping[str, Any], target: Target, source: Source) -> Mapping[str, Content]:
+def _files(
+    request: Mapping[str, Any], target: Target, disk: Disk, source: Source
+) -> Mapping[str, Content]:
     """The files of the boot partition.
 
     Raises:
@@ -152,7 +154,8 @@ def _files(request: Mapping[str, Any], target: Target, source: Source) -> Mappin
     """
     before, file = "", request.get("key_file", "")
     if request["keep_state"]:
-        if request["unattended"] and kept.has_image(target, source.image.id):
+        is_whole = disk.content is install_disks.Content.INSTALLED
+        if request["unattended"] and is_whole and kept.has_image(target, source.image.id):
             raise Conflict(f"{source.image.id} is installed there already")
         before = kept.read_parameters(target)
     append = kept.join_parameters(request["append"], file, before)

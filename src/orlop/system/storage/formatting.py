@@ -2,8 +2,8 @@
 
 Only a disk that is named by what it is, not by where it is plugged in, and on which there is
 nothing at all, neither a signature nor a byte at its ends. What is refused is refused with what was
-found. A partition table is written last: until then there is only a mark on the disk that says
-whose unfinished work it is, so that a power cut in between is made good by the next boot.
+found. The first sector is written last: until then a mark in it says whose unfinished work the disk
+has, so that a power cut in between is made good by the next boot.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ MAKE_TIMEOUT_S = 600.0
 EXTRAS_WAIT_S = 15.0
 
 MARK = b"ORLOP UNFINISHED"
-"""In the second sector, where the partition table's header will be."""
+"""In the first sector: `partition_table.MARK_AT`."""
 
 _OWN = frozenset({UNKNOWN, "a GPT partition table"})
-"""What the mark, and the table's second copy, look like."""
+"""What the mark, and the table beside it, look like."""
 
 MAKERS = {
     "ext4": ("/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-m", "1"),
@@ -91,9 +91,8 @@ def refuse_unless_empty(name: str, device: str, sys_block: str = SYS_BLOCK) -> N
         size = block_ioctl.size_bytes(descriptor)
         if size < MIN_BYTES:
             raise Conflict(f"{device} is too small, {size >> 20} MiB")
-        sector = block_ioctl.sector_bytes(descriptor)
         found = find_signatures(lambda at, length: os.pread(descriptor, length, at), size)
-        if os.pread(descriptor, len(MARK), sector) == MARK:
+        if os.pread(descriptor, len(MARK), partition_table.MARK_AT) == MARK:
             # What others put beside it since is theirs: not all of them write to that sector.
             found = [what for what in found if what not in _OWN]
     finally:
@@ -122,7 +121,7 @@ def mark(device: str) -> partition_table.Layout:
     try:
         size, sector = block_ioctl.size_bytes(descriptor), block_ioctl.sector_bytes(descriptor)
         layout = partition_table.make_gpt(LABEL, size, sector, os.urandom(32))
-        os.pwrite(descriptor, MARK.ljust(sector, b"\0"), sector)
+        os.pwrite(descriptor, partition_table.marked_sector(MARK, sector).data, 0)
         os.fsync(descriptor)
         block_ioctl.change_partition(
             descriptor, PartitionChange.ADD, 1, layout.start_bytes, layout.size_bytes
@@ -133,7 +132,7 @@ def mark(device: str) -> partition_table.Layout:
 
 
 def finish(device: str, layout: partition_table.Layout) -> None:
-    """Write the partition table, the first sectors last; blocks.
+    """Write the partition table, the first sector last; blocks.
 
     Raises:
         OSError: the disk refuses.
