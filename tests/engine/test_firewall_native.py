@@ -22,6 +22,7 @@ from tests.engine.test_pid1_native import STAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.root, pytest.mark.engine]
 
@@ -167,8 +168,10 @@ def test_rules_at_run_time(pair: Pair) -> None:
     assert "table inet theirs" in pair.inside.run("nft", "list", "tables")
 
 
-def test_what_others_do_to_the_table_is_undone(pair: Pair) -> None:
+def test_what_others_do_to_the_table_is_undone(pair: Pair, tmp_path: Path) -> None:
     pair.serve("tcp", 22)
+    saved = tmp_path / "saved.nft"
+    saved.write_text("flush ruleset\ntable inet orlop_host { chain input { }; }\n")
 
     def shown() -> str:
         argv = pair.inside.command("nft", "-s", "list", "table", "inet", "orlop_host")
@@ -179,6 +182,8 @@ def test_what_others_do_to_the_table_is_undone(pair: Pair) -> None:
         ("flush", "ruleset"),
         ("delete", "chain", "inet", "orlop_host", "input"),
         ("delete", "table", "inet", "orlop_host"),
+        ("insert", "rule", "inet", "orlop_host", "input", "accept"),
+        ("-f", str(saved)),
     ):
         pair.inside.run("nft", *wrong)
         wait_until(lambda: shown() == before, "the table being as it was")

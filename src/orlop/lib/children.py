@@ -294,9 +294,11 @@ class Children:
         env: Mapping[str, str] | None = None,
         stdin_fd: int | None = None,
         timeout_s: float = 30.0,
+        started: Callable[[int], None] | None = None,
     ) -> tuple[ExitStatus, bytes]:
         """Run *argv* to its end; its status, and what it wrote, up to `OUTPUT_LIMIT_BYTES`.
 
+        *started* is told its process id, before anything else on this loop can see what it does.
         Cancelling kills it with its whole session, and returns as `end_session` does.
 
         Raises:
@@ -323,6 +325,8 @@ class Children:
                 child = await self.spawn_patiently(argv, env=env, fds=fds, new_session=True)
             finally:
                 os.close(writing)
+            if started is not None:
+                started(child.pid)
             loop.add_reader(reading, drain)
             status = await wait_or_kill(child, timeout_s)
             drain()

@@ -93,8 +93,11 @@ class NetlinkSocket:
         """Send messages that are numbered already; `collect` their answers."""
         self._socket.send(data)
 
-    def collect(self, sequences: Sequence[int]) -> None:
+    def collect(self, sequences: Sequence[int], begin: int = 0) -> None:
         """Wait for an answer of type ERROR for each of *sequences*.
+
+        *begin* numbers a message that is answered, before them, only if all have failed together,
+        whatever they are said to have done.
 
         Raises:
             NetlinkError: the first that was refused.
@@ -103,9 +106,13 @@ class NetlinkSocket:
         failure: NetlinkError | None = None
         while waiting:
             for answer in self._receive():
-                if answer.type == ControlType.ERROR and answer.sequence in waiting:
+                if answer.type != ControlType.ERROR:
+                    continue
+                if answer.sequence in waiting:
                     waiting.discard(answer.sequence)
                     failure = failure or message.error_of(answer)
+                elif answer.sequence == begin and (together := message.error_of(answer)):
+                    raise together
         if failure is not None:
             raise failure
 

@@ -117,9 +117,12 @@ class Builder:
         return text
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared(images: Path) -> Iterator[StoreEngine]:
-    """One engine for all builds, with the image `busybox`: to start one takes a while."""
+    """One engine for all builds, with the image `busybox`: to start one takes a while.
+
+    Of a module: the default bridge is for one engine at a time.
+    """
     with running(lambda directory: StoreEngine(directory, images)) as process:
         process.load(docker_archive([busybox_layer()], ["busybox:latest"]))
         yield process

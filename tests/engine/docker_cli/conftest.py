@@ -1,4 +1,4 @@
-"""One engine for all comparisons, with images of its own, as a user starts it."""
+"""One engine for all comparisons of a module, with images of its own, as a user starts it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_engine() -> Iterator[StoreEngine]:
     prepare_host("/usr/bin/docker")
     with running(lambda directory: StoreEngine(directory, directory)) as engine:
@@ -30,6 +30,6 @@ def _more_applets() -> bytes:
     return layer.finish()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pair(shared_engine: StoreEngine, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return Pair(shared_engine.socket_path, tmp_path_factory.mktemp("pair"))

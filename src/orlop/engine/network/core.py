@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.network.names import make_index
 from orlop.engine.network.rules import network_rows
+from orlop.engine.network.sandbox import udp_ports
 from orlop.engine.network.table import Table
 from orlop.lib.errors import InvalidArgument, NotFound, Unavailable
 
@@ -42,7 +43,14 @@ class Core:
         """Set when what an earlier engine left has been taken over."""
         self.failure = ""
         """Why there are no networks but host and none; empty when there are."""
-        self.table = Table(settings.table, settings.nft, host.children, host.tasks, self._rows)
+        self.table = Table(
+            settings.table,
+            settings.nft,
+            host.children,
+            host.tasks,
+            self._rows,
+            self._forget_strayed,
+        )
         self._names: dict[str, Index] = {}
         self._thread = ThreadPoolExecutor(1, "network")
 
@@ -72,6 +80,17 @@ class Core:
             await self.in_thread(kernel.change_elements, new, old)
 
         await self.table.change(apply, add=add, delete=delete)
+
+    async def _forget_strayed(self) -> None:
+        """The table was written whole, so it may have been missing. A sender of datagrams that
+        never pauses would go past the container, to the relay, for as long as the kernel remembers
+        that nothing led it elsewhere.
+        """
+        ports = set[tuple[int, int]]().union(
+            *(udp_ports(sandbox.state) for sandbox in self.sandboxes.values())
+        )
+        if ports and self.kernel is not None:
+            await self.in_thread(self.kernel.forget_connections, (), ports, strayed=True)
 
     def find(self, ref: str) -> Network:
         """The network *ref*: a name, an id, or the beginning of one.

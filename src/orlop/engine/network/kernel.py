@@ -23,7 +23,7 @@ from orlop.wire.netlink import address, conntrack, link, nftables, route
 from orlop.wire.netlink.address import InterfaceAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from orlop.engine.network.model import Endpoint, Network
     from orlop.engine.network.rules import Row
@@ -252,15 +252,21 @@ class Kernel:
             transact(self._filter, requests)
 
     def forget_connections(
-        self, addresses: Sequence[str], udp_ports: Sequence[tuple[int, int]]
+        self,
+        addresses: Iterable[str],
+        udp_ports: Iterable[tuple[int, int]],
+        *,
+        strayed: bool = False,
     ) -> None:
-        """Forget connections to *addresses*, and datagrams sent to *udp_ports* (family and port).
+        """Forget connections to *addresses*, and datagrams sent to *udp_ports* (family and port);
+        of the latter with *strayed* only those that were not led to any container.
 
         What the kernel cannot forget ends by itself, later: that is logged at most.
         """
         requests = [conntrack.forget_address(packed(text)) for text in addresses]
         requests += [
-            conntrack.forget_port(family, socket.IPPROTO_UDP, port) for family, port in udp_ports
+            conntrack.forget_port(family, socket.IPPROTO_UDP, port, strayed=strayed)
+            for family, port in udp_ports
         ]
         for request in requests:
             try:
@@ -286,7 +292,8 @@ def transact(sock: NetlinkSocket, requests: Sequence[Request]) -> None:
     """
     data, sequences = nftables.batch(requests, sock.reserve(len(requests) + 2))
     sock.send_raw(data)
-    sock.collect(sequences)
+    # Each change may have been fine and the end of the transaction not: no memory for it.
+    sock.collect(sequences, begin=sequences[0] - 1)
 
 
 BRIDGE_LINK_LOCAL = "fe80::1"

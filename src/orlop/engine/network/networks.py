@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from orlop.engine.network import catalogue, joining
+from orlop.engine.network.claim import Claims
 from orlop.engine.network.core import Core
 from orlop.engine.network.kernel import Kernel, enable_forwarding
 from orlop.engine.network.model import Driver, Network
@@ -20,7 +21,7 @@ from orlop.engine.network.rules import network_rows
 from orlop.engine.network.sandboxes import Sandboxes
 from orlop.engine.network.store import NetworkStore
 from orlop.engine.turns import Turns
-from orlop.lib.errors import Forbidden, Internal, NotFound, OrlopError
+from orlop.lib.errors import Conflict, Forbidden, Internal, NotFound, OrlopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,6 +58,7 @@ class Networks:
         self._turns = Turns()
         self._ula = ""
         self._used: list[tuple[bytes, int]] = []
+        self._claims = Claims()
 
     # Beginning and end.
 
@@ -68,6 +70,8 @@ class Networks:
             self._core.kernel = await self._core.in_thread(Kernel, self._core.settings.table)
             await self._end_removals(networks)
             await self._ensure_predefined()
+            for bridge in (self._core.settings.bridge, self._core.find("bridge").interface):
+                self._claims.take(bridge)
             await self._enable_forwarding()
             for pools in tuple(self._core.known.values()):
                 await self._bring_up(pools.network)
@@ -90,6 +94,7 @@ class Networks:
 
     def _fail(self, error: Exception) -> None:
         """There is an engine without container networks rather than none."""
+        self._core.table.guard.close()
         self._core.failure = f"container networks cannot be used: {error}"
         self._core.host.warn(self._core.failure)
 
@@ -110,9 +115,10 @@ class Networks:
     async def _finish_start(self) -> None:
         if not self._core.failure:
             try:
-                await self._core.table.write()
                 assert self._core.kernel is not None
+                # Before: what an earlier engine has begun may come after.
                 self._core.table.guard.watch(self._core.kernel.filter_port)
+                await self._core.table.write()
             except (OSError, OrlopError) as error:
                 self._fail(error)
             except Exception as error:
@@ -128,6 +134,7 @@ class Networks:
         if self._core.kernel is not None:
             await self._core.in_thread(self._core.kernel.close)
         self._core.close_thread()
+        self._claims.close()
 
     async def _ensure_predefined(self) -> None:
         kernel = self._core.kernel
@@ -161,14 +168,27 @@ class Networks:
 
     def _renew_bridge(self) -> None:
         wanted = self._core.settings
-        if not wanted.subnet and not wanted.mtu:
+        old = self._core.find("bridge")
+        moves = old.interface != wanted.bridge and not self._has(old.interface)
+        if not (wanted.subnet or wanted.mtu or moves):
             return
-        old = next(p.network for p in self._core.known.values() if p.network.name == "bridge")
         new = self._default_bridge(old.id, old.created_ns)
-        pools = new.pools if wanted.subnet else old.pools
-        options = new.options if wanted.mtu else old.options
-        if (pools, options) != (old.pools, old.options):
-            self._add(replace(old, pools=pools, options=options))
+        pools = new.pools if wanted.subnet or moves else old.pools
+        options = new.options if wanted.mtu or moves else old.options
+        interface = new.interface if moves else old.interface
+        renewed = replace(old, pools=pools, options=options, interface=interface)
+        if renewed != old:
+            self._add(renewed)
+
+    def _has(self, bridge: str) -> bool:
+        """Whether it is there, and no other engine's."""
+        if all(name != bridge for _, name in socket.if_nameindex()):
+            return False
+        try:
+            self._claims.take(bridge)
+        except Conflict:
+            return False
+        return True
 
     def _add(self, network: Network) -> NetworkPools:
         pools = joining.NetworkPools(network)

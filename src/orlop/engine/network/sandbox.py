@@ -122,6 +122,15 @@ def build(
     return sockets
 
 
+def udp_ports(state: SandboxState) -> set[tuple[int, int]]:
+    """Family and number of the host's ports at which it takes datagrams."""
+    return {
+        (int(socket.AF_INET6 if ":" in port.host_ip else socket.AF_INET), port.host_port)
+        for port in state.ports
+        if port.protocol == "udp"
+    }
+
+
 def write_state(directory: Path, state: SandboxState) -> None:
     """Store what a later engine needs; not synced, as the namespace does not outlive the kernel.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -378,11 +377,9 @@ class Sandboxes:
 
     async def _forget(self, state: SandboxState) -> None:
         """Have the kernel forget where datagrams to published ports went before."""
-        ports = {(port.host_ip, port.host_port) for port in state.ports if port.protocol == "udp"}
-        if not ports:
+        udp_ports = sandboxes.udp_ports(state)
+        if not udp_ports:
             return
-        families = {True: socket.AF_INET6, False: socket.AF_INET}
-        udp_ports = [(int(families[":" in ip]), number) for ip, number in ports]
         addresses = [
             text for endpoint in state.endpoints for text in (endpoint.ipv4, endpoint.ipv6) if text
         ]

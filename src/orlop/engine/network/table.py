@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from typing import TYPE_CHECKING
 
 from orlop.engine.network.rules import plan_table
@@ -24,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Table:
-    """Made after the kernel's sockets are; *rows* tells what belongs into the table now."""
+    """*rows* tells what belongs into it now; *written* is done after it was written whole."""
 
     def __init__(
         self,
@@ -33,14 +32,14 @@ class Table:
         children: Children,
         tasks: TaskSet,
         rows: Callable[[], list[Row]],
+        written: Callable[[], Awaitable[None]],
     ) -> None:
         self._name = name
-        self._nft = nft
-        self._children = children
         self._rows = rows
+        self._written = written
         self.closed_router = False
         self._writing = asyncio.Lock()
-        self.guard = Guard(name, self.write, tasks)
+        self.guard = Guard(name, self.write, tasks, children, nft)
 
     async def write(self) -> None:
         """Write the whole table.
@@ -50,17 +49,9 @@ class Table:
         """
         async with self._writing:
             text = plan_table(self._name, self._rows(), closed_router=self.closed_router)
-            script = os.memfd_create("rules", os.MFD_CLOEXEC)
-            try:
-                os.write(script, text.encode())
-                os.lseek(script, 0, os.SEEK_SET)
-                argv = [os.fspath(self._nft), "-f", "-"]
-                status, output = await self._children.run(argv, stdin_fd=script)
-            finally:
-                os.close(script)
-            if not status.ok:
-                said = output.decode(errors="replace").strip()[:2000]
+            if said := await self.guard.put(text):
                 raise Internal(f"cannot write the nftables table {self._name}: {said}")
+        await self._written()
 
     async def change(
         self,

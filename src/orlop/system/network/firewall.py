@@ -10,7 +10,6 @@ warning says so.
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING
 
 from orlop.engine.network.table_guard import Guard
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from orlop.system.boot import Boot
     from orlop.system.config.configuration import Configuration
     from orlop.wire.compose_model import Json
-
-TIMEOUT_S = 30.0
 
 SSH_PORT = 22
 """What services of the image listen on, unless the configuration says another port. It is let in
@@ -67,7 +64,8 @@ class Firewall:
 
     async def start(self) -> None:
         """Put the rules in force for the first time, when the services are known."""
-        self._guard = Guard(TABLE, self._write_again, self._boot.tasks)
+        boot = self._boot
+        self._guard = Guard(TABLE, self._write_again, boot.tasks, boot.children, DEFAULT_NFT)
         await self.follow()
 
     async def follow(self) -> None:
@@ -79,7 +77,7 @@ class Firewall:
                 text = plan(settings, [*self.ports(), *tunnel_ports(self._boot.config.current)])
                 try:
                     self._watch(self._guard, wanted=text != REMOVAL)
-                    await self._write(text)
+                    await self._write(self._guard, text)
                 except (OrlopError, OSError) as error:
                     self._boot.machine.warn(f"firewall: {error}")
                 else:
@@ -97,7 +95,8 @@ class Firewall:
 
     async def _write_again(self) -> None:
         async with self._lock:
-            await self._write(self.text)
+            if self._guard is not None:
+                await self._write(self._guard, self.text)
 
     def _settings(self) -> dict[str, Json]:
         return as_map(self._boot.config.current.get("orlop.firewall"))
@@ -116,17 +115,6 @@ class Firewall:
             "ruleset": self.text,
         }
 
-    async def _write(self, text: str) -> None:
-        script = os.memfd_create("firewall", os.MFD_CLOEXEC)
-        try:
-            os.write(script, text.encode())
-            os.lseek(script, 0, os.SEEK_SET)
-            argv = [os.fspath(DEFAULT_NFT), "-f", "-"]
-            status, output = await self._boot.children.run(
-                argv, stdin_fd=script, timeout_s=TIMEOUT_S
-            )
-        finally:
-            os.close(script)
-        if not status.ok:
-            said = output.decode(errors="replace").strip()[:2000]
+    async def _write(self, guard: Guard, text: str) -> None:
+        if said := await guard.put(text):
             raise OrlopError(f"the kernel does not take the rules: {said}")

@@ -15,10 +15,12 @@ from orlop.lib.netlink_message import Flag, Request
 from orlop.wire.netlink.address import family_of
 
 _DELETE = 1 << 8 | 2
-_TUPLE_ORIGINAL, _TUPLE_REPLY, _FILTER = 1, 2, 25
+_TUPLE_ORIGINAL, _TUPLE_REPLY, _STATUS, _FILTER, _STATUS_MASK = 1, 2, 3, 25, 26
 _TUPLE_IP, _TUPLE_PROTO = 1, 2
 _SOURCE = {4: 1, 16: 3}
 _PROTO_NUMBER, _PROTO_DESTINATION = 1, 3
+_LED_ELSEWHERE = 1 << 5
+"""IPS_DST_NAT of nf_conntrack_common.h."""
 _BY_SOURCE, _BY_NUMBER, _BY_DESTINATION_PORT = 1 << 0, 1 << 3, 1 << 5
 
 
@@ -37,8 +39,12 @@ def forget_address(address: bytes) -> Request:
     return _request(family_of(address), tuple_, _filter(0, _BY_SOURCE))
 
 
-def forget_port(family: int, protocol: int, port: int) -> Request:
-    """Forget what was sent to *port*, as its senders see it."""
+def forget_port(family: int, protocol: int, port: int, *, strayed: bool = False) -> Request:
+    """Forget what was sent to *port*, as its senders see it; with *strayed* only what no rule has
+    led elsewhere.
+    """
     fields = message.u8(_PROTO_NUMBER, protocol) + message.u16_network(_PROTO_DESTINATION, port)
     tuple_ = message.nested(_TUPLE_ORIGINAL, message.nested(_TUPLE_PROTO, fields))
-    return _request(family, tuple_, _filter(_BY_NUMBER | _BY_DESTINATION_PORT, 0))
+    status = [message.u32_network(_STATUS, 0), message.u32_network(_STATUS_MASK, _LED_ELSEWHERE)]
+    by_port = _filter(_BY_NUMBER | _BY_DESTINATION_PORT, 0)
+    return _request(family, tuple_, by_port, *(status if strayed else []))

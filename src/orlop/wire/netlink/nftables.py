@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _SUBSYSTEM = 10
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 NEW_TABLE, DELETE_TABLE = 0, 2
-_NEW_CHAIN, DELETE_CHAIN, _NEW_RULE, DELETE_RULE = 3, 5, 6, 8
-DELETE_SET, _NEW_ELEMENT, DELETE_ELEMENT = 11, 12, 14
+_NEW_CHAIN, NEW_RULE, DELETE_RULE = 3, 6, 8
+DELETE_SET, _NEW_ELEMENT, DELETE_ELEMENT, NEW_GENERATION = 11, 12, 14, 15
 
 FAMILY_INET = 1
 FAMILY_IP = socket.AF_INET
@@ -118,7 +118,9 @@ def delete_elements(table: str, elements: Sequence[Element], family: int = FAMIL
 
 
 def decode_change(answer: Message) -> Change | None:
-    """What a notification says; None if it is about no table.
+    """What a notification says; None if it is not of nftables.
+
+    `NEW_GENERATION`, of no family and without a table's name, is the last of a transaction.
 
     Raises:
         InvalidArgument: malformed.
@@ -209,5 +211,5 @@ def redirect_port(
             ),
         )
         rule = message.text(1, table) + message.text(2, "output") + expressions
-        requests.append(Request(_type(_NEW_RULE), flags | Flag.APPEND, header + rule))
+        requests.append(Request(_type(NEW_RULE), flags | Flag.APPEND, header + rule))
     return requests

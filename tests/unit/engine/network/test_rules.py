@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orlop.engine.network import rules
 from orlop.engine.network.model import Driver, Endpoint, Network, PublishedPort
 from orlop.engine.network.table_guard import Watch
@@ -81,14 +83,32 @@ def test_watching_the_table() -> None:
     watch = Watch("orlop", own_port=7)
     watch.feed(notification(nftables.DELETE_ELEMENT, "orlop", 7))
     watch.feed(notification(nftables.DELETE_TABLE, "other", 9))
-    watch.feed(notification(nftables.NEW_TABLE, "orlop", 9))
     assert not watch.damaged
 
     watch.feed(notification(nftables.DELETE_RULE, "orlop", 9))
     assert watch.damaged
-    watch.feed(notification(nftables.DELETE_TABLE, "orlop", 11))
-    watch.feed(notification(nftables.NEW_TABLE, "orlop", 11))
+    watch.expect(11)
+    for kind in (nftables.DELETE_TABLE, nftables.NEW_TABLE, nftables.NEW_RULE):
+        watch.feed(notification(kind, "orlop", 11))
     assert not watch.damaged, "written anew"
 
     watch.feed(b"nonsense")
     assert watch.damaged
+
+
+@pytest.mark.parametrize("kind", [nftables.NEW_TABLE, nftables.NEW_RULE, nftables.DELETE_ELEMENT])
+def test_what_others_write_is_damage_whatever_it_is(kind: int) -> None:
+    watch = Watch("orlop", own_port=7)
+    watch.expect(11)
+    watch.feed(notification(nftables.NEW_TABLE, "orlop", 11))
+    watch.feed(notification(kind, "orlop", 9))
+    assert watch.damaged
+
+    watch.feed(notification(nftables.NEW_TABLE, "orlop", 11))
+    assert not watch.damaged
+    watch.feed(notification(nftables.NEW_GENERATION, "", 9))
+    watch.feed(notification(kind, "orlop", 11))
+    assert not watch.damaged, "the transaction is not over"
+    watch.feed(notification(nftables.NEW_GENERATION, "", 11))
+    watch.feed(notification(kind, "orlop", 11))
+    assert watch.damaged, "another process of that number"

@@ -231,6 +231,8 @@ def test_forgetting_connections_names_what_to_look_for() -> None:
     assert message.attribute_map(message.attribute_map(by_port.payload[4:])[1])[2].endswith(
         b"\x06\0\x03\0\0\x35\0\0"
     )
+    strayed = conntrack.forget_port(socket.AF_INET6, 17, 53, strayed=True)
+    assert strayed.payload == by_port.payload + bytes.fromhex("0800030000000000 08001a0000000020")
 
 
 def test_children_of_an_interface_are_made_as_iproute2_makes_them() -> None:
