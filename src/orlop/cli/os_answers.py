@@ -11,7 +11,7 @@ from orlop.lib.errors import Internal, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from orlop.cli.arguments import Arguments
     from orlop.cli.client import Response
@@ -50,8 +50,13 @@ def blocks(descriptor: int) -> Iterator[bytes]:
         yield data
 
 
-def follow(response: Response, arguments: Arguments, text: str) -> int:
-    """Show progress, and what came of it."""
+def follow(
+    response: Response,
+    arguments: Arguments,
+    text: str,
+    show: Callable[[Object], int] | None = None,
+) -> int:
+    """Show progress, and what came of it: by *text* or *show*, whose status it is then."""
     shown = False
     for line in _lines(response):
         if "progress" in line:
@@ -63,6 +68,8 @@ def follow(response: Response, arguments: Arguments, text: str) -> int:
             return _fail(error, arguments)
         result = line.get("result")
         values = result if isinstance(result, dict) else {}
+        if show is not None:
+            return show(values)
         if isinstance(services := values.get("services"), list):
             would = WOULD if arguments.flag("dry-run") else ""
             text = would + IN_PLACE.format(", ".join(map(str, services)))

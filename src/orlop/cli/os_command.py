@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from orlop.cli import os_releases, os_verbs
-from orlop.cli.answers import Object, get_object, get_objects, member, strings_of, text_of
+from orlop.cli.answers import Object, get_object, get_objects, member, objects, strings_of, text_of
 from orlop.cli.arguments import Option, UsageError
 from orlop.cli.client import Client
 from orlop.cli.json_text import encode
+from orlop.cli.os_answers import FAILED, follow
 from orlop.cli.text import columns, printable
 
 TYPE_CHECKING = False
@@ -27,6 +29,7 @@ OPTIONS = (
     Option("now", help="for apply: do not wait for a window or a lock"),
     Option("no-reboot", help="for apply, rollback: the next boot does it"),
     Option("keep-configuration", help="for rollback: only the system"),
+    Option("repair", help="for verify: bring anew what is damaged"),
     Option("reason", value="TEXT", help="for hold, inhibit: why"),
     Option("until", value="TIME", help="for hold: 2h, or 2026-12-24T18:00:00Z"),
 )
@@ -47,7 +50,7 @@ VERBS = {
     "inhibit": "-- PROGRAM...: apply nothing while it runs",
     "why": "the one reason why nothing is applied now",
     "history": "what has been done, and what came of it",
-    "verify": "compare everything on the disks with its digests",
+    "verify": "compare everything on the disks with its digests; --repair",
     "gc": "remove the generations that nobody needs",
     "trust": "ROOT.json: take the releases of whom it names",
 }
@@ -59,7 +62,7 @@ What has been begun is brought to its end even if this command is interrupted.""
 
 ROLLED_BACK = "rolled back"
 """What a person has gone back from is not bad, but left alone as well."""
-GET = ("status", "list", "why", "history", "verify")
+GET = ("status", "list", "why", "history")
 
 
 def run(arguments: Arguments) -> int:
@@ -71,6 +74,8 @@ def run(arguments: Arguments) -> int:
     match words:
         case [] if verb in GET:
             return _show(client, verb, as_json=arguments.flag("json"))
+        case [] if verb == "verify":
+            return _verify(client, arguments)
         case [] if verb in os_verbs.ALONE:
             return os_verbs.ALONE[verb](client, arguments)
         case [old, new] if verb == "diff":
@@ -94,11 +99,10 @@ def _number(text: str) -> int:
 
 
 def _show(client: Client, verb: str, *, as_json: bool) -> int:
-    if verb in ("list", "history", "verify"):
+    if verb in ("list", "history"):
         rows = get_objects(client, f"/orlop/os/{verb}")
         print(encode(rows) if as_json else _TABLES[verb](rows))
-        failed = verb == "verify" and not all(row.get("ok") for row in rows)
-        return 1 if failed else 0
+        return 0
     answer = get_object(client, f"/orlop/os/{verb}")
     if as_json:
         print(encode(answer))
@@ -182,10 +186,29 @@ def _history(rows: list[Object]) -> str:
     )
 
 
+def _verify(client: Client, arguments: Arguments) -> int:
+    def show(answer: Object) -> int:
+        rows = objects(answer.get("rows"), "answer")
+        print(encode(rows) if arguments.flag("json") else _verified(rows))
+        whole = all(row.get("ok") for row in rows)
+        if not whole and not (arguments.flag("repair") or arguments.flag("json")):
+            print("  (try: orlop os verify --repair)", file=sys.stderr)
+        return 0 if whole else FAILED
+
+    body: Object = {"repair": arguments.flag("repair")}
+    return follow(client.request("POST", "/orlop/os/verify", body), arguments, "", show)
+
+
 def _verified(rows: list[Object]) -> str:
     return columns(
         ("WHAT", "IS"),
-        ((text_of(row, "what"), text_of(row, "problem") or "as it was") for row in rows),
+        (
+            (
+                text_of(row, "what"),
+                text_of(row, "problem") or ("repaired" if row.get("repaired") else "as it was"),
+            )
+            for row in rows
+        ),
     )
 
 
@@ -215,4 +238,4 @@ def _moment(value: object) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "-"
 
 
-_TABLES = {"list": _generations, "history": _history, "verify": _verified}
+_TABLES = {"list": _generations, "history": _history}

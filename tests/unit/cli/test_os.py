@@ -141,19 +141,26 @@ def test_an_image_is_sent_and_must_be_called_unsigned(
 def test_verify_fails_when_something_is_not_as_it_was(
     engine: FakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine.answer(
-        "GET /orlop/os/verify",
-        [
-            {"what": "image a", "ok": False, "problem": "is damaged"},
-            {"what": "boot record", "ok": True, "problem": None},
-        ],
-    )
+    rows: list[dict[str, object]] = [
+        {"what": "image a", "ok": False, "problem": "is damaged"},
+        {"what": "boot record", "ok": True, "problem": None},
+    ]
+    lines: list[object] = [{"progress": {"done": 1, "of": 2}}]
+    answer(engine, "POST /orlop/os/verify", *lines, {"result": {"rows": rows, "ok": False}})
     assert main(["os", "verify"]) == 1
-    assert capsys.readouterr().out.splitlines() == [
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
         "WHAT          IS",
         "image a       is damaged",
         "boot record   as it was",
     ]
+    assert "orlop os verify --repair" in said.err
+    assert main(["os", "verify", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == rows
+    rows[0] |= {"ok": True, "problem": None, "repaired": True}
+    answer(engine, "POST /orlop/os/verify", *lines, {"result": {"rows": rows, "ok": True}})
+    assert main(["os", "verify", "--repair"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "image a       repaired"
 
 
 @pytest.mark.parametrize("words", [["pin"], ["pin", "x"], ["diff", "1"], ["nothing"], ["pin", "0"]])

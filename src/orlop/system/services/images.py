@@ -77,12 +77,13 @@ class ServiceImages:
         return True
 
     def is_there(self, image: str) -> bool:
-        """Whether a container can be made of *image* now."""
+        """Whether a container can be made of *image* now: a boot finds a damaged layer gone."""
         try:
-            self._boot.engine.images.get(image)
+            found = self._boot.engine.images.get(image)
         except OrlopError:
             return False
-        return True
+        store = self._boot.engine.layered
+        return store is None or all(diff_id in store.layers for diff_id in found.layers)
 
     def id_of(self, image: str) -> str:
         """The digest that *image* stands for here; empty if it is not there."""

@@ -18,7 +18,7 @@ from orlop.system.config.store import boot_id
 from orlop.system.machine import Phase
 from orlop.system.power import PowerAction
 from orlop.system.services.overlay import reference
-from orlop.system.storage import extras, mirror
+from orlop.system.storage import extras
 from orlop.system.updates import (
     collect,
     esp,
@@ -29,7 +29,6 @@ from orlop.system.updates import (
     rollback,
     stage,
     trials,
-    verify,
 )
 from orlop.system.updates.later import DIRECTORY
 from orlop.system.updates.ledger import Ledger, adopt, capture
@@ -85,22 +84,13 @@ class Updates:
                 return ledger
         return self._ledger
 
-    async def verify(self) -> list[Json]:
-        """Whether everything on the disks is what it was."""
-        async with self.at_work("verify", write=False) as (ledger, place):
-            found = await asyncio.to_thread(verify.verify, ledger, place, self.now())
-            if (state := self._boot.machine.state) and mirror.of_state(state.device):
-                for device, text in (await esp.mend_others(state.device)).items():
-                    what = f"boot partition {device}"
-                    found.append({"what": what, "ok": not text, "problem": text or None})
-            standing = ledger.generations.standing()
-            good = await asyncio.to_thread(ledger.generations.read, standing.good)
-        for name, version in good.services.items():
-            image = reference(name, version.digest)
-            ok = not version.digest or self._boot.images.is_there(image)
-            problem = None if ok else f"its image {version.digest} is not there"
-            found.append({"what": f"service {name}", "ok": ok, "problem": problem})
-        return found
+    async def verify(
+        self, tell: Callable[[dict[str, Json]], None] = lambda _: None, *, repair: bool = False
+    ) -> list[dict[str, Json]]:
+        """Whether everything on the disks is what it was; see `verification`."""
+        from orlop.system.updates import verification  # here: it is rarely asked for
+
+        return await verification.run(self._boot, tell, repair=repair)
 
     @asynccontextmanager
     async def at_work(self, verb: str, *, write: bool = True) -> AsyncIterator[tuple[Ledger, Path]]:

@@ -25,7 +25,7 @@ from orlop.wire.channel import Machine, Refused, Why
 from orlop.wire.release import Release, parse_release
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container
 
     from orlop.lib.children import Children
     from orlop.wire.release import Blob
@@ -117,8 +117,23 @@ class Fetched:
     received_bytes: int = 0
 
 
+async def find(settings: Settings, children: Children) -> Offer:
+    """The release *settings.version*, verified, whatever its channel has; as `check`.
+
+    Raises:
+        NotFound: the source has no such release, or not any more. OrlopError: as `check`.
+    """
+    found = await check(settings, children, again=True)
+    assert isinstance(found, Offer)
+    return found
+
+
 async def check(
-    settings: Settings, children: Children, withdrawn: Callable[[str], None] = lambda _: None
+    settings: Settings,
+    children: Children,
+    withdrawn: Callable[[str], None] = lambda _: None,
+    *,
+    again: bool = False,
 ) -> Offer | Refused:
     """What the channel has for this machine, verified; or why it takes nothing now. *withdrawn* is
     told why what is staged must not be applied any more. One at a time: what an older look trusts
@@ -138,6 +153,7 @@ async def check(
         "channel": settings.channel,
         "seen": seen.get(settings.channel, 0),
         "version": settings.version,
+        "again": again,
         "machine": asdict(_machine(settings)),
         "build": settings.running.build,
         "image": settings.running.image_sha256,
@@ -164,10 +180,16 @@ async def check(
 
 
 async def fetch(
-    offer: Offer, children: Children, report: Report, *, extras: bool = False
+    offer: Offer,
+    children: Children,
+    report: Report,
+    *,
+    extras: bool = False,
+    only: Container[str] | None = None,
 ) -> Fetched:
     """Bring what *offer* names into `incoming/`, where each file is called by its digest; *report*
-    is told how far it is. A cut download goes on where it was. *extras*: those of storage too.
+    is told how far it is. A cut download goes on where it was. *extras*: those of storage too;
+    *only*: these digests.
 
     Raises:
         Unavailable: the source cannot be reached. Forbidden: what it has is something else.
@@ -178,7 +200,9 @@ async def fetch(
     wanted = [
         blob
         for blob in {blob.sha256: blob for blob in release.blobs()}.values()
-        if blob.sha256 != running.image_sha256 and (extras or blob is not release.extras)
+        if blob.sha256 != running.image_sha256
+        and (extras or blob is not release.extras)
+        and (only is None or blob.sha256 in only)
     ]
     request = {
         "action": "fetch",

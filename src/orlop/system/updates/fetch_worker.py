@@ -6,7 +6,8 @@ downloads (descriptor 3) for good and gives up every privilege but the network. 
 are JSON objects, one a line:
 
     {"action": "check", "source", "registries", "now", "floor", "trusted": {ROLE: TEXT}, "channel",
-     "seen", "version", "machine": {...}, "build", "image", "staged": VERSION, "staged_digest"}
+     "seen", "version", "again", "machine": {...}, "build", "image", "staged": VERSION,
+     "staged_digest"}; "again": that version, whatever the channel has
       -> {"trusted": {ROLE: TEXT}}, also when it fails after that
       -> {"withdrawn": TEXT} if what is staged must not be applied any more
       -> {"offer": {"manifest": TEXT, "paths": {SHA256: PATH}, "sequence", "running"}}
@@ -132,6 +133,11 @@ def check(request: dict[str, Any], source: Source) -> None:
         refresh(client, source)
     finally:
         report({"trusted": {role: data.decode() for role, data in client.files.items()}})
+    if request["again"]:
+        release, data = _read_release(client, source, request["version"])
+        machine = Machine(**request["machine"])
+        report(_offer(client, release, data, request["image"], request["seen"], machine))
+        return
     name = request["channel"]
     channel = channels.parse_channel(read_target(client, source, channels.target_name(name)), name)
     if channel.sequence < int(request["seen"]):
@@ -214,11 +220,17 @@ def _decide(
     refused = channels.judge(channel, release, digest, machine, request["now"])
     if refused is not None:
         return _refused(refused)
+    return _offer(client, release, data, request["image"], channel.sequence, machine)
+
+
+def _offer(
+    client: Client, release: Release, data: bytes, image: str, sequence: int, machine: Machine
+) -> dict[str, Any]:
     return {
         "offer": {
             "manifest": data.decode(),
-            "paths": _paths(client, release, request["image"]),
-            "sequence": channel.sequence,
+            "paths": _paths(client, release, image),
+            "sequence": sequence,
             "running": machine.sequence,
         }
     }

@@ -61,6 +61,10 @@ async def answer(boot: Boot, exchange: Exchange) -> None:
         wish = offers.parse_wish(await exchange.json())
         await _carry_out(boot, exchange, verb, lambda _: offers.check(boot, wish))
         return
+    if verb == "verify":
+        repair = (await exchange.json()).get("repair") is True
+        await _carry_out(boot, exchange, verb, lambda tell: _verify(boot, tell, repair=repair))
+        return
     act = _ACTS.get(verb)
     if act is None:
         raise NotFound(f"there is no verb {verb}")
@@ -70,7 +74,7 @@ async def answer(boot: Boot, exchange: Exchange) -> None:
 
 async def _show(updates: Updates, gate: Gate, what: str, exchange: Exchange) -> None:
     if what == "verify":
-        await exchange.respond_json(200, await updates.verify())
+        await exchange.respond_json(200, [*await updates.verify()])
         return
     ledger, now = await updates.reading(), updates.now()
     match what:
@@ -92,6 +96,11 @@ async def _show(updates: Updates, gate: Gate, what: str, exchange: Exchange) -> 
         case _:
             raise NotFound(f"there is no verb {what}")
     await exchange.respond_json(200, found)
+
+
+async def _verify(boot: Boot, tell: Tell, *, repair: bool) -> dict[str, Json]:
+    rows = await boot.updates.now.verify(tell, repair=repair)
+    return {"rows": [*rows], "ok": all(row["ok"] for row in rows)}
 
 
 async def _inhibit(boot: Boot, exchange: Exchange) -> None:

@@ -174,6 +174,14 @@ def problem_of(esp: Path, image: Image, report: Callable[[int], None] = lambda _
         return f"{os.path.basename(error.filename or '')}: {error.strerror}"
 
 
+def is_well_beside(esp: Path, image: Image) -> bool:
+    """Whether what lies beside *image* is as the boot loader wants it."""
+    try:
+        return not _problem_beside(esp / IMAGES, image)
+    except OSError:
+        return False
+
+
 def _problem_beside(directory: Path, image: Image) -> str:
     """Whether the boot loader, which has its own list of hashes, takes the image."""
     _, env, sums = names_of(image.id)

@@ -1,4 +1,4 @@
-"""`orlop os verify`: every digest once more, from the disks."""
+"""What `orlop os verify` looks at on the ESP and of the generations: every digest once more."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from orlop.wire.compose_model import Json
 
 
-def verify(ledger: Ledger, esp: Path, now: Now) -> list[Json]:
-    """Each thing that was looked at: `what`, `ok` and `problem`. Blocks."""
-    found: list[Json] = []
+def row(what: str, problem: str) -> dict[str, Json]:
+    """Something that was looked at, as people are told: `what`, `ok` and `problem`."""
+    return {"what": what, "ok": not problem, "problem": problem or None}
+
+
+def verify(ledger: Ledger, esp: Path, now: Now) -> list[dict[str, Json]]:
+    """A `row` for each thing that was looked at. Blocks."""
+    found: list[dict[str, Json]] = []
 
     def note(what: str, problem: str) -> None:
-        found.append({"what": what, "ok": not problem, "problem": problem or None})
+        found.append(row(what, problem))
 
     seen: set[str] = set()
     for generation in ledger.generations.all():
