@@ -144,7 +144,8 @@ async def bring_images(engine: Engine, options: Options, ending: asyncio.Event) 
     if options.preload is not None and engine.layered is not None:
         from orlop.engine.preload import Preload
 
-        await Preload(engine, options.preload, options.preload_label).begin(ending)
+        label, refused = options.preload_label, options.preload_refused
+        await Preload(engine, options.preload, label, refused=refused).begin(ending)
 
 
 def open_early(options: Options) -> socket.socket:

@@ -64,6 +64,7 @@ class Options:
     labels: tuple[str, ...] = ()
     preload: Path | None = None
     preload_label: str = ""
+    preload_refused: bool = False
     log_level: str = "info"
     check: bool = False
     repair: bool = False
@@ -160,6 +161,7 @@ def parse(argv: list[str]) -> Options:
     )
     add("--preload", type=Path, metavar="DIR", help="archives of images to load, each once")
     add("--preload-label", default="", metavar="LABEL", help="and from the disk with this label")
+    add("--preload-refused", default="", metavar="LABEL", help="say that this disk is left alone")
     add("--log-level", default="info", choices=LOG_LEVELS)
     found = parser.parse_args(argv)
     if found.repair and found.action != "check":
@@ -204,7 +206,8 @@ def parse(argv: list[str]) -> Options:
         labels=said.labels,
         log_level="debug" if said.debug else found.log_level,
         preload=found.preload and found.preload.absolute(),
-        preload_label=found.preload_label,
+        preload_label=found.preload_label or found.preload_refused,
+        preload_refused=bool(found.preload_refused),
         check=found.action == "check",
         repair=found.repair,
     )

@@ -163,10 +163,14 @@ async def _wait_for(event: asyncio.Event) -> None:
 
 
 class Preload:
-    """For *engine*: from *directory*, and from the disk labelled *label* whenever it is there."""
+    """For *engine*: from *directory*, and from the disk labelled *label* whenever it is there; if
+    that is *refused* it is left alone, which is said."""
 
-    def __init__(self, engine: Engine, directory: Path, label: str = "") -> None:
+    def __init__(
+        self, engine: Engine, directory: Path, label: str = "", *, refused: bool = False
+    ) -> None:
         self._engine = engine
+        self._refused = refused
         self._directory = directory
         self._label = label
         settings = engine.settings
@@ -202,7 +206,10 @@ class Preload:
     async def _look_at_disk(self, *, was_there: bool) -> bool:
         """Bring what is on the disk if it has just come; whether it is there."""
         present = os.path.exists(self._device)
-        if present and not was_there:
+        if present and not was_there and self._refused:
+            text = "preload: the disk %s is left alone, as anybody may have brought it: "
+            log.warning(text + "orlop.engine.preload_disk", self._label)
+        elif present and not was_there:
             place = self._engine.settings.run_dir / "preload"
             try:
                 await thread_to_its_end(mount_disk, self._device, place)

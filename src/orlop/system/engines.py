@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from orlop.wire.compose_model import Json, ServiceDefinition
 
 KEY = "orlop.engine.name"
+PRELOAD_DISK = "orlop.engine.preload_disk"
 OWN = "orlop"
 DOCKERD = "dockerd"
 
@@ -82,6 +83,12 @@ def define(image: str, own: ServiceDefinition) -> ServiceDefinition:
     )
 
 
+def refuse_disks(own: ServiceDefinition) -> ServiceDefinition:
+    """The service of the system's engine, which leaves disks with images alone, and says so."""
+    words = (word.replace("--preload-label=", "--preload-refused=") for word in own.command)
+    return replace(own, command=tuple(words))
+
+
 def is_engine(image: Image) -> bool:
     """Whether what *image* runs by itself is dockerd."""
     words = (*image.entrypoint, *image.command)
@@ -105,11 +112,21 @@ class Engines:
         """Let the service of the user's engine be the chosen one's."""
         self.chosen = self.chosen or self._running() or self.configured()
         own = found.services.get(USER_ENGINE)
+        if own is not None and not self._loads_from_disks():
+            found.services[USER_ENGINE] = own = refuse_disks(own)
         if self.chosen != OWN and own is not None:
             image = consoles.image_of(self._boot, self.chosen)
             found.services[USER_ENGINE] = define(image, own)
         # What has an engine end its containers.
         self._boot.power.user_signal = "SIGPWR" if self.chosen == OWN else "SIGTERM"
+
+    def _loads_from_disks(self) -> bool:
+        """Who has the machine in their hands may bring a disk: where the TPM opens the state, its
+        images take the place of none of the owner's unless the owner has said so."""
+        said = self._boot.config.current.get(PRELOAD_DISK)
+        if isinstance(said, bool):
+            return said
+        return not (self._boot.machine.parameters.state_sealed or self._boot.cloud.trusts_no_disk)
 
     def _running(self) -> str:
         """The engine that is in use already: after a re-execution."""

@@ -1,12 +1,17 @@
 """What is brought from a directory of archives: which files, by which digests."""
 
+import asyncio
+import logging
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from orlop.engine.preload import (
     MAX_ARCHIVES,
     Memory,
+    Preload,
     check_sum,
     find_archives,
     parse_sums,
@@ -70,3 +75,19 @@ def test_a_damaged_memory_counts_as_empty(tmp_path: Path, text: str) -> None:
     assert read_memory(path) == Memory()
     path.write_text(text)
     assert read_memory(path) == Memory()
+
+
+def test_a_disk_that_is_refused_is_not_touched_and_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = tmp_path / "disk"
+    engine: Any = SimpleNamespace(settings=SimpleNamespace(store_dir=tmp_path / "store"))
+    preload = Preload(engine, tmp_path, "ORLOP_LOAD", refused=True)
+    cast("Any", preload)._device = str(disk)
+    with caplog.at_level(logging.WARNING):
+        assert asyncio.run(preload._look_at_disk(was_there=False)) is False
+        disk.touch()
+        assert asyncio.run(preload._look_at_disk(was_there=False)) is True
+        assert asyncio.run(preload._look_at_disk(was_there=True)) is True
+    [record] = caplog.records
+    assert "the disk ORLOP_LOAD is left alone" in record.getMessage()

@@ -174,3 +174,26 @@ def test_no_engine_is_started_while_the_machine_goes_down(
     with pytest.raises(Unavailable, match="going down"):
         asyncio.run(machine.engines.switch("docker:26"))
     assert not any(event.startswith(("start", "keep")) for event in machine.events)
+
+
+def test_where_the_tpm_opens_the_state_nobodys_disk_brings_images(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Machine(monkeypatch, tmp_path)
+    boot = machine.boot
+    own = parse_service("engine", {"image": "engine", "command": ["--preload-label=ORLOP_LOAD"]})
+
+    def command(*, by_tpm: bool = False, sealed: bool = False, said: object = None) -> str:
+        boot.cloud = SimpleNamespace(trusts_no_disk=by_tpm)
+        boot.machine.parameters.state_sealed = sealed
+        boot.config.current[engines.PRELOAD_DISK] = said
+        found: Any = SimpleNamespace(services={"engine": own})
+        machine.engines.add_to(found)
+        [word] = found.services["engine"].command
+        return str(word).partition("=")[0]
+
+    assert command() == "--preload-label"
+    assert command(by_tpm=True) == "--preload-refused"
+    assert command(sealed=True) == "--preload-refused"
+    assert command(by_tpm=True, sealed=True, said=True) == "--preload-label"
+    assert command(said=False) == "--preload-refused"

@@ -189,6 +189,14 @@ KEYS: tuple[Key, ...] = (
         applies=Applies.SERVICE,
     ),
     Key(
+        "orlop.engine.preload_disk",
+        kinds.BOOLEAN,
+        "Whether images are loaded from a disk that is labelled ORLOP_LOAD.",
+        "true",
+        default="true; false where the TPM opens the state, or orlop.state.sealed is set",
+        applies=Applies.BOOT,
+    ),
+    Key(
         "orlop.engine.debug",
         kinds.BOOLEAN,
         "Whether the engine writes every step into its log.",
