@@ -87,10 +87,12 @@ def take_apart(orlop_efi: Path, root: Path, parts: Path) -> None:
     run(["fsck.erofs", f"--extract={root}", "--preserve", parts / "os.erofs"])
 
 
-def damage(image: Path, section: str, number: int, rng: random.Random) -> None:
-    """Change *number* bits of *section* of *image*, anywhere."""
+def damage(image: Path, section: str, number: int, rng: random.Random, last_bytes: int = 0) -> None:
+    """Change *number* bits of *section* of *image*, anywhere, or in its *last_bytes*."""
     data = bytearray(image.read_bytes())
     place = parse_sections(bytes(data[:HEAD_BYTES]))[section]
+    first = place.size_bytes - last_bytes if last_bytes else 0
     for _ in range(number):
-        data[place.offset_bytes + rng.randrange(place.size_bytes)] ^= 1 << rng.randrange(8)
+        at = rng.randrange(first, place.size_bytes)
+        data[place.offset_bytes + at] ^= 1 << rng.randrange(8)
     image.write_bytes(data)

@@ -1,8 +1,9 @@
 """Images that are bad in every way there is: each is tried by one machine, and none is kept.
 
 Their digests are right, as if whoever made the release had made the mistake: what is damaged on its
-way is refused before that. The machine comes back by itself from all but a kernel that stops before
-it can start anything, where nobody pets a watchdog yet: that takes somebody's hand on the switch.
+way is refused before that. A kernel that cannot be unpacked is not even staged. The machine comes
+back by itself from all but one that stops before it can start anything, where nobody pets a
+watchdog yet: that takes somebody's hand on the switch.
 Its BIOS keeps what the kernel says of its own death (ACPI ERST), as servers' do.
 """
 
@@ -44,12 +45,13 @@ PYTHON = ["/usr/bin/python3.13", "-I", "-S", "-c"]
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """An image with *bits* of *section* changed, or whose *service* runs *program* instead; what
-    is written down as the *cause*, if that is certain."""
+    """An image with *bits* of *section* changed, of all or of its last bytes, or whose *service*
+    runs *program* instead; what is written down as the *cause*, if that is certain."""
 
     name: str
     section: str = ""
     bits: int = 0
+    last_bytes: int = 0
     service: str = ""
     program: str = ""
     nothing: bool = False
@@ -66,7 +68,7 @@ class Bad:
             return make_next(efi, self.build, scratch, root=scratch / "nothing")
         if not self.service:
             image = make_next(efi, self.build, scratch)
-            damage(image, self.section, self.bits, rng)
+            damage(image, self.section, self.bits, rng, self.last_bytes)
             return image
         if not (scratch / "root").exists():
             take_apart(efi, scratch / "root", scratch / "parts")
@@ -78,8 +80,11 @@ class Bad:
         return image
 
 
+START_BYTES = 90_000
+"""At the end of a kernel: the program that unpacks the rest of it."""
+KERNEL = Bad("kernel", section=".linux", bits=8)
 BAD = (
-    Bad("kernel", section=".linux", bits=8, cause="power or unknown"),
+    Bad("start", section=".linux", bits=200, last_bytes=START_BYTES, cause="power or unknown"),
     Bad("initrd", section=".initrd", bits=200, cause=""),
     Bad("nothing", nothing=True, cause="panic"),
     Bad("crash", service="syslog", program="raise SystemExit(1)"),
@@ -100,7 +105,7 @@ def update(
     chosen = {item.name for item in request.session.items}
     images = [
         bad.make(lab, scratch, rng)
-        for bad in BAD
+        for bad in (*BAD, KERNEL)
         if any(f"[{bad.name}]" in name for name in chosen)
     ]
     kept = f"memory-backend-file,id=erst,size=64K,share=on,mem-path={scratch}/erst"
@@ -114,6 +119,14 @@ def update(
     ) as found:
         found.machine.boot(LIMIT_S)
         yield found
+
+
+@pytest.mark.parametrize("bad", [KERNEL], ids=lambda bad: bad.name)
+def test_a_damaged_kernel_is_not_staged(update: Updating, bad: Bad) -> None:
+    before = update.ask("status")
+    text = update.machine.fail(f"{update.stage_command(bad.build)} 2>&1", timeout_s=LIMIT_S)
+    assert "the kernel in the file is damaged" in text
+    assert update.ask("status") == before
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)

@@ -200,8 +200,10 @@ def test_a_bit_anywhere_in_an_image_costs_no_boot(
     rng = _seeded()
     first = disk.source.image.id
     second = disk.add_image("image.second")
-    disk.record(BootRecord(2, first, second, "", second))
     for number in range(FLIPS // 2):
+        # The one that is booted by default, or the one on trial.
+        default, trial = (first, "") if number % 2 else (second, first)
+        disk.record(BootRecord(number + 2, default, second, trial, second))
         name = f"{boot_files.IMAGES}/{first}.{rng.choice(('efi', 'efi', 'env', 'sum'))}"
         before = disk.flip(name, rng)
         with disk.machine(lab, firmware) as machine:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from orlop.image.disk import DiskImage, make_disk
 from orlop.lib.boot_record import image_id
@@ -83,12 +83,10 @@ def updating(
     settle_s: float = SETTLE_S,
     images: Sequence[Path] = (),
     configuration: str = CONFIGURATION,
-    extra: tuple[str, ...] = (),
+    **more: Unpack[Hardware],
 ) -> Iterator[Updating]:
-    """An installed machine, off, with *images* of next systems on disks of their own.
-
-    *extra* are more words for QEMU.
-    """
+    """An installed machine, off, with *images* of next systems on disks of their own; *more* of its
+    hardware than that, and a BIOS with 384 MiB."""
     builds = dict(_identity(path) for path in (lab.out / "orlop.efi", *images))
     path = scratch / "disk.raw"
     text = configuration.replace("SETTLE", f"{settle_s:g}")
@@ -97,7 +95,7 @@ def updating(
     recording = record(path, scratch, plan_disk(SIZE_BYTES), builds)
     disks = tuple(Disk(image, serial=image.stem[:8]) for image in images)
     medium = Installed(Disk(path, serial="installed", record=recording.log))
-    hardware = Hardware(firmware=Firmware.BIOS, memory_mib=384, disks=disks, extra=extra)
+    hardware = Hardware(firmware=Firmware.BIOS, memory_mib=384, disks=disks) | more
     with lab.machine(medium, "update", **hardware) as made:
         yield Updating(made, recording, next(iter(builds.values())), path)
 

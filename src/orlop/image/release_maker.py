@@ -15,6 +15,7 @@ from orlop.image.delta_maker import make_delta
 from orlop.image.release_repository import Repository
 from orlop.lib import unified_image
 from orlop.lib.errors import Conflict, InvalidArgument, NotFound
+from orlop.lib.kernel_payload import check_kernel
 from orlop.lib.unified_image import Description
 from orlop.wire.channel import Channel, parse_channel
 from orlop.wire.channel import target_name as channel_target
@@ -135,14 +136,17 @@ def describe_image(repository: Repository, path: Path) -> tuple[Description, Ima
     """What a unified kernel image says of itself, and its description; it is added as a blob.
 
     Raises:
-        NotFound: there is no such file. InvalidArgument: it is none.
+        NotFound: there is no such file. InvalidArgument: it is none, or its kernel is damaged.
     """
     if not path.exists():
         raise NotFound(f"{path} is not there", hint="./orlop build")
     with path.open("rb") as stream:
-        found = unified_image.describe(
-            lambda offset, size: os.pread(stream.fileno(), size, offset), str(path)
-        )
+
+        def read(offset: int, size: int) -> bytes:
+            return os.pread(stream.fileno(), size, offset)
+
+        found = unified_image.describe(read, str(path))
+        check_kernel(read, found.kernel, str(path))
     blob = repository.add_blob(path)
     return found, Image(
         blob.sha256, blob.size_bytes, found.build, found.kernel, found.initrd, found.command_line

@@ -20,8 +20,10 @@ from orlop.cli.host import main as host_main
 from orlop.cli.host import release as host_release
 from orlop.image import release_keys, release_repository
 from orlop.lib.errors import Conflict, Forbidden, InvalidArgument, NotFound
+from orlop.system.updates import image_worker
 from orlop.system.updates.fetch import Offer, Running, Settings
 from orlop.wire.channel import Refused, Why
+from tests.unit.lib.test_kernel_payload import FIRST_SECTOR, kernel
 from tests.unit.lib.test_unified_image import image as unified_image
 from tests.unit.system.updates.release_lab import ask
 
@@ -81,6 +83,25 @@ class Publisher:
         running = Running(version=version, build="00000000", sequence=sequence)
         found = ask(replace(self.settings, running=running, **more))  # type: ignore[arg-type]
         return found.release if isinstance(found, Offer) else found
+
+
+def test_a_kernel_that_cannot_be_unpacked_is_no_release(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    path, whole = tmp_path / "orlop.efi", kernel()[FIRST_SECTOR * 512 :]
+    parts = {".osrel": b"ID=orlop\nVERSION_ID=1.0\nBUILD_ID=0123456789abcdef\n"}
+    parts |= {".cmdline": b"", ".initrd": b"i", ".linux": whole}
+    path.write_bytes(unified_image(tuple(parts.items())))
+    words = [*publisher.places(), "--image", str(path), "--no-extras"]
+    with path.open("rb") as image:
+        assert image_worker.look(image.fileno())["size_bytes"] == path.stat().st_size
+    path.write_bytes(path.read_bytes().replace(whole, whole[:20_000] + b"?" + whole[20_001:]))
+    with pytest.raises(InvalidArgument, match=r"the kernel in .*orlop\.efi is damaged"):
+        host_release.main(words)
+    with path.open("rb") as image, pytest.raises(InvalidArgument, match="damaged"):
+        image_worker.look(image.fileno())
+    path.write_bytes(unified_image(tuple(parts.items())))
+    host_release.main(words)
 
 
 def test_extras_are_those_of_the_image(publisher: Publisher, tmp_path: Path) -> None:

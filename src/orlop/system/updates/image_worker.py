@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import OrlopError
+from orlop.lib.kernel_payload import check_kernel
 from orlop.lib.unified_image import describe
 from orlop.system.config.worker import drop_privileges
 
@@ -41,9 +42,14 @@ def look(descriptor: int) -> dict[str, Json]:
     """What the image open as *descriptor* is.
 
     Raises:
-        InvalidArgument: it is none of this system.
+        InvalidArgument: it is none of this system, or its kernel is damaged.
     """
-    found = describe(lambda offset, size: os.pread(descriptor, size, offset), "the file")
+
+    def read(offset: int, size: int) -> bytes:
+        return os.pread(descriptor, size, offset)
+
+    found = describe(read, "the file")
+    check_kernel(read, found.kernel, "the file")
     digest, offset = sha256(), 0
     while data := os.pread(descriptor, PART_BYTES, offset):
         digest.update(data)

@@ -89,7 +89,13 @@ def look(ledger: Ledger, esp: Path, boot: Boot) -> tuple[decide.Armed, decide.Ac
             trials.condemn(ledger, esp, armed, cause, text)
         case decide.Disarm(why):
             trials.abandon(ledger, esp, armed, why)
-        case decide.AwaitReboot() | decide.BeginTrial() | decide.Rearm():
+        case decide.Rearm():
+            # The boot loader passes by what is damaged: that would be tried in vain, and condemned.
+            image = ledger.generations.read(armed.generation).image
+            if problem := staging.problem_of(esp, image):
+                action = decide.Disarm(problem)
+                trials.abandon(ledger, esp, armed, problem)
+        case decide.AwaitReboot() | decide.BeginTrial():
             pass
     return armed, action
 

@@ -27,7 +27,7 @@ from orlop.system.updates import (
     trials,
     verify,
 )
-from orlop.system.updates.decide import BeginTrial, Cause, Condemn, Rearm
+from orlop.system.updates.decide import BeginTrial, Cause, Condemn, Disarm, Rearm
 from orlop.system.updates.generations import (
     Generation,
     Release,
@@ -94,6 +94,19 @@ def test_a_power_cut_is_nobodys_fault_three_times(tree: Tree) -> None:
     tree.boot_loader()
     tree.boot_loader()
     assert tree.come_up() == Condemn(Cause.UNKNOWN)
+    tree.check()
+
+
+def test_what_was_damaged_on_the_disk_meanwhile_is_nobodys_fault(tree: Tree) -> None:
+    tree.arm(tree.stage("b"))
+    tree.boot_loader()
+    path = staging.path_of(tree.esp, image("b").id)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    tree.boot_loader()
+    assert tree.come_up() == Disarm(f"{path.name} is damaged: it is not what was written")
+    assert (standing(tree).staged, tree.ledger().bad()) == (2, {})
+    assert tree.stage("b") == 3
+    try_out(tree, good=True)
     tree.check()
 
 

@@ -1,0 +1,64 @@
+"""Whether the kernel in an image can be unpacked, which it does itself when it is started.
+
+One for x86 is a small program that has the real kernel in it, compressed. If that is damaged the
+program stops the machine, under no watchdog yet; so it is tried before the image is handed on.
+Source: Linux, Documentation/arch/x86/boot.rst (2.08: payload_offset, payload_length).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from orlop.lib.errors import InvalidArgument
+from orlop.lib.unified_image import SECTOR_BYTES
+
+if TYPE_CHECKING:
+    from orlop.lib.unified_image import Read
+
+PART_BYTES = 1 << 16
+MEMORY_BYTES = 192 << 20
+"""Of the decompressor, which takes what it uses of that."""
+
+_HEAD_BYTES = 0x250
+_SIGNATURE, _SETUP_SECTORS, _PAYLOAD = 0x202, 0x1F1, 0x248
+_XZ = b"\xfd7zXZ\0"
+_SIZE = struct.Struct("<I")
+"""Of what was compressed: the last bytes of the payload."""
+
+
+def check_kernel(read: Read, kernel: tuple[int, int], name: str) -> None:
+    """Unpack the kernel at the place *kernel* of the image called *name* that *read* reads. What
+    the boot loader would not start, or is compressed by another program than xz, is not looked at.
+
+    Raises:
+        InvalidArgument: it is damaged. OSError: from *read*.
+    """
+    at = kernel[0] * SECTOR_BYTES
+    head = read(at, _HEAD_BYTES)
+    if len(head) < _HEAD_BYTES or not head.startswith(b"HdrS", _SIGNATURE):
+        return
+    offset, size = struct.unpack_from("<II", head, _PAYLOAD)
+    at += (head[_SETUP_SECTORS] + 1) * SECTOR_BYTES + offset
+    end = at + size - _SIZE.size
+    if read(at, len(_XZ)) != _XZ:
+        return
+    if _unpacked_bytes(read, at, end) != _SIZE.unpack(read(end, _SIZE.size).ljust(_SIZE.size))[0]:
+        raise InvalidArgument(f"the kernel in {name} is damaged: it cannot be unpacked")
+
+
+def _unpacked_bytes(read: Read, at: int, end: int) -> int:
+    """The size of what is compressed there; -1 if that is damaged."""
+    import lzma
+
+    unpacker, done = lzma.LZMADecompressor(lzma.FORMAT_XZ, MEMORY_BYTES), 0
+    try:
+        while not unpacker.eof:
+            data = read(at, min(PART_BYTES, end - at)) if unpacker.needs_input else b""
+            if unpacker.needs_input and not data:
+                return -1
+            at += len(data)
+            done += len(unpacker.decompress(data, PART_BYTES))
+    except lzma.LZMAError:
+        return -1
+    return done
