@@ -144,7 +144,11 @@ class Updates:
         ledger = self._ledger or self.read_anew()
         if write:
             interrupted.bring_to_end(ledger, place)
-        adopt(ledger, place, self.now().build)
+        try:
+            adopt(ledger, place, self.now().build)
+        except OSError:
+            self._ledger = None  # a full disk has no first generation: nobody looks at it
+            raise
         self.extras_there = extras_files.present(place)
         return ledger
 

@@ -14,13 +14,13 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from orlop.lib.errors import Conflict, NotFound, OrlopError, Unavailable
+from orlop.lib.errors import Conflict, NotFound, OrlopError, ResourceExhausted, Unavailable
 from orlop.system.health.builtin import read_baseline
 from orlop.system.health.plan import Verdict, of_release
 from orlop.system.services.data import ServiceData
 from orlop.system.services.ordering import order
 from orlop.system.services.state import ServiceState
-from orlop.system.updates import service_changes
+from orlop.system.updates import service_changes, staging
 from orlop.system.updates.journal import Status
 from orlop.system.updates.service_changes import HEALTH, SERVICE
 
@@ -40,6 +40,8 @@ OLD = ".before"
 """Behind the name of a container that goes on beside the new one."""
 UP_S = 120.0
 """For a service that is started beside the old one to be up."""
+AGAIN_S = 10.0
+"""How often what cannot be put back is tried again."""
 _IDLE = (ServiceState.STOPPED, ServiceState.DISABLED, ServiceState.SKIPPED)
 
 
@@ -77,6 +79,7 @@ class ServiceUpdate:
             Ended: the machine goes down.
         """
         await self.check()
+        await asyncio.to_thread(self._check_disk)
         names = self.changed()
         statuses = {s.name: s.state for s in self._boot.services.statuses()}
         self._idle = {name for name in names if statuses.get(name) in _IDLE}
@@ -107,23 +110,53 @@ class ServiceUpdate:
             raise
 
     async def _undo(self, number: int, error: Exception) -> None:
-        """In reverse order. What cannot be undone now is tried again by the next boot."""
+        """In reverse order. What cannot be undone now is tried again, also by the next boot."""
         log.warning("services are put back: %s", error)
         change, failed = self._ledger.journal.changes[number], ""
         for name in reversed(service_changes.names(change)):
             if change.tasks[f"{SERVICE}{name}"] is Status.DO:
                 continue
-            await self._set(number, f"{SERVICE}{name}", Status.UNDOING)
+            with suppress(OSError):  # a full disk: it is put back all the same
+                await self._set(number, f"{SERVICE}{name}", Status.UNDOING)
             try:
                 await self._put(name, self._before.services.get(name))
             except (OrlopError, OSError) as failure:
                 failed += f"; service {name} cannot be put back: {failure}"
-        work = service_changes.undone
-        # A full disk is not the release's fault.
-        is_bad = isinstance(error, OrlopError) and not failed
-        await asyncio.to_thread(
-            lambda: work(self._ledger, number, f"{error}{failed}", is_bad=is_bad)
-        )
+                self._boot.tasks.start(self._put_back_later(name), f"put back {name}")
+
+        def work() -> None:
+            # A full disk is not the release's fault.
+            is_bad = isinstance(error, OrlopError) and not failed and not self._is_full()
+            service_changes.undone(self._ledger, number, f"{error}{failed}", is_bad=is_bad)
+
+        await asyncio.to_thread(work)
+
+    def _check_disk(self) -> None:
+        """Raises ResourceExhausted: there may be no room for the container of a service. Blocks."""
+        staging.check_space(self._ledger.directory, 0, "the state partition")
+
+    def _is_full(self) -> bool:
+        try:
+            self._check_disk()
+        except ResourceExhausted:
+            return True
+        return False
+
+    async def _put_back_later(self, name: str) -> None:
+        """As soon as the disk, for example, has room again."""
+        updates, good = self._boot.updates.now, self._before
+        while self._boot.power.requested is None:
+            await asyncio.sleep(AGAIN_S)
+            try:
+                with updates.doing("put services back"):
+                    standing = await asyncio.to_thread(self._ledger.generations.standing)
+                    states = {s.name: s.state for s in self._boot.services.statuses()}
+                    if standing.good == good.number and states.get(name) is ServiceState.FAILED:
+                        await self._put(name, good.services.get(name))
+            except (OrlopError, OSError) as error:
+                log.info("service %s is not put back yet: %s", name, error)
+            else:
+                return
 
     async def _set(self, number: int, task: str, status: Status) -> None:
         if self._boot.power.requested is not None:
