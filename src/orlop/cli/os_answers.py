@@ -73,13 +73,23 @@ def follow(
         if isinstance(services := values.get("services"), list):
             would = WOULD if arguments.flag("dry-run") else ""
             text = would + IN_PLACE.format(", ".join(map(str, services)))
+        if values.get("staged"):
+            text = "release {version} is staged already, as generation {staged}: orlop os apply"
         if "fetch" in values:
             text = "nothing is fetched any more; what has come is kept"
-        print(encode(values) if arguments.flag("json") else text.format(**values))
+        print(encode(values) if arguments.flag("json") else text.format(**_shown(values)))
         if values.get("reboot") and not arguments.flag("json") and not arguments.flag("dry-run"):
             print("the machine reboots")
         return 0
     raise Internal("the machine's answer has no end")
+
+
+def _shown(values: Object) -> Object:
+    """*values* for people: no list has brackets."""
+    return {
+        key: ", ".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in values.items()
+    }
 
 
 def _lines(response: Response) -> Iterator[Object]:

@@ -261,3 +261,26 @@ def test_words_after_the_end_of_options_are_words(engine: FakeEngine) -> None:
     assert json.loads(engine.requests[0][1]) == {"generation": 2}
     assert main(["os", "gc", "--", "2"]) == 2
     assert engine.asked() == ["POST /orlop/os/pin"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "result", "said"),
+    [
+        ("gc", {"generations": [2, 3]}, "removed: 2, 3\n"),
+        (
+            "check",
+            {"version": "2.0", "sequence": 2, "download_bytes": 5, "staged": 4},
+            "release 2.0 is staged already, as generation 4: orlop os apply\n",
+        ),
+    ],
+)
+def test_what_people_are_told(
+    engine: FakeEngine,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+    result: dict[str, object],
+    said: str,
+) -> None:
+    answer(engine, f"POST /orlop/os/{verb}", {"result": result})
+    assert main(["os", verb]) == 0
+    assert capsys.readouterr().out == said

@@ -166,7 +166,9 @@ async def check(boot: Boot, wish: Wish) -> dict[str, Json]:
         OrlopError: as `offered`.
     """
     offer, good = await offered(boot, wish)
-    return describe(offer, good, _needed_extras(boot, offer, good))
+    _, staged = await asyncio.to_thread(_standing, await boot.updates.now.reading())
+    there = staged.number if staged and staged.release.digest == offer.digest else None
+    return {**describe(offer, good, _needed_extras(boot, offer, good)), "staged": there}
 
 
 def describe(offer: Offer, good: Generation, extras: Blob | None) -> dict[str, Json]:

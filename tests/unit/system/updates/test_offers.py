@@ -54,6 +54,9 @@ def test_check(place: Place) -> None:
     assert (found["version"], found["sequence"], found["delta"]) == ("2.0", 2, True)
     assert isinstance(found["download_bytes"], int)
     assert found["download_bytes"] < 1000
+    assert found["staged"] is None
+    place.stage()
+    assert place.run(lambda boot: offers.check(boot, Wish()))["staged"] == 2
 
 
 def test_a_release_is_staged_by_its_delta(place: Place) -> None:
