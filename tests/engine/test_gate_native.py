@@ -41,7 +41,16 @@ def refused(machine: NativeMachine) -> str:
     return done.stderr.decode()
 
 
+def check_a_hold(machine: NativeMachine) -> None:
+    hold = machine.path("/var/lib/orlop/os/hold.json")
+    hold.parent.mkdir(parents=True, exist_ok=True)
+    hold.write_text('{"reason": "an audit", "at_s": 1.0}')
+    assert "updates are held: an audit" in refused(machine)
+    hold.unlink()
+
+
 def test_reboot_with_a_lock(machine: NativeMachine, tmp_path: Path) -> None:
+    check_a_hold(machine)
     # A window that is over, or begins in at least an hour.
     from time import gmtime
 

@@ -5,6 +5,7 @@ Each handler is a few lines between the exchange and the object that does the wo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orlop.engine.api.router import Route
@@ -83,8 +84,11 @@ class _Handlers:
 
     async def reboot(self, exchange: Exchange) -> None:
         if exchange.flag("lock"):
+            from orlop.system.updates import report
+
             self._boot.power.refuse_while_stopping()
-            async with self._boot.health.gate.entered("reboot"):
+            held = partial(report.held_in, self._boot.updates.now.directory)
+            async with self._boot.health.gate.entered("reboot", held):
                 await self._end(exchange, PowerAction.REBOOT)
         else:
             await self._end(exchange, PowerAction.REBOOT)

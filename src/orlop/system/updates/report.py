@@ -12,6 +12,7 @@ from orlop.system.updates.generations import digest_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from orlop.system.updates.generations import Generation, Standing
     from orlop.system.updates.journal import Change
@@ -129,7 +130,12 @@ def why(ledger: Ledger, now: Now) -> str:
 
 def held(ledger: Ledger) -> str:
     """Why updates are held; empty if they are not."""
-    found = hold.read(ledger.directory)
+    return held_in(ledger.directory)
+
+
+def held_in(directory: Path) -> str:
+    """As `held`, also where nothing is installed."""
+    found = hold.read(directory)
     if found is None or not found.holds(time.time()):
         return ""
     until = f" until {moment(found.until_s)}" if found.until_s else ""
