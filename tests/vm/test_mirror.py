@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from orlop.system.updates import esp_mirror
 from orlop.vm.machine import Machine
 from orlop.vm.spec import Disk, Firmware, Installed
 from tests.vm import guest
+from tests.vm.chip import tpm
 from tests.vm.lab import Lab
 from tests.vm.updating import GOOD, LIMIT_S, next_images
 
@@ -31,10 +33,16 @@ def media(lab: Lab) -> tuple[Disk, Disk]:
 
 
 def install(
-    lab: Lab, first: Disk, second: Disk, more: str = "", keys: tuple[Disk, ...] = ()
+    lab: Lab,
+    first: Disk,
+    second: Disk,
+    more: str = "",
+    *,
+    keys: tuple[Disk, ...] = (),
+    chip: tuple[str, ...] = (),
 ) -> None:
     disks = (first, second, *media(lab), *keys)
-    with lab.machine(lab.kernel(), "live", disks=disks) as machine:
+    with lab.machine(lab.kernel(), "live", disks=disks, extra=chip) as machine:
         machine.boot()
         guest.wait_for_services(machine)
         words = f"orlop install --disk virtio-first --yes --json {more}"
@@ -173,11 +181,68 @@ def test_with_both_with_either_and_with_one_that_comes_back(lab: Lab) -> None:
 
 
 @pytest.mark.long
+def test_each_was_used_alone(lab: Lab) -> None:
+    """The one that was used last counts, and nothing is written to the other before a person says
+    so, neither to its state nor to its boot partition."""
+    first, second = lab.disk("first", SIZE_MIB), lab.disk("second", SIZE_MIB)
+    install(lab, first, second)
+    for disk in (first, second):
+        with lab.machine(Installed(disk), disk.serial) as machine:
+            assert start(machine)["missing"] == 1
+            machine.succeed(f"echo {disk.serial} > /root/kept; sync")
+            stop(machine)
+    before = sha256(first.path.read_bytes()).digest()
+    with lab.machine(Installed(first), "both", disks=(second,)) as machine:
+        found = start(machine)
+        assert found["missing"] == 1
+        assert "was used without it, last on" in str(found["problem"])
+        machine.succeed("grep -q second /root/kept; sync")
+        refused = machine.fail("orlop disks mirror virtio-first 2>&1")
+        assert "would be lost" in refused
+        assert "--wipe" in refused
+        assert sha256(first.path.read_bytes()).digest() == before
+        take_in(machine, "virtio-first --wipe")
+        stop(machine)
+    with lab.machine(Installed(first), "again") as machine:
+        assert start(machine)["missing"] == 1
+        machine.succeed("grep -q second /root/kept")
+        stop(machine)
+
+
+@pytest.mark.long
+def test_the_tpm_opens_it_on_either_and_on_a_new_one(lab: Lab) -> None:
+    first, second = lab.disk("first", SIZE_MIB), lab.disk("second", SIZE_MIB)
+    new = lab.disk("new", SIZE_MIB)
+    with tpm(lab.scratch / "tpm") as chip:
+        install(lab, first, second, "--encrypt tpm", chip=chip)
+    for disk, other in ((first, second), (second, new), (new, None)):
+        with (
+            tpm(lab.scratch / "tpm") as chip,
+            lab.machine(
+                Installed(disk),
+                disk.serial,
+                disks=() if other is None else (other,),
+                extra=chip,
+            ) as machine,
+        ):
+            assert start(machine)["missing"] == (disk is not first)
+            status = guest.status(machine)["storage"]
+            assert isinstance(status, dict)
+            assert status["device"] == "/dev/mapper/orlop-state"
+            if other is new:
+                take_in(machine, "virtio-new")
+                machine.succeed("echo second > /root/kept; sync")
+            elif disk is new:
+                machine.succeed("grep -q second /root/kept")
+            stop(machine)
+
+
+@pytest.mark.long
 def test_encrypted_and_with_a_damaged_image_on_the_second(lab: Lab) -> None:
     first, second = lab.disk("first", SIZE_MIB), lab.disk("second", SIZE_MIB)
     keys = (key_disk(lab),)
     how = "--encrypt keyfile --key-file LABEL=KEYS:/state.key"
-    install(lab, first, second, how, keys)
+    install(lab, first, second, how, keys=keys)
     damage(second, lab.out / "orlop.efi")
     with lab.machine(
         Installed(first), "both", firmware=Firmware.UEFI, disks=(second, *keys)

@@ -40,8 +40,9 @@ this machine's TPM has, for as long as what it has measured stays the same. The
 passphrase and other keys go on to work. Seal once more when that has changed.
 
 A disk for the mirror has to be empty, unless --wipe is given, or it was a half
-of it before. It starts the machine at once; the state is copied to it while the
-machine works."""
+of it before. One that was used without the other half needs --wipe as well, as
+what was written to it alone is lost. It starts the machine at once; the state
+is copied to it while the machine works."""
 
 HEADER = ("DEVICE", "SIZE", "TYPE", "LABEL", "USED", "MOUNTED", "HEALTH", "WHAT")
 WORDS_OF = {"in_sync": "is whole", "spare": "is being filled", "faulty": "is broken"}
@@ -92,6 +93,11 @@ def mirror_line(mirror: Object) -> str:
         for part in objects(mirror.get("parts"), "list of parts")
     ]
     lacks = [] if len(parts) >= number_of(mirror, "wanted") else ["a disk is missing"]
+    lacks += [
+        f"{text_of(part, 'device')} was used alone and is left as it is"
+        for part in objects(mirror.get("apart", []), "list of parts")
+        if lacks
+    ]
     share = mirror.get("share")
     filled = [f"{share:.0%} done"] if isinstance(share, float) else []
     return f"mirror {text_of(mirror, 'device')}: {', '.join((*parts, *lacks, *filled))}"

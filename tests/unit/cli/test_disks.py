@@ -29,6 +29,12 @@ def test_its_halves_are_shown(engine: FakeEngine, capsys: pytest.CaptureFixture[
     assert main(["disks"]) == 0
     shown = capsys.readouterr().out
     assert "mirror /dev/md127: /dev/vda3 is whole, a disk is missing" in shown
+    apart = [{"device": "/dev/vdb3", "used_s": 1500}]
+    kept["mirror"] = {**MIRROR, "apart": apart}
+    engine.answer("GET /orlop/disks", {"disks": [], "persistence": kept})
+    assert main(["disks"]) == 0
+    shown = capsys.readouterr().out
+    assert "a disk is missing, /dev/vdb3 was used alone and is left as it is" in shown
     parts = [*MIRROR["parts"], {"device": "/dev/vdb3", "state": "spare"}]  # type: ignore[misc]
     kept["mirror"] = {**MIRROR, "parts": parts, "share": 0.25}
     engine.answer("GET /orlop/disks", {"disks": [], "persistence": kept})

@@ -13,7 +13,10 @@ from orlop.system.install import array, pairs, plan, repair
 from orlop.system.install import disks as install_disks
 from orlop.system.install.disks import MARK, Content
 from orlop.system.install.plan import BootPartition, NewState, Put
+from orlop.system.storage import mirror
 from orlop.system.storage.superblock import HEAD_BYTES
+from tests.unit.system.test_halves import ONE, alone, superblock
+from tests.unit.system.test_halves import OTHER as HALF
 from tests.unit.system.test_install_disks import EMPTY, MIB, OWN, SIZE
 from tests.unit.system.test_install_plan import GUIDS, LOADER
 
@@ -130,6 +133,34 @@ def test_a_new_half_is_divided_as_the_one_that_is_there() -> None:
     assert table.writes[-1].data.startswith(code[0])
     with pytest.raises(OrlopError, match="do not fit"):
         plan.plan_half(parts, SIZE - 2 * MIB, 512, code, GUIDS)
+
+
+def test_a_half_that_was_used_alone_is_given_up_by_a_person_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, disk = tmp_path / "vda3", replace(OTHER, device=f"{tmp_path}/vdb")
+    there = tmp_path / "vdb3"
+    found = mirror.Mirror("/dev/md127", 2, 1, ((str(here), "in_sync"),))
+    whole = replace(disk, content=Content.INSTALLED)
+    done: list[tuple[str, bool]] = []
+    monkeypatch.setattr(array, "add", lambda _, part, anew=False: done.append((part, anew)))
+    monkeypatch.setattr(mirror, "candidates", lambda _: [])
+    for one, other in ((alone(ONE), alone(HALF)), (ONE, HALF)):
+        here.write_bytes(bytes(4096) + superblock(one))
+        there.write_bytes(bytes(4096) + superblock(other))
+        assert not repair._take_back(disk, found, wipe=True), "it is empty"
+        assert not repair._take_back(replace(whole, busy="mounted"), found, wipe=True)
+        if one is ONE:
+            assert not repair._take_back(whole, found, wipe=True), "it is of another mirror"
+            continue
+        with pytest.raises(OrlopError, match=r"without the other half, last on 2026-09-21 14:21"):
+            repair._take_back(whole, found, wipe=False)
+        assert done == []
+        assert repair._take_back(whole, found, wipe=True)
+    assert done == [(str(there), True)]
+    monkeypatch.setattr(mirror, "members", lambda _: [str(here), str(there)])
+    assert repair._take_back(whole, found, wipe=False)
+    assert done[1:] == [(str(there), False)]
 
 
 class Written:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orlop.system.storage import mirror
+from orlop.system.storage import halves, mirror
 from orlop.system.storage.block_devices import Volume
 from orlop.system.storage.disk_references import Names, matches
 from orlop.system.storage.superblock import RAID, identify
 from orlop.system.updates import esp
+from tests.unit.system.test_halves import ONE, OTHER, alone, superblock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +114,41 @@ def test_boot_partitions_also_of_a_half_that_was_away(
     assert esp.find_all("/dev/md127", blocks, devices) == ([f"{devices}/vda2"], 1)
     monkeypatch.setattr(mirror, "of_state", lambda *_: None)
     assert esp.find_all(f"{devices}/vdb3", blocks, devices) == ([f"{devices}/vdb2"], 1)
+
+
+def test_one_that_was_used_alone_is_no_member_and_its_boot_partition_is_its_own(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks, devices = f"{machine}/class", f"{machine}/dev"
+    own = [f"{devices}/vda2", f"{devices}/vdb2"]
+    parts = (f"{devices}/vda3", f"{devices}/vdb3")
+    found = of_state(machine)
+    assert found is not None
+    here = replace(found, parts=((parts[0], "in_sync"),))
+    monkeypatch.setattr(mirror, "of_state", lambda *_: here)
+    for one, other, expected in ((ONE, OTHER, own), (alone(ONE), alone(OTHER), own[:1])):
+        for part, half in zip(parts, (one, other), strict=True):
+            with open(part, "r+b") as stream:
+                stream.seek(4096)
+                stream.write(superblock(half))
+        assert esp.find_all("/dev/md127", blocks, devices) == (expected, 1)
+    [(half, first)] = mirror.parted(here, parts)
+    assert (half.device, first.device) == (parts[1], parts[0])
+
+
+def test_one_that_was_left_alone_at_the_start_is_told_of(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halves, "noted", partial(halves.noted, path=str(machine / "note")))
+    halves.note(
+        [(replace(alone(OTHER), device="/dev/vdb3"), replace(ONE, device="/dev/vda3"))],
+        str(machine / "note"),
+    )
+    (machine / "devices/md127/md/degraded").write_text("1\n")
+    found = of_state(machine)
+    assert found is not None
+    assert "/dev/vdb3 was used without it, last on 2026-09-21 14:21:40 UTC" in found.problem
+    assert mirror.to_json(found)["apart"] == [{"device": "/dev/vdb3", "used_s": 1_790_000_500}]
 
 
 def test_the_name_of_an_array_is_not_that_of_a_file_system() -> None:

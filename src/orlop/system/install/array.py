@@ -110,19 +110,21 @@ def forget_broken(device: str) -> None:
             _mdadm("--manage", device, "--remove", word)
 
 
-def add(device: str, part: str) -> None:
-    """Let *part* be filled as what the array *device* lacks. What it has is used if it was a part.
+def add(device: str, part: str, *, anew: bool = False) -> None:
+    """Let *part* be filled as what the array *device* lacks. What it has is used if it was a part,
+    unless *anew*: of one that was written to alone the kernel would copy what has changed on the
+    other side only.
 
     Raises:
         OrlopError: mdadm refuses.
     """
     os.makedirs(MDADM_DIRECTORY, mode=0o700, exist_ok=True)
-    try:
-        _mdadm("--manage", device, "--add", part)
-    except OrlopError:
-        # Its half is too old, or was written to alone.
-        _mdadm("--zero-superblock", part)
-        _mdadm("--manage", device, "--add", part)
+    if not anew:
+        with suppress(OrlopError):  # it is too old
+            _mdadm("--manage", device, "--add", part)
+            return
+    _mdadm("--zero-superblock", part)
+    _mdadm("--manage", device, "--add", part)
 
 
 def _free_name() -> str:

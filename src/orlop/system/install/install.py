@@ -281,7 +281,10 @@ class Installer:
         found = mirror.of_state(device)
         if found is None:
             raise Conflict(
-                "the state of this machine is on no mirror", hint="orlop install --mirror makes one"
+                "the state of this machine is on one disk, which does not become half of a mirror "
+                "where it is",
+                hint="keep a copy of what is on it elsewhere, and install anew with --mirror: "
+                "docs/install.md",
             )
         if not found.missing:
             raise Conflict("the mirror has both its halves: it lacks none")

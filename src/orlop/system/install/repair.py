@@ -26,7 +26,7 @@ from orlop.system.install.disks import PARTITIONS, Content
 from orlop.system.install.plan import BootPartition, KeptState, NewState, Put
 from orlop.system.install.steps import empty_partition, make_boot_partition
 from orlop.system.install.target import Target, partition_of
-from orlop.system.storage import mirror
+from orlop.system.storage import halves, mirror
 from orlop.system.updates import staging
 
 if TYPE_CHECKING:
@@ -58,12 +58,11 @@ def repair(request: Mapping[str, Any]) -> None:
     disks = install_disks.read_all()
     good = _disk_of(found, disks)
     disk = pairs.choose_second([request["disk"]], good, disks)
-    if (part := _old_half(disk, found)) and not disk.busy:
-        array.add(found.device, part)
+    if _take_back(disk, found, wipe=request["wipe"]):
         _done(disk)
         return
     refused = install_disks.refusal(disk, wipe=request["wipe"], keep_state=False)
-    if refused is not None and disk.busy and part:
+    if refused is not None and disk.busy and _half_of(disk) in found.whole:
         refused = Conflict(f"{disk.device} ({disk.label}) is half of the mirror already")
     if disk.sector_bytes != good.sector_bytes:
         refused = pairs.pair_refusal(good, disk)
@@ -74,6 +73,7 @@ def repair(request: Mapping[str, Any]) -> None:
 
 
 def _done(disk: Disk) -> None:
+    halves.forget()
     text = f"{disk.device} ({disk.label}) is the other half of the mirror: it is being filled"
     report({"text": text, "result": {"device": disk.device, "id": disk.label}})
 
@@ -85,11 +85,37 @@ def _disk_of(found: Mirror, disks: Sequence[Disk]) -> Disk:
     raise NotFound("the half of the mirror that is there is on no disk that an installation made")
 
 
-def _old_half(disk: Disk, found: Mirror) -> str:
-    """The partition of *disk* that was a half of this mirror, if the rest is as it was made."""
+def _half_of(disk: Disk) -> str:
+    """The partition of *disk* that may be half of a mirror, if the rest is as it was made."""
     part = partition_of(disk.device, install_plan.STATE_NUMBER)
-    is_whole = disk.content is Content.INSTALLED
-    return part if is_whole and part in mirror.members(found) else ""
+    return part if disk.content is Content.INSTALLED else ""
+
+
+def _take_back(disk: Disk, found: Mirror, *, wipe: bool) -> bool:
+    """Whether *disk* was a half of this mirror, and is one again.
+
+    Raises:
+        Conflict: it was used alone, and nobody has said that what was written then may be lost.
+        OrlopError: mdadm refuses.
+    """
+    part = _half_of(disk)
+    if not part or disk.busy:
+        return False
+    if part in mirror.members(found):
+        array.add(found.device, part)
+        return True
+    for half, other in mirror.parted(found, [part]):
+        if not wipe:
+            raise Conflict(
+                f"{disk.device} ({disk.label}) was used without the other half, last on "
+                f"{halves.when(half.used_s)}: what was written to it then is not on "
+                f"{other.device}, and would be lost",
+                hint="--wipe gives it up; to keep it and give up what is here, start the machine "
+                "with that disk alone",
+            )
+        array.add(found.device, part, anew=True)
+        return True
+    return False
 
 
 def _make(disk: Disk, good: Disk, device: str, esp: str) -> None:

@@ -13,12 +13,14 @@ import asyncio
 import logging
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orlop.lib.blocking import run_bounded
 from orlop.lib.disk_ids import entries, read_text
 from orlop.lib.errors import OrlopError
-from orlop.system.storage import block_devices, extras
+from orlop.system.storage import block_devices, extras, halves
 from orlop.system.storage.superblock import LVM, PARTS, RAID
 
 if TYPE_CHECKING:
@@ -114,7 +116,10 @@ async def _add_to_arrays(children: Children) -> bool:
 
     mdadm's exit status does not say whether something is wrong: what it did is looked at.
     """
-    volumes = await _idle(RAID)
+    found = await _all(RAID)
+    idle = {volume.device for volume in idle_parts(found)}
+    apart = await _left_alone([volume.device for volume in found], idle)
+    volumes = [v for v in found if v.device in idle and v.device not in apart]
     if volumes:
         await extras.load_modules(children, RAID_MODULES)
         Path(START_READ_ONLY).write_text("1", encoding="ascii")
@@ -124,6 +129,22 @@ async def _add_to_arrays(children: Children) -> bool:
         _, output = await children.run(command, env=extras.ENVIRONMENT, timeout_s=TIMEOUT_S)
         log.info("%s", output.decode(errors="replace").strip())
     return bool(volumes)
+
+
+async def _left_alone(parts: Sequence[str], idle: Collection[str]) -> set[str]:
+    """Those of *parts* that were used without a half that counts; noted for whoever asks.
+
+    mdadm and the kernel would take the one with more events for the newer one, and two that have
+    as many for the same.
+    """
+    reading = [run_bounded(partial(halves.read, d), block_devices.PROBE_TIMEOUT_S) for d in parts]
+    answers = await asyncio.gather(*reading, return_exceptions=True)
+    known = [half for half in answers if isinstance(half, halves.Half)]
+    parted = halves.sort_out(known, {part for part in parts if part not in idle})
+    for half, first in parted:
+        log.warning("%s and %s were used one without the other", half.device, first.device)
+    halves.note(parted)
+    return {half.device for half, _ in parted}
 
 
 def _arrays(sys_block: str = block_devices.SYS_BLOCK) -> list[str]:
@@ -215,5 +236,9 @@ async def _lvm(children: Children, program: str, *arguments: str, config: str = 
 
 
 async def _idle(kind: str) -> list[Volume]:
-    volumes = idle_parts(await block_devices.probe(block_devices.candidates()))
+    return idle_parts(await _all(kind))
+
+
+async def _all(kind: str) -> list[Volume]:
+    volumes = await block_devices.probe(block_devices.candidates())
     return [volume for volume in volumes if volume.superblock.fstype == kind]

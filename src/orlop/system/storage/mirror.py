@@ -14,6 +14,9 @@ from orlop.system.storage.block_devices import SYS_BLOCK, candidates, kernel_nam
 from orlop.system.storage.superblock import RAID
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orlop.system.storage.halves import Half
     from orlop.wire.compose_model import Json
 
 LEVEL = "raid1"
@@ -33,6 +36,9 @@ class Mirror:
     action: str = "idle"
     share: float | None = None
     """How much of *action* is done."""
+    apart: tuple[tuple[str, int], ...] = ()
+    """Halves that were used without these when they were looked for, and when that was, in seconds
+    since 1970: nothing is written to them."""
 
     @property
     def whole(self) -> tuple[str, ...]:
@@ -47,6 +53,14 @@ class Mirror:
         on = ", ".join(self.whole) or "no disk"
         if self.share is not None:
             return f"the state is on {on} alone until the other half has been filled"
+        if self.apart:
+            from orlop.system.storage import halves
+
+            other, used_s = self.apart[0]
+            return (
+                f"the state is on {on} alone: {other} was used without it, last on "
+                f"{halves.when(used_s)}, and is left as it is (orlop disks mirror)"
+            )
         return f"the state is on {on} alone: the other half of its mirror is missing or broken"
 
 
@@ -67,6 +81,8 @@ def of_state(state_device: str, sys_block: str = SYS_BLOCK) -> Mirror | None:
 
 
 def _read(name: str, directory: str) -> Mirror:
+    from orlop.system.storage import halves  # most machines have no mirror
+
     parts = []
     for entry in entries(directory):
         if entry.startswith("dev-"):
@@ -75,6 +91,7 @@ def _read(name: str, directory: str) -> Mirror:
             parts.append((f"/dev/{entry.removeprefix('dev-').replace('!', '/')}", kind))
     done, _, total = read_text(directory, "sync_completed").partition(" / ")
     share = int(done) / int(total) if done.isdecimal() and total.isdecimal() else None
+    devices = [device for device, _ in parts]
     return Mirror(
         f"/dev/{name}",
         _number(read_text(directory, "raid_disks")),
@@ -82,6 +99,7 @@ def _read(name: str, directory: str) -> Mirror:
         tuple(sorted(parts)),
         read_text(directory, "sync_action") or "idle",
         share,
+        tuple(halves.noted(devices)),
     )
 
 
@@ -94,6 +112,7 @@ def to_json(mirror: Mirror) -> dict[str, Json]:
         "parts": [{"device": device, "state": kind} for device, kind in mirror.parts],
         "action": mirror.action,
         "share": mirror.share,
+        "apart": [{"device": device, "used_s": used_s} for device, used_s in mirror.apart],
         "problem": mirror.problem,
     }
 
@@ -101,12 +120,24 @@ def to_json(mirror: Mirror) -> dict[str, Json]:
 def members(mirror: Mirror, sys_block: str = SYS_BLOCK, dev: str = "/dev") -> list[str]:
     """Partitions that say of themselves that they belong to *mirror*: first those that it uses.
 
-    One that was away for a time is not among its parts, and may have something old.
+    One that was away for a time is not among its parts, and may have something old. One that was
+    used without those is left out: it is `parted`.
     """
     identity = next((i for device in mirror.whole if (i := _identity(device))), "")
     found = [f"{dev}/{name.replace('!', '/')}" for name in candidates(sys_block)]
     own = [device for device in found if identity and _identity(device) == identity]
+    apart = {half.device for half, _ in parted(mirror, own)}
+    own = [device for device in own if device not in apart]
     return sorted(own, key=lambda device: device not in mirror.whole)
+
+
+def parted(mirror: Mirror, devices: Sequence[str]) -> list[tuple[Half, Half]]:
+    """Those of *devices* that were used without the halves that *mirror* has, each with one of
+    these. May block."""
+    from orlop.system.storage import halves
+
+    known = [half for d in {*mirror.whole, *devices} if (half := halves.read(d)) is not None]
+    return halves.sort_out(known, mirror.whole)
 
 
 def _identity(device: str) -> str:
