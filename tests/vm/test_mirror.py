@@ -114,8 +114,12 @@ def test_an_update_is_on_both(lab: Lab, tmp_path: Path) -> None:
     first, second = lab.disk("first", SIZE_MIB), lab.disk("second", SIZE_MIB)
     install(lab, first, second)
     disks = (second, Disk(image, serial="next", read_only=True))
+    destroy_boot_partition(second)
     with lab.machine(Installed(first), "update", memory_mib=384, disks=disks) as machine:
         start(machine)
+        machine.wait_until_succeeds("orlop status --json | grep -q 'made anew'", timeout_s=LIMIT_S)
+        machine.succeed("orlop os verify", timeout_s=LIMIT_S)
+        assert on(first) == on(second)
         stage = "orlop os stage --image - --unsigned < /dev/disk/by-id/virtio-next"
         machine.succeed(stage, timeout_s=LIMIT_S)
         assert on(first) == on(second)
@@ -141,6 +145,13 @@ def damage(disk: Disk, image: Path) -> None:
         assert at > 0
         target.seek(at)
         target.write(bytes([piece[0] ^ 1]))
+
+
+def destroy_boot_partition(disk: Disk) -> None:
+    """There is no file system of any kind on that of *disk*."""
+    with disk.path.open("r+b") as target:
+        target.seek(plan_disk(SIZE_MIB << 20).esp.start_bytes)
+        target.write(b"\xa5" * (4 << 20))
 
 
 def on(disk: Disk) -> tuple[object, object]:

@@ -42,7 +42,7 @@ MIN_CLUSTERS = 65525
 MAX_CLUSTER_BYTES = 4096
 
 _RESERVED_SECTORS, _FATS, _ROOT_CLUSTER = 32, 2, 2
-_INFO_SECTOR, _BACKUP_SECTOR = 1, 6
+_INFO_SECTOR, BACKUP_SECTOR = 1, 6
 _END = 0x0FFFFFFF
 _CHUNK_BYTES = 1 << 20
 _ALIGNMENT_BYTES = 4096
@@ -115,7 +115,7 @@ def make_fat32(
     root = _tree(files)
     nodes = _allocate(root, shape)
     used = nodes[-1].first + nodes[-1].clusters - 2
-    for sector in (0, _BACKUP_SECTOR):
+    for sector in (0, BACKUP_SECTOR):
         write(sector * sector_bytes, _boot_sector(shape, label, volume_id, hidden_sectors))
         write((sector + _INFO_SECTOR) * sector_bytes, _info_sector(shape, used))
     for copy in range(_FATS):
@@ -277,7 +277,7 @@ def _boot_sector(shape: Geometry, label: str, volume_id: int, hidden_sectors: in
         0,
         _ROOT_CLUSTER,
         _INFO_SECTOR,
-        _BACKUP_SECTOR,
+        BACKUP_SECTOR,
         0x80,
         0,
         0x29,

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orlop.lib.boot_record import BootRecord
 from orlop.system.storage import halves, mirror
 from orlop.system.storage.block_devices import Volume
 from orlop.system.storage.disk_references import Names, matches
 from orlop.system.storage.superblock import RAID, identify
-from orlop.system.updates import esp
+from orlop.system.updates import esp, esp_mirror
+from orlop.system.updates.esp_mirror import Standing
 from tests.unit.system.test_halves import ONE, OTHER, alone, superblock
 
 if TYPE_CHECKING:
@@ -134,6 +136,38 @@ def test_one_that_was_used_alone_is_no_member_and_its_boot_partition_is_its_own(
         assert esp.find_all("/dev/md127", blocks, devices) == (expected, 1)
     [(half, first)] = mirror.parted(here, parts)
     assert (half.device, first.device) == (parts[1], parts[0])
+
+
+def test_a_boot_partition_that_is_destroyed_is_known_by_its_name(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks, devices = f"{machine}/class", f"{machine}/dev"
+    for disk in ("vda", "vdb", "vdc"):
+        for number, name in ((2, "esp"), (3, "state")):
+            part = machine / f"devices/{disk}/{disk}{number}"
+            (part / "uevent").write_text(f"DEVTYPE=partition\nPARTNAME=orlop-{name}\n")
+    found = of_state(machine)
+    assert found is not None
+    parts = (f"{devices}/vda3", f"{devices}/vdb3")
+    here = replace(found, parts=tuple((part, "in_sync") for part in parts))
+    monkeypatch.setattr(mirror, "of_state", lambda *_: here)
+    record = BootRecord(1, "a" * 16)
+    files = ((f"orlop/images/{record.default}.efi", 9),)
+    own = [Standing(f"{devices}/{disk}2", record, 0, files) for disk in ("vda", "vdb")]
+
+    def lost(*standings: Standing) -> list[str]:
+        known = {one.device: one for one in standings}
+        monkeypatch.setattr(esp_mirror, "look", lambda d: known.get(d, Standing(d)))
+        return esp.lost("/dev/md127", blocks, devices)
+
+    assert lost(*own) == []
+    assert lost(own[0]) == [own[1].device]
+    assert lost(own[0], replace(own[1], files=())) == [own[1].device]
+    assert lost() == [], "there is nothing to make it from"
+    (machine / "dev/vda2").write_bytes(bytes(512))  # not even a file system
+    assert lost(own[1]) == [own[0].device]
+    here = replace(here, parts=((parts[0], "faulty"), (parts[1], "in_sync")))
+    assert lost(own[1]) == []
 
 
 def test_one_that_was_left_alone_at_the_start_is_told_of(

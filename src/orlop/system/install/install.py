@@ -24,6 +24,7 @@ from orlop.system.storage import mirror
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
+    from pathlib import Path
 
     from orlop.system.boot import Boot
     from orlop.wire.compose_model import Json
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 LOOK_TIMEOUT_S = 60.0
 TIMEOUT_S = 2 * 3600.0
+REMAKE_TIMEOUT_S = 600.0
 MAX_IMAGE_BYTES = 512 << 20
 MAX_EVENTS = 1000
 MAX_CONFIG_BYTES = 1 << 20
@@ -287,7 +289,10 @@ class Installer:
                 "docs/install.md",
             )
         if not found.missing:
-            raise Conflict("the mirror has both its halves: it lacks none")
+            raise Conflict(
+                "the mirror has both its halves: it lacks none",
+                hint="orlop os verify looks at what each of them starts",
+            )
         job = self.job = Job(Request((disk,), wipe=wipe))
         asked: dict[str, Json] = {
             "verb": "mirror",
@@ -304,6 +309,25 @@ class Installer:
             # No update changes the boot partition meanwhile.
             async with self._boot.updates.now.at_work("mirror") as (_, esp):
                 await self._work(job, {**asked, "esp": str(esp)})
+            # One that was used alone was no part of the mirror when that began.
+            done = self._boot.updates.equalise(str(asked["state"]))
+            self._boot.tasks.start(done, "boot partitions")
+
+    async def remake_boot_partition(self, device: str, esp: Path) -> None:
+        """Make the boot partition *device* anew, like the one that is mounted at *esp*.
+
+        Raises:
+            OrlopError: it cannot be.
+        """
+        asked: dict[str, Json] = {
+            "verb": "boot-partition",
+            "device": device,
+            "esp": str(esp),
+            "busy": True,
+        }
+        async with _worker(self._boot, asked, REMAKE_TIMEOUT_S) as messages:
+            async for message in messages:
+                log.debug("%s", message)
 
     def _finish(self, job: Job) -> None:
         request = job.request

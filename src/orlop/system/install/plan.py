@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orlop.lib import bios_loader, disk_layout, partition_table
-from orlop.lib.fat32 import plan_geometry
+from orlop.lib.fat32 import BACKUP_SECTOR, plan_geometry
 from orlop.system.install.disks import MARK, PARTITIONS
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 EDGE_BYTES = 1 << 20
 STATE_NUMBER = 3
 GUID_BYTES = 16 * 4
-_BACKUP_SECTOR = 6
 _HEAD = "what starts a machine from the disk"
 
 
@@ -164,7 +163,7 @@ def plan_kept(
             (
                 partition_table.Write(0, bytes(len(code))),
                 partition_table.Write(esp_at, bytes(sector)),
-                partition_table.Write(esp_at + _BACKUP_SECTOR * sector, bytes(sector)),
+                partition_table.Write(esp_at + BACKUP_SECTOR * sector, bytes(sector)),
             ),
         ),
         Put("boot loader", (partition_table.Write(bios_at, placed.core),)),

@@ -15,9 +15,10 @@ from orlop.engine.worker_process import report
 from orlop.lib import partition_table
 from orlop.lib.atomic_file import TEMPORARY_PREFIX
 from orlop.lib.boot_files import FOLDER, IMAGES
+from orlop.lib.disk_ids import read_text
 from orlop.lib.disk_layout import MIB
 from orlop.lib.errors import Conflict, Internal, InvalidArgument, NotFound
-from orlop.lib.fat32 import Piece, check_room
+from orlop.lib.fat32 import BACKUP_SECTOR, Piece, check_room
 from orlop.lib.partition_table import Partition
 from orlop.system.install import array, pairs
 from orlop.system.install import disks as install_disks
@@ -27,6 +28,7 @@ from orlop.system.install.plan import BootPartition, KeptState, NewState, Put
 from orlop.system.install.steps import empty_partition, make_boot_partition
 from orlop.system.install.target import Target, partition_of
 from orlop.system.storage import halves, mirror
+from orlop.system.storage.block_devices import SYS_BLOCK
 from orlop.system.updates import staging
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ FOLDERS = ("EFI/BOOT", FOLDER)
 """Of the boot partition: the boot loader, and everything else."""
 
 _CODE_BYTES = 440
+_SYSFS_BYTES = 512
 
 
 def repair(request: Mapping[str, Any]) -> None:
@@ -70,6 +73,30 @@ def repair(request: Mapping[str, Any]) -> None:
         raise refused
     _make(disk, good, found.device, request["esp"])
     _done(disk)
+
+
+def remake_boot_partition(device: str, esp: str) -> None:
+    """Make the boot partition *device* anew, with what is on the one that is mounted at *esp*.
+
+    May be interrupted and run again: it has no file system before it is whole.
+
+    Raises:
+        OrlopError, OSError: it cannot be, or somebody uses it.
+    """
+    files = _files(esp)
+    target = Target(device)
+    try:
+        check_room(target.size_bytes, files, target.sector_bytes)
+        for sector in (0, BACKUP_SECTOR):
+            target.write(sector * target.sector_bytes, bytes(target.sector_bytes))
+        target.commit()
+        place = f"{SYS_BLOCK}/{device.removeprefix('/dev/').replace('/', '!')}"
+        start_bytes = int(read_text(place, "start") or 0) * _SYSFS_BYTES
+        step = BootPartition(0, target.size_bytes)
+        name = f"boot partition {device}"
+        make_boot_partition(target, step, files, name, begins_at=start_bytes)
+    finally:
+        target.close()
 
 
 def _done(disk: Disk) -> None:

@@ -242,8 +242,11 @@ def make_boot_partition(
     files: Mapping[str, Content],
     name: str,
     verify: Callable[[int], None] = lambda _: None,
+    *,
+    begins_at: int | None = None,
 ) -> None:
-    """Make the boot partition with *files*; *name* is what is reported.
+    """Make the boot partition with *files*; *name* is what is reported. *begins_at*: on its disk,
+    in bytes, if *target* is the partition itself.
 
     *verify* looks at what has been written, with the place where that ends, before the first
     sector, without which there is no file system, is written as well.
@@ -276,7 +279,8 @@ def make_boot_partition(
         files,
         epoch=int(time.time()),
         volume_id=int.from_bytes(os.urandom(4)),
-        hidden_sectors=step.start_bytes // target.sector_bytes,
+        hidden_sectors=(step.start_bytes if begins_at is None else begins_at)
+        // target.sector_bytes,
         sector_bytes=target.sector_bytes,
     )
     target.commit(step_on)

@@ -3,6 +3,7 @@
     {"verb": "disks", "build": BUILD}
     {"verb": "install", "build": BUILD, "disk": [NAME], "config": TEXT, "image": PATH, ...}
     {"verb": "mirror", "build": BUILD, "disk": NAME, "wipe": BOOL, "state": DEVICE, "esp": FOLDER}
+    {"verb": "boot-partition", "device": DEVICE, "esp": FOLDER, "busy": true}
 
 It is root, with a mount table of its own, so that nothing stays mounted when it is killed. On
 stdout it says what it does, an object a line; the last one has `result`, or is an error.
@@ -54,6 +55,10 @@ def main(argv: list[str]) -> int:
             from orlop.system.install import repair
 
             repair.repair(request)
+        elif request["verb"] == "boot-partition":
+            from orlop.system.install import repair
+
+            repair.remake_boot_partition(request["device"], request["esp"])
         else:
             install(request)
     except OrlopError as error:

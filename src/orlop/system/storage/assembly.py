@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 import re
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,7 +144,8 @@ async def _left_alone(parts: Sequence[str], idle: Collection[str]) -> set[str]:
     parted = halves.sort_out(known, {part for part in parts if part not in idle})
     for half, first in parted:
         log.warning("%s and %s were used one without the other", half.device, first.device)
-    halves.note(parted)
+    with suppress(OSError):
+        halves.note(parted)
     return {half.device for half, _ in parted}
 
 

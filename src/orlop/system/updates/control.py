@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orlop.lib.blocking import run_bounded
 from orlop.lib.errors import Conflict, Forbidden, NotModified, OrlopError, Unavailable
 from orlop.system.config.store import boot_id
 from orlop.system.machine import Phase
 from orlop.system.power import PowerAction
 from orlop.system.services.overlay import reference
-from orlop.system.storage import extras
+from orlop.system.storage import extras, mirror
 from orlop.system.updates import (
     collect,
     esp,
@@ -102,6 +103,25 @@ class Updates:
         with self.doing(verb) as device:
             async with esp.mounted(device, write=write) as place:
                 yield await asyncio.to_thread(self._open, place, write), place
+                if write:
+                    for other, text in (await self.remake_lost(device, place)).items():
+                        self._boot.machine.warn(f"boot partition {other}: {text}")
+
+    async def remake_lost(self, device: str, place: Path) -> dict[str, str]:
+        """Make those boot partitions of the mirror anew whose file system is destroyed, like the
+        one that is mounted at *place*: by device, what was done. Never fails."""
+        if mirror.of_state(device) is None:
+            return {}
+        found: dict[str, str] = {}
+        try:
+            for other in await run_bounded(partial(esp.lost, device), esp.TIMEOUT_S):
+                found[other] = "nothing would have started from it, and it cannot be made anew: "
+                await self._boot.config.actions.installer.remake_boot_partition(other, place)
+                found[other] = "nothing would have started from it: it has been made anew"
+        except (OrlopError, OSError, TimeoutError) as error:
+            log.error("boot partitions of the mirror: %s", error)
+            found = {other: f"{t}{error}" if t.endswith(" ") else t for other, t in found.items()}
+        return found
 
     @contextmanager
     def doing(self, verb: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from orlop.lib import boot_files, boot_record, mount
 from orlop.lib.blocking import run_bounded
+from orlop.lib.disk_ids import entries, read_text
 from orlop.lib.errors import OrlopError, Unavailable
 from orlop.lib.mount import MountFlag
 from orlop.system.storage import mirror
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LABEL = b"ORLOP_ESP  "
+_NAMED = "PARTNAME=orlop-esp"
 _LABEL_OFFSET, _TYPE_OFFSET = 71, 82
 TARGET, OTHER = Path("/run/orlop/esp"), Path("/run/orlop/esp-mirror")
 DEVICES = "/dev"
@@ -74,6 +76,26 @@ def _beside(on: Mirror, sys_block: str, devices: str) -> tuple[list[str], int]:
                 found.append(places[disk])
                 trusted += part in on.whole
     return found, trusted
+
+
+def lost(state_device: str, sys_block: str = SYS_BLOCK, devices: str = DEVICES) -> list[str]:
+    """Partitions beside halves of the state's mirror that are boot partitions by their name, but
+    start nothing, while another does: their file system is destroyed."""
+    from orlop.system.updates import esp_mirror
+
+    on = mirror.of_state(state_device, sys_block)
+    if on is None:
+        return []
+    found = [esp_mirror.look(d) for d in find_all(state_device, sys_block, devices)[0]]
+    starting = {one.device for one in found if one.starts}
+    named = [
+        f"{devices}/{name.replace('!', '/')}"
+        for part, kind in on.parts
+        for disk in _disks(sys_block, _name(part, devices))
+        for name in entries(disk)
+        if kind != "faulty" and _NAMED in read_text(f"{disk}/{name}", "uevent").splitlines()
+    ]
+    return [device for device in named if device not in starting] if starting else []
 
 
 def _every(sys_block: str = SYS_BLOCK, devices: str = DEVICES) -> list[str]:
@@ -234,7 +256,7 @@ async def mend_others(state_device: str) -> dict[str, str]:
 
 
 async def differing(state_device: str) -> list[str]:
-    """Those on the mirror that are not like the first; asked without a mount.
+    """Those on the mirror that are not like the first, or `lost`; asked without a mount.
 
     Raises:
         TimeoutError: a disk does not answer.
@@ -244,10 +266,12 @@ async def differing(state_device: str) -> list[str]:
         from orlop.system.updates import esp_mirror
 
         found, trusted = find_all(state_device)
+        gone = lost(state_device)
         if len(found) < 2:
-            return []
+            return gone
         first, *others = esp_mirror.in_order([esp_mirror.look(d) for d in found], trusted)
-        return [o.device for o in others if not esp_mirror.are_alike((first, o))]
+        unlike = [o.device for o in others if not esp_mirror.are_alike((first, o))]
+        return [*dict.fromkeys((*unlike, *gone))]
 
     return await run_bounded(work, TIMEOUT_S)
 

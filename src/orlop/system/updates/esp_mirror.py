@@ -52,6 +52,12 @@ class Standing:
         return len(there & {_path_of(image) for image in _named(self.record)})
 
     @property
+    def starts(self) -> bool:
+        """Whether it starts something: there is a record, and the image that is its default."""
+        there = {path for path, _ in self.files}
+        return self.record is not None and _path_of(self.record.default) in there
+
+    @property
     def on_trial(self) -> bool:
         """Whether the boot loader has begun a trial here last."""
         return bool(self.record and self.record.trial) and self.tried == self.sequence

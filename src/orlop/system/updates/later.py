@@ -55,7 +55,7 @@ class UpdatesLater:
             return
         self._boot.tasks.start(self._by_itself(), "automatic updates")
         if os.path.isdir(mirror.MODULE):
-            self._boot.tasks.start(self._equalise(machine.state.device), "boot partitions")
+            self._boot.tasks.start(self.equalise(machine.state.device), "boot partitions")
         if not os.access(f"{DIRECTORY}/pending", os.F_OK):
             return
         if error := await self._try_to_look():
@@ -87,7 +87,7 @@ class UpdatesLater:
             if not await self._try_to_look():
                 return
 
-    async def _equalise(self, device: str) -> None:
+    async def equalise(self, device: str) -> None:
         """Make the boot partitions of a mirror alike, which a power cut, or a disk that was away,
         may have left different."""
         from orlop.system.updates import esp

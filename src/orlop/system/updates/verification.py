@@ -78,7 +78,9 @@ async def _look(boot: Boot, tell: Tell) -> Found:
     async with updates.at_work("verify", write=False) as (ledger, place):
         rows = await asyncio.to_thread(verify.verify, ledger, place, updates.now())
         if (state := boot.machine.state) and mirror.of_state(state.device):
-            for device, text in (await esp.mend_others(state.device)).items():
+            remade = await updates.remake_lost(state.device, place)
+            mended = await esp.mend_others(state.device)
+            for device, text in {**mended, **remade}.items():
                 rows.append(verify.row(f"boot partition {device}", text))
         generations = await asyncio.to_thread(ledger.generations.all)
         good = (await asyncio.to_thread(ledger.generations.standing)).good

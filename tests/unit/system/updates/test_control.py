@@ -15,6 +15,7 @@ from orlop.engine.tasks import TaskSet
 from orlop.lib.errors import Conflict, Forbidden, NotModified, Unavailable
 from orlop.system.config.configuration import Configuration
 from orlop.system.services.overlay import ServiceVersion, reference
+from orlop.system.storage import mirror
 from orlop.system.updates import bad, boot_look, control, esp, hold, offers, panics, report, trials
 from orlop.system.updates.bad import Bad
 from orlop.system.updates.boot_look import BootLook
@@ -323,3 +324,40 @@ def test_a_hold_that_cannot_be_read_is_one(tmp_path: Path) -> None:
     assert found.holds(1e12)
     hold.write(tmp_path, None)
     assert hold.read(tmp_path) is None
+
+
+@pytest.mark.parametrize("error", ["", "the disk is broken"])
+def test_a_destroyed_boot_partition_is_made_anew_and_told_of(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    remade: list[tuple[str, Path]] = []
+
+    async def remake(device: str, place: Path) -> None:
+        remade.append((device, place))
+        if error:
+            raise Unavailable(error)
+
+    async def work(machine: Machine) -> None:
+        boot = cast("Any", machine.updates)._boot
+        installer = SimpleNamespace(remake_boot_partition=remake)
+        boot.config.actions = SimpleNamespace(installer=installer)
+        boot.engine = SimpleNamespace(layered=None)
+        async with machine.updates.at_work("look", write=False):
+            pass
+        assert remade == []
+        rows = await machine.updates.verify()
+        assert remade == [("/dev/vdb2", tree.esp)]
+        [row] = [row for row in rows if row["what"] == "boot partition /dev/vdb2"]
+        assert not row["ok"]
+        async with machine.updates.at_work("equalise"):
+            assert machine.warned == []
+        assert machine.warned == [f"boot partition /dev/vdb2: {row['problem']}"]
+        assert (error or "has been made anew") in machine.warned[0]
+
+    async def alike(_: str) -> dict[str, str]:
+        return {"/dev/vdb2": ""}
+
+    monkeypatch.setattr(mirror, "of_state", lambda _: object())
+    monkeypatch.setattr(esp, "lost", lambda _: ["/dev/vdb2"])
+    monkeypatch.setattr(esp, "mend_others", alike)
+    on(tree, work)
