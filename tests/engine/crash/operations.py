@@ -310,6 +310,10 @@ def with_changes(engine: CrashEngine) -> None:
         engine.execute(NAME, ["sh", "-c", "echo new >/new; rm /etc/group"])
 
 
+def list_changes(engine: CrashEngine) -> Answer:
+    return ask(engine, "GET", f"/containers/{NAME}/changes")
+
+
 # Volumes and networks.
 
 
@@ -427,6 +431,7 @@ OPERATIONS = [
     Operation("rmi", with_image, remove_image, not_there(has_image), use_image, without_image),
     Operation("build", nothing, build, has_image, use_image, without_build),
     Operation("commit", with_changes, commit, has_image, use_image, without_image),
+    Operation("diff", with_changes, list_changes, is_running, use_container, remove_container),
     Operation("volume-create", nothing, create_volume, has_volume, use_volume, without_volume),
     Operation(
         "volume-rm", with_volume, remove_volume, not_there(has_volume), use_volume, without_volume

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import random
+import re
 import subprocess
 import threading
 import time
@@ -30,8 +31,10 @@ pytestmark = [pytest.mark.root, pytest.mark.engine]
 
 CLIENTS = 50
 DURATION_S = float(os.environ.get("ORLOP_TEST_STORM_S", "15"))
+SEED = int(os.environ.get("ORLOP_TEST_STORM_SEED", "0"))
 NAMES = [f"c{number}" for number in range(6)]
 NETWORKS, VOLUMES, IMAGES = ["net0", "net1"], ["vol0", "vol1"], ["busybox", "copy:1", "made:1"]
+PROTOCOLS = ["tcp", "udp"]
 RESTARTS = ["no", "no", "always", "on-failure", "unless-stopped"]
 COMMANDS = [
     ["sleep", "1000"],
@@ -42,7 +45,7 @@ COMMANDS = [
 ]
 
 
-EXPECTED = ("is not connected to network",)
+EXPECTED = ("is not connected to network", "port is already allocated")
 """Errors for which dockerd, too, answers 500."""
 
 
@@ -143,6 +146,9 @@ class Storm:
             "NetworkMode": chance.choice(["none", "bridge", *NETWORKS, "host"]),
             "RestartPolicy": {"Name": chance.choice(RESTARTS)},
         }
+        if chance.random() < 0.4:
+            port = chance.choice(["8080", "8081-8083", ""])
+            host["PortBindings"] = {f"80/{chance.choice(PROTOCOLS)}": [{"HostPort": port}]}
         if chance.random() < 0.3:
             host["Binds"] = [f"{chance.choice(VOLUMES)}:/data"]
         if chance.random() < 0.2:
@@ -161,6 +167,20 @@ def links() -> set[str]:
     """Names of the interfaces that are there."""
     output = subprocess.run(["ip", "-o", "link"], stdout=subprocess.PIPE, text=True, check=True)
     return {line.split(":")[1].strip().partition("@")[0] for line in output.stdout.splitlines()}
+
+
+def published() -> set[str]:
+    """Ports that the engine's rules lead to containers."""
+    argv = ["nft", "list", "table", "inet", "orlop"]
+    output = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return set(re.findall(r"(?:tcp|udp) \. \d+ : \S+ \. \d+", output))
+
+
+def held_ports(pid: int) -> set[str]:
+    """Addresses that the engine's sockets have."""
+    argv = ["ss", "-Hlntup"]
+    lines = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    return {" ".join(line.split()[:5:4]) for line in lines if f"pid={pid}," in line}
 
 
 def mounts(engine: StoreEngine) -> set[str]:
@@ -189,6 +209,8 @@ def left(engine: StoreEngine) -> dict[str, Any]:
     """What containers, networks and volumes leave when they are not removed whole."""
     return {
         "links": links(),
+        "rules": published(),
+        "ports": held_ports(engine.pid),
         "mounts": mounts(engine),
         "namespaces": network_namespaces(engine.pid),
         "cgroups": [entry.name for entry in os.scandir(engine.cgroup_root) if entry.is_dir()],
@@ -229,7 +251,8 @@ def remove_everything(engine: StoreEngine) -> None:
 
 
 def run_clients(client: Callable[[int], None]) -> None:
-    threads = [threading.Thread(target=client, args=(seed,)) for seed in range(CLIENTS)]
+    seeds = range(SEED * CLIENTS, (SEED + 1) * CLIENTS)
+    threads = [threading.Thread(target=client, args=(seed,)) for seed in seeds]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -282,7 +305,7 @@ def test_an_engine_killed_in_a_storm_comes_back_whole(calm: StoreEngine) -> None
             calm.kill()
             calm.start()
 
-    run_clients(lambda seed: storm.client(seed) if seed else killer())
+    run_clients(lambda seed: storm.client(seed) if seed % CLIENTS else killer())
 
     assert not storm.wrong, "\n".join(sorted(set(storm.wrong))[:40])
     check_after(calm, before)

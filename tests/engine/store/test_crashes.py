@@ -8,6 +8,7 @@ import threading
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 
+from orlop.lib import mount
 from tests.engine.store.archives import LayerBuilder, busybox_layer, docker_archive
 
 if TYPE_CHECKING:
@@ -89,6 +90,20 @@ def _delete(engine: StoreEngine) -> None:
 def _only_layer(engine: StoreEngine) -> str:
     _, image = engine.request("GET", "/images/busybox/json")
     return str(image["RootFS"]["Layers"][0])[7:]
+
+
+def test_what_a_killed_engine_looked_at_is_mounted_no_more(engine: StoreEngine) -> None:
+    engine.create("one", ["true"])
+    engine.kill()
+    # As it is in the middle of a list of changes.
+    place = engine.directory / "run/lower/1a2b3c4d"
+    place.mkdir(parents=True)
+    mount.mount(engine.store, place, None, mount.MountFlag.BIND)
+    engine.start()
+
+    assert not place.exists()
+    assert all(entry.target != place for entry in mount.read_mounts())
+    assert engine.request("GET", "/containers/one/changes") == (200, None)
 
 
 def test_a_damaged_index_is_made_again(engine: StoreEngine) -> None:

@@ -22,6 +22,9 @@ MAX_OPTIONS_BYTES = 4000
 """What mount(2) takes is a page; an image of a hundred layers needs more."""
 
 
+LOOKS = "lower"
+"""Directory in RUN with what is mounted for a moment, to be looked at by itself."""
+
 STUB_FILES = (".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf")
 """What a root has that the image need not have: by the first, programs know that they are in a
 container; the others are mounted over. Empty ones are in no layer, see `store.tree_worker`."""
@@ -137,28 +140,29 @@ def unmount_below(directory: Path) -> None:
     Raises:
         OSError: one stays.
     """
-    try:
-        names = os.listdir(directory)
-    except FileNotFoundError:
-        return
-    for name in names:
+    with contextlib.suppress(FileNotFoundError):
+        _empty(directory)
+        directory.rmdir()
+
+
+def _empty(directory: Path) -> None:
+    for name in os.listdir(directory):
         mount.detach(directory / name)
         (directory / name).rmdir()
-    directory.rmdir()
 
 
 def remove_strays(run_dir: Path, ids: frozenset[str]) -> None:
-    """Undo what a killed engine mounted for containers other than *ids*."""
-    try:
-        names = os.listdir(run_dir / "shifted")
-    except OSError:
-        return
-    for name in names:
-        if name not in ids:
-            try:
-                unmount_below(run_dir / "shifted" / name)
-            except OSError as error:
-                log.warning("cannot unmount in %s: %s, ignoring", run_dir / "shifted", error)
+    """Undo what a killed engine mounted for containers other than *ids*, or to look at."""
+    strays = []
+    with contextlib.suppress(OSError):
+        strays = [path for path in (run_dir / "shifted").iterdir() if path.name not in ids]
+    for undo, path in ((_empty, run_dir / LOOKS), *((unmount_below, path) for path in strays)):
+        try:
+            undo(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            log.warning("cannot unmount in %s: %s, ignoring", path, error)
 
 
 def unmount_rootfs(layout: Layout) -> None:

@@ -87,7 +87,9 @@ async def changes(container: Container) -> AsyncIterator[AsyncIterator[Mapping[s
     await images.mount(image, user)
     opened: list[int] = []
     try:
-        place = container.host.settings.run_dir / f"lower-{os.urandom(4).hex()}"
+        from orlop.engine.runtime.rootfs import LOOKS
+
+        place = container.host.settings.run_dir / LOOKS / os.urandom(4).hex()
         # The thread puts it there: cancelled meanwhile, it is closed all the same.
         await thread_to_its_end(lambda: opened.append(_open_lower(image.lower, place)))
         opened.append(_open_upper(container))
@@ -122,7 +124,7 @@ def _open_lower(lowers: tuple[Path, ...], place: Path) -> int:
     """The image by itself, read-only: a descriptor, which alone keeps it mounted."""
     from orlop.engine.runtime.rootfs import mount_overlay
 
-    place.mkdir(mode=0o700)
+    place.mkdir(mode=0o700, parents=True)
     try:
         if len(lowers) == 1:
             mount.mount(lowers[0], place, None, mount.MountFlag.BIND)
