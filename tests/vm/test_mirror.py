@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from orlop.lib import partition_table
 from orlop.lib.disk_layout import plan_disk
+from orlop.system.install.disks import MARK
 from orlop.system.updates import esp_mirror
 from orlop.vm.machine import Machine
 from orlop.vm.spec import Disk, Firmware, Installed
@@ -106,6 +108,23 @@ def test_without_a_person_the_second_starts_alone_and_takes_in_a_new_one(lab: La
         take_in(machine, "virtio-new")
         refused = machine.fail("orlop disks mirror virtio-new 2>&1")
         assert "has both its halves" in refused
+
+
+@pytest.mark.long
+def test_the_first_is_finished_by_the_machine_that_the_second_starts(lab: Lab) -> None:
+    """The power went between the last write to the second disk and the last one to the first."""
+    first, second = lab.disk("first", SIZE_MIB), lab.disk("second", SIZE_MIB)
+    install(lab, first, second)
+    with second.path.open("rb") as disk:
+        guid = disk.read(1024)[512 + 56 :][:16]
+    with first.path.open("r+b") as disk:
+        disk.write(partition_table.marked_sector(MARK + guid, 512).data)
+    with lab.machine(Installed(second), "second", disks=(first,)) as machine:
+        start(machine)
+        machine.wait_until_succeeds(WHOLE, timeout_s=INSTALL_TIMEOUT_S)
+        stop(machine)
+    with lab.machine(Installed(first), "first") as machine:
+        assert start(machine)["missing"] == 1
 
 
 @pytest.mark.long

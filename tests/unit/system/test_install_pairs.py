@@ -9,9 +9,9 @@ import pytest
 
 from orlop.lib import disk_layout, partition_table
 from orlop.lib.errors import OrlopError
-from orlop.system.install import array, pairs, plan, repair
+from orlop.system.install import array, pairs, plan, repair, unfinished_half
 from orlop.system.install import disks as install_disks
-from orlop.system.install.disks import MARK, Content
+from orlop.system.install.disks import MARK, Content, Disk
 from orlop.system.install.plan import BootPartition, NewState, Put
 from orlop.system.storage import mirror
 from orlop.system.storage.superblock import HEAD_BYTES
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orlop.system.install.target import Target
+    from orlop.wire.compose_model import Json
 
 OTHER = replace(EMPTY, name="vdb", device="/dev/vdb", ids=("virtio-other",))
 THIRD = replace(EMPTY, name="vdc", device="/dev/vdc", ids=("virtio-third",))
@@ -71,6 +72,21 @@ def test_the_larger_one_and_what_was_interrupted_are_taken() -> None:
     assert pairs.choose_disks(REQUEST, [begun, whole]) == (begun, whole)
     with pytest.raises(OrlopError, match="not empty"):
         pairs.choose_disks(REQUEST, [begun, replace(whole, guid="cd")])
+
+
+def test_the_machine_that_the_second_starts_knows_the_first_by_its_mark() -> None:
+    begun = replace(EMPTY, content=Content.UNFINISHED, waits_for="ab")
+    whole = replace(OTHER, content=Content.INSTALLED, guid="ab", busy="mounted")
+
+    def found(*disks: Disk) -> str:
+        shown: list[Json] = [install_disks.to_json(disk) for disk in disks]
+        return unfinished_half.find(shown, ("/dev/vdb3",))
+
+    assert found(begun, whole, THIRD) == "vda"
+    assert found(begun, replace(whole, device="/dev/vdc"), THIRD) == "", "another mirror"
+    assert found(replace(begun, waits_for="cd"), whole) == ""
+    assert found(replace(begun, content=Content.FOREIGN), whole) == ""
+    assert found(EMPTY, replace(whole, guid="")) == ""
 
 
 def test_half_of_a_mirror_is_not_kept_by_an_installation() -> None:

@@ -157,6 +157,8 @@ def to_json(disk: Disk) -> dict[str, Json]:
         "is_running_system": disk.is_running_system,
         "problem": disk.problem,
         "sector_bytes": disk.sector_bytes,
+        "guid": disk.guid,
+        "waits_for": disk.waits_for,
     }
 
 

@@ -55,7 +55,7 @@ class UpdatesLater:
             return
         self._boot.tasks.start(self._by_itself(), "automatic updates")
         if os.path.isdir(mirror.MODULE):
-            self._boot.tasks.start(self.equalise(machine.state.device), "boot partitions")
+            self._boot.tasks.start(self._look_after_mirror(machine.state.device), "mirror")
         if not os.access(f"{DIRECTORY}/pending", os.F_OK):
             return
         if error := await self._try_to_look():
@@ -87,13 +87,20 @@ class UpdatesLater:
             if not await self._try_to_look():
                 return
 
+    async def _look_after_mirror(self, device: str) -> None:
+        while self._boot.machine.phase is Phase.STARTING:
+            await asyncio.sleep(READY_LOOK_S)
+        await self.equalise(device)
+        if (found := mirror.of_state(device)) is not None and found.missing:
+            from orlop.system.install import unfinished_half
+
+            await unfinished_half.finish(self._boot, device)
+
     async def equalise(self, device: str) -> None:
         """Make the boot partitions of a mirror alike, which a power cut, or a disk that was away,
         may have left different."""
         from orlop.system.updates import esp
 
-        while self._boot.machine.phase is Phase.STARTING:
-            await asyncio.sleep(READY_LOOK_S)
         error = ""
         for _ in range(LOOKS):
             try:
