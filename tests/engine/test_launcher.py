@@ -134,3 +134,22 @@ def test_files_are_seen_wherever_they_are(tmp_path: Path) -> None:
     with orlop("image", "--iso", "none", f"--output={file}") as launcher:
         assert launcher.stdout is not None
         assert f"{file} exists" in launcher.stdout.read()
+
+
+def test_what_is_mounted_below_what_is_seen_is_seen_too(tmp_path: Path) -> None:
+    """A stick in one's home, else written to below where it is mounted."""
+    stick = tmp_path / "home/stick"
+    stick.mkdir(parents=True)
+    script = (
+        f"mount -t tmpfs none {stick} && mkdir {stick}/new && cd {tmp_path}/home && "
+        f"{CHECKOUT}/orlop release new-keys {stick}/new/keys && ls {stick}/new/keys"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert "root.json" in done.stdout, done.stderr
+    assert not [*stick.iterdir()]

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 
+from orlop.image.all_or_none import all_or_none
 from orlop.lib.errors import Conflict
 from orlop.lib.process import run
 
@@ -56,6 +57,11 @@ def make_keys(folder: Path, owner: str) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise Conflict(f"{folder} is not empty", hint="keys are never overwritten: name a new one")
+    with all_or_none(folder):
+        _fill(folder, owner)
+
+
+def _fill(folder: Path, owner: str) -> None:
     guid, now = uuid.uuid4(), datetime.now(UTC)
     keys = {name: _new_key(folder / f"{name}.key") for name in (*SIGNER, POLICY)}
     certificates = {name: _certificate(keys[name], f"{owner} {name}", now) for name in SIGNER}
@@ -161,3 +167,5 @@ def _write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -127,16 +127,26 @@ class Repository:
 
 
 @contextlib.contextmanager
-def alone(directory: Path) -> Iterator[None]:
+def alone(directory: Path, *, make: bool = False) -> Iterator[None]:
     """Nobody else who asks for that changes the repository in *directory* in the block: two would
-    write the same version with another content. Who comes second waits."""
-    if not directory.is_dir():  # the first one makes it
-        yield
-        return
+    write the same version with another content. Who comes second waits. With *make* the directory
+    is made.
+
+    Raises:
+        NotFound: there is no such directory. OSError: with its name, where it can be.
+    """
+    if make:
+        directory.mkdir(parents=True, exist_ok=True)
+    elif not directory.is_dir():
+        raise NotFound(f"{directory} is no repository of releases")
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    except OSError as error:
+        if error.filename is None:  # a full disk does not say of what
+            error.filename = str(directory)
+        raise
     finally:
         os.close(descriptor)
 
@@ -173,6 +183,11 @@ def open_repository(directory: Path) -> Repository:
         raise NotFound(f"{directory} is no repository of releases")
     root = parse_root((folder / f"{roots[-1]}.root.json").read_bytes()).signed
     if not (folder / "timestamp.json").exists():
+        if any(not path.name.startswith("1.") for path in folder.glob("*.snapshot.json")):
+            raise InvalidArgument(
+                f"{folder / 'timestamp.json'} is missing, which has been published",
+                hint="copy it from where machines get it: begun anew they would take nothing more",
+            )
         return Repository(directory, root, dict.fromkeys(("timestamp", "snapshot", "targets"), 0))
     timestamp = parse_listing((folder / "timestamp.json").read_bytes(), "timestamp").signed
     number = timestamp.files["snapshot"].version
@@ -211,10 +226,12 @@ def publish(
     *,
     days: int = 0,
     only: Sequence[str] = ("targets", "snapshot", "timestamp"),
+    root: bytes = b"",
     now: float | None = None,
 ) -> None:
     """Sign and write the next version of *only*; *days* is how long they are valid, 0 for each role
-    its own time. Without targets what is to come stays where it is.
+    its own time. Without targets what is to come stays where it is. *root* is a new one, which the
+    repository has already.
 
     Raises:
         NotFound: a key is missing. Forbidden: the keys are not those that the root names.
@@ -243,6 +260,10 @@ def publish(
             ) from error
         repository.versions[role] = version
     for role, data in files.items():
+        if role == "timestamp" and root:  # what it makes of no use is replaced right after it
+            atomic_file.write_bytes(
+                repository.metadata / f"{repository.root.version}.root.json", root
+            )
         prefix = "" if role == "timestamp" else f"{repository.versions[role]}."
         atomic_file.write_bytes(repository.metadata / f"{prefix}{role}.json", data)
 
@@ -304,12 +325,13 @@ def make_root(
     return sign(body, signers)
 
 
-def rotate(repository: Repository, root: bytes) -> int:
-    """Publish *root* as the next one; its version.
+def rotate(repository: Repository, root: bytes, keys: Keys) -> int:
+    """Publish *root* as the next one, with all else signed by *keys*, as machines take nothing that
+    the old ones have signed any more; its version.
 
     Raises:
-        Forbidden: too few of the old root's keys, or of its own, have signed it, or its version is
-            not the next.
+        Forbidden: too few of the old root's keys, or of its own, have signed it, its version is not
+            the next, or *keys* are not those that it names. Nothing is published then.
     """
     metadata = parse_root(root)
     check_signatures(metadata, repository.root, signatures.verify)
@@ -317,8 +339,8 @@ def rotate(repository: Repository, root: bytes) -> int:
     version = metadata.signed.version
     if version != repository.root.version + 1:
         raise Forbidden(f"the next root has version {repository.root.version + 1}, not {version}")
-    atomic_file.write_bytes(repository.metadata / f"{version}.root.json", root)
     repository.root = metadata.signed
+    publish(repository, keys, root=root)
     return version
 
 

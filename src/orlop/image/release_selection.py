@@ -64,10 +64,11 @@ def select(
 ) -> tuple[list[Release], list[Path]]:
     """The releases that machines on *channels* (none: on any) can need that run release *since* or
     a newer one (empty: any), the oldest first; and all files that takes, in the order in which they
-    are published. With *version* that is where the way leads, whatever channels have.
+    are published. Where all is revoked there are no releases: machines are to learn that. With
+    *version* that is where the way leads, whatever channels have.
 
     Raises:
-        NotFound: there is no such release or channel, or nothing at all.
+        NotFound: there is no such release or channel, or no release at all.
     """
     known = releases(repository)
     if not known:
@@ -81,8 +82,6 @@ def select(
     if not followed:
         newest = max(known.values(), key=lambda release: release.sequence).version
         wanted = {version or newest}
-    if not wanted:
-        raise NotFound("what these channels have is revoked: there is nothing to take")
     found = sorted(
         (find(repository, known, name) for name in wanted), key=lambda release: release.sequence
     )

@@ -90,12 +90,30 @@ def plan_root(layout: Layout) -> list[list[str]]:
 
 
 def outermost(paths: Sequence[Path]) -> list[Path]:
-    """*paths* without those that another of them shows already, shortest first."""
+    """*paths* without those that another of them shows already, shortest first.
+
+    A path on another file system than the one that would show it is not shown by that: what is
+    mounted where it is comes along.
+    """
     kept: list[Path] = []
     for path in sorted(set(paths), key=lambda path: (len(path.parts), path)):
-        if path != Path("/") and not any(path.is_relative_to(other) for other in kept):
+        above = [other for other in kept if path.is_relative_to(other)]
+        if path == Path("/"):
+            continue
+        if not above:
             kept.append(path)
+        elif _device(path) not in (None, _device(above[-1])):
+            mount = next(place for place in (path, *path.parents) if place.is_mount())
+            if mount not in kept:
+                kept.append(mount)
     return kept
+
+
+def _device(path: Path) -> int | None:
+    try:
+        return path.stat().st_dev
+    except OSError:
+        return None
 
 
 def script(layout: Layout, cwd: Path, variables: Mapping[str, str], argv: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -368,3 +369,102 @@ def test_a_channel_as_json(publisher: Publisher, capsys: pytest.CaptureFixture[s
     found = json.loads(capsys.readouterr().out)
     assert found["release"] == "1.0"
     assert [(row["version"], row["reason"]) for row in found["revoked"]] == [("1.0", "no")]
+
+
+def test_what_was_said_of_a_release_is_taken_back(
+    publisher: Publisher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(1, 4):
+        publisher.release(f"{number}.0")
+    publisher.channel("set", "--release", "3.0")
+    publisher.channel("barrier", "2.0")
+    publisher.channel("revoke", "2.0")
+    assert "2.0 is a barrier and revoked" in capsys.readouterr().err
+    assert refusal(publisher.machine("1.0", 1)) is Why.REVOKED
+    publisher.channel("barrier", "2.0", "--remove")
+    assert offered(publisher.machine("1.0", 1)) == "3.0"
+    publisher.channel("revoke", "2.0", "--remove")
+    publisher.channel("set", "--release", "2.0")
+    assert offered(publisher.machine("1.0", 1)) == "2.0"
+    publisher.channel("dead-end", "1.0")
+    assert refusal(publisher.machine("1.0", 1)) is Why.DEAD_END
+    publisher.channel("dead-end", "1.0", "--remove")
+    assert offered(publisher.machine("1.0", 1)) == "2.0"
+    for verb in ("revoke", "dead-end", "barrier"):
+        with pytest.raises(NotFound, match=r"1\.0"):
+            publisher.channel(verb, "1.0", "--remove")
+
+
+def test_a_lost_timestamp_is_no_new_beginning(publisher: Publisher, tmp_path: Path) -> None:
+    """Published from version 1 on, machines would take nothing more: they have seen newer."""
+    publisher.release("1.0")
+    path = tmp_path / "repo/metadata/timestamp.json"
+    first = path.read_bytes()
+    publisher.release("2.0", "--channel", "stable")
+    newest = path.read_bytes()
+    path.unlink()
+    for argv in (["refresh", *publisher.places()], ["ls", "--out", str(tmp_path / "repo")]):
+        with pytest.raises(InvalidArgument, match=r"timestamp\.json is missing"):
+            host_release.main(argv)
+    path.write_bytes(newest)
+    assert offered(publisher.machine(sequence=0)) == "2.0"
+    assert first != newest
+
+
+def test_new_keys_are_all_there_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = os.fsync
+
+    def full(descriptor: int) -> None:
+        if len([*(tmp_path / "keys").iterdir()]) > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    keys = str(tmp_path / "keys")
+    for argv in (["release", "new-keys", keys], ["keys", "new", keys]):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            assert host_main.main(argv) == 1
+        assert capsys.readouterr().err == f"orlop: {keys}: no space left on device\n"
+        assert not [*(tmp_path / "keys").iterdir()]
+    assert host_main.main(["release", "new-keys", keys]) == 0
+
+
+def test_a_disk_that_is_full_leaves_what_was_published(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publisher.release("1.0", "--channel", "stable")
+    host_release.main(["new-keys", str(publisher.place / "new")])
+    real = os.fsync
+    left = [0]
+
+    def full(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    rotation = ["rotate", *publisher.places(), "--new-key", str(publisher.place / "new")]
+    (publisher.place / "2.0.efi").write_bytes(uki("2.0", "0123456789abcdef", b"more"))
+    image = ["--image", str(publisher.place / "2.0.efi"), "--channel", "stable"]
+    found = "1.0"
+    for argv, steps in ((rotation, 5), ([*publisher.places(), *image], 30)):
+        for step in range(steps):
+            left[0] = step
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fsync", full)
+                status = host_main.main(["release", *argv])
+            said = capsys.readouterr().err
+            assert (status, "repo: no space left on device" in said) in ((1, True), (0, False))
+            assert not [*(publisher.place / "repo").rglob(".orlop-*")]
+            found = offered(publisher.machine(sequence=0))
+            if found == "2.0":
+                break
+            assert status == 1
+    assert found == "2.0"
+
+
+def test_a_word_that_is_no_verb_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert host_main.main(["release", "prone"]) == 1
+    assert "'prone' is nothing that can be done with releases" in capsys.readouterr().err

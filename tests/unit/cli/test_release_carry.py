@@ -100,6 +100,17 @@ def test_what_is_in_it(publisher: Publisher, capsys: pytest.CaptureFixture[str])
         archive(publisher, "--from", "0.1")
 
 
+def test_a_revocation_is_carried_too(
+    publisher: Publisher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publisher.channel("barrier", "2.0", "--remove")
+    publisher.channel("revoke", "4.0", "--reason", "loses data")
+    path = archive(publisher)
+    assert "metadata alone, as what channels have is revoked" in capsys.readouterr().out
+    found = publisher.machine("1.0", 1, source=str(path))
+    assert "loses data" in str(found)
+
+
 EDGE = ["--channel", "edge", "--version", "5.0", "--no-delta"]
 
 

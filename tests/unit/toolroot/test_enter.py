@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from orlop.toolroot import enter
 from orlop.toolroot.enter import Layout, namespaces, outermost, plan_root, script, variables
 
 
@@ -46,6 +49,17 @@ def test_outermost_directories() -> None:
     paths = [Path("/home/u/orlop"), Path("/home/u"), Path("/"), Path("/srv"), Path("/srv")]
 
     assert outermost(paths) == [Path("/srv"), Path("/home/u")]
+
+
+def test_what_is_on_another_file_system_is_not_shown_by_what_is_above(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stick = Path("/home/u/stick")
+    monkeypatch.setattr(enter, "_device", lambda path: 2 if path.is_relative_to(stick) else 1)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == stick)
+    paths = [stick / "a/b", stick / "c", Path("/home/u"), Path("/home/u/d")]
+
+    assert outermost(paths) == [Path("/home/u"), stick]
 
 
 def test_first_process_reaps_orphans_only_in_its_own_namespace() -> None:

@@ -4,6 +4,7 @@
 ./orlop channel revoke NAME VERSION [--reason TEXT]     nobody takes it; who has it leaves it
 ./orlop channel barrier NAME VERSION                    older machines run it before newer ones
 ./orlop channel dead-end NAME VERSION [--reason TEXT]   machines that run it stay with it
+./orlop channel revoke|barrier|dead-end NAME VERSION --remove   that was a mistake
 ./orlop channel show NAME
 
 All take --key DIR (targets, snapshot and timestamp keys) and --out DIR (the repository).
@@ -11,7 +12,9 @@ All take --key DIR (targets, snapshot and timestamp keys) and --out DIR (the rep
 
 import argparse
 import json
+import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,18 +68,44 @@ def change(repository: Repository, options: argparse.Namespace) -> None:
     known = releases(repository)
     if version not in known:
         raise NotFound(f"{repository.directory} has no release {version}")
+    others = tuple(other for other in channel.barriers if other.version != version)
     match options.verb:
         case "revoke":
-            channel = replace(channel, revoked={**channel.revoked, version: options.reason})
+            reasons = _with(channel.revoked, version, options)
+            channel = replace(channel, revoked=reasons)
         case "dead-end":
-            channel = replace(channel, dead_ends={**channel.dead_ends, version: options.reason})
+            reasons = _with(channel.dead_ends, version, options)
+            channel = replace(channel, dead_ends=reasons)
+        case _ if options.remove:
+            if others == channel.barriers:
+                raise NotFound(f"release {version} is no barrier of channel {name}")
+            channel = replace(channel, barriers=others)
         case _:
             find(repository, known, version)
             barrier = Barrier(version, known[version].sequence)
-            others = [other for other in channel.barriers if other.version != version]
             channel = replace(channel, barriers=(*others, barrier))
+    _warn(channel)
     channel = replace(channel, sequence=channel.sequence + 1)
     repository.add(channel_target(name), format_channel(channel))
+
+
+def _with(reasons: Mapping[str, str], version: str, options: argparse.Namespace) -> dict[str, str]:
+    """*reasons* with *version*, or without it if that is asked for.
+
+    Raises:
+        NotFound: it is not there to be removed.
+    """
+    if not options.remove:
+        return {**reasons, version: options.reason}
+    if version not in reasons:
+        raise NotFound(f"channel {options.name} says nothing of the kind of release {version}")
+    return {other: reason for other, reason in reasons.items() if other != version}
+
+
+def _warn(channel: Channel) -> None:
+    for version in (b.version for b in channel.barriers if b.version in channel.revoked):
+        text = f"{version} is a barrier and revoked: who is before it takes nothing until"
+        print(f"orlop: {text} `channel barrier ... --remove`", file=sys.stderr)
 
 
 def show(name: str, channel: Channel) -> None:
@@ -130,6 +159,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
             below.add_argument("--start", default="", metavar="TIME", help=time_)
         elif verb != "show":
             below.add_argument("version")
+            below.add_argument("--remove", action="store_true", help="take that back")
         if verb in ("revoke", "dead-end"):
             below.add_argument("--reason", default="", metavar="TEXT", help="what people are told")
     return parser.parse_args(argv)

@@ -3,6 +3,7 @@
 The launcher has made and entered the tool root; this dispatches, and reports errors in one place.
 """
 
+import errno
 import signal
 import sys
 from types import FrameType
@@ -31,6 +32,9 @@ COMMANDS = {
 OF_FILES = ("image", "release", "channel", "keys")
 """Commands for which a file that cannot be read or written is no fault of the program."""
 
+OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
+"""What writing ends with, which names no file."""
+
 FAILED_STATUS = 1
 USAGE_STATUS = 2
 INTERRUPTED_STATUS = 130
@@ -56,9 +60,10 @@ def main(argv: list[str]) -> int:
         sys.stderr.close()  # the reader of our output is gone, and with it the reason to go on
         return FAILED_STATUS
     except OSError as error:
-        if command not in OF_FILES or error.filename is None:
+        if command not in OF_FILES or (error.filename is None and error.errno not in OF_DISKS):
             raise
-        print(f"orlop: {error.filename}: {(error.strerror or '').lower()}", file=sys.stderr)
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"orlop: {where}{(error.strerror or '').lower()}", file=sys.stderr)
         return FAILED_STATUS
     except KeyboardInterrupt:
         print("orlop: stopped", file=sys.stderr)

@@ -23,6 +23,7 @@ from orlop.cli.host.release_carry import write_archive
 from orlop.cli.host.release_options import add_places, make_parser, parse_days
 from orlop.cli.host.settings import host_settings
 from orlop.image import release_keys, release_repository
+from orlop.image.all_or_none import all_or_none
 from orlop.image.extras import IMAGE_FILE as EXTRAS_FILE
 from orlop.image.release_keys import ROOT_KEYS, ROOT_THRESHOLD
 from orlop.image.release_maker import Wanted, make_release, read_channel, releases
@@ -56,7 +57,12 @@ PER_SERVICE = (
 
 
 def main(argv: list[str]) -> int:
-    verb = argv[0] if argv and argv[0] in VERBS else ""
+    verb = argv[0] if argv and not argv[0].startswith("-") else ""
+    if verb not in VERBS:
+        raise InvalidArgument(
+            f"{verb!r} is nothing that can be done with releases",
+            hint=f"./orlop release {'|'.join(filter(None, VERBS))}, or --help",
+        )
     return VERBS[verb](argv[1:] if verb else argv) or 0
 
 
@@ -88,7 +94,8 @@ def make(argv: list[str]) -> None:
     keys = release_keys.read(*options.key)
     if options.channel:
         check_channel(options.channel)
-    with release_repository.alone(options.out):
+    _check_can_begin(options.out, options.key)
+    with release_repository.alone(options.out, make=True):
         repository = open_or_create(options.out, options.key)
         release = make_release(repository, _wanted(options))
         if options.channel:
@@ -174,10 +181,12 @@ def new_keys(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     if not 1 <= options.threshold <= options.roots <= 16:
         raise InvalidArgument(f"{options.threshold} of {options.roots} root keys cannot be")
-    keys = release_keys.make(options.directory, options.roots)
-    public = {role: keys.public(role) for role in ROLES}
-    root = release_repository.make_root(1, public, options.threshold, keys.of("root"))
-    atomic_file.write_bytes(options.directory / ROOT_FILE, root)
+    options.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with all_or_none(options.directory):
+        keys = release_keys.make(options.directory, options.roots)
+        public = {role: keys.public(role) for role in ROLES}
+        root = release_repository.make_root(1, public, options.threshold, keys.of("root"))
+        atomic_file.write_bytes(options.directory / ROOT_FILE, root)
     print(f"{options.directory / ROOT_FILE} is what machines trust: ./orlop build --trust, or")
     print("orlop os trust ROOT.json on a machine. Now move root-*.pem to where no network is,")
     print(f"each elsewhere: {options.threshold} of them are needed, to change keys only.")
@@ -268,11 +277,18 @@ def _rotate(options: argparse.Namespace) -> None:
     signers = [*old.of("root"), *new.of("root")]
     number = repository.root.version + 1
     root = release_repository.make_root(number, public, threshold, signers)
-    release_repository.rotate(repository, root)
-    # At once, as machines take nothing that the old keys have signed any more.
-    release_repository.publish(repository, new)
+    release_repository.rotate(repository, root, new)
     atomic_file.write_bytes(options.new_key[0] / ROOT_FILE, root)
     print(f"root {number} is published; {options.new_key[0] / ROOT_FILE} is for new machines")
+
+
+def _check_can_begin(directory: Path, keys: Sequence[Path]) -> None:
+    """Raises: NotFound: there is no repository, and nothing to begin one with."""
+    if not (directory / "metadata").is_dir() and not any((k / ROOT_FILE).exists() for k in keys):
+        raise NotFound(
+            f"{directory} is no repository, and {keys[0]} has no {ROOT_FILE} to begin one with",
+            hint="./orlop release new-keys DIR",
+        )
 
 
 def open_or_create(directory: Path, keys: Sequence[Path]) -> Repository:
@@ -284,13 +300,10 @@ def open_or_create(directory: Path, keys: Sequence[Path]) -> Repository:
     try:
         return release_repository.open_repository(directory)
     except NotFound:
-        for place in keys:
-            if (place / ROOT_FILE).exists():
-                return release_repository.create(directory, (place / ROOT_FILE).read_bytes())
-        raise NotFound(
-            f"{directory} is no repository, and {keys[0]} has no {ROOT_FILE} to begin one with",
-            hint="./orlop release new-keys DIR",
-        ) from None
+        _check_can_begin(directory, keys)
+        roots = (place / ROOT_FILE for place in keys)
+        root = next(path for path in roots if path.exists())
+        return release_repository.create(directory, root.read_bytes())
 
 
 def check_channel(name: str) -> None:

@@ -98,4 +98,6 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 
 def _contents(files: list[Path], releases: list[Release]) -> str:
-    return f"{len(files)} files: release {', '.join(release.version for release in releases)}"
+    names = ", ".join(release.version for release in releases)
+    what = f"release {names}" if names else "metadata alone, as what channels have is revoked"
+    return f"{len(files)} files: {what}"

@@ -54,7 +54,7 @@ def rotate(lab: Lab, signers: tuple[bytes, ...] = ()) -> Keys:
         2,
         signers or (*lab.keys.of("root"), *new.of("root")),
     )
-    release_repository.rotate(lab.repository, root)
+    release_repository.rotate(lab.repository, root, new)
     lab.keys = new
     return new
 
