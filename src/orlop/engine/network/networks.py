@@ -58,6 +58,9 @@ class Networks:
         self._turns = Turns()
         self._ula = ""
         self._used: list[tuple[bytes, int]] = []
+        self._planned: dict[str, NetworkPools] = {}
+        """What is being made: its name and addresses are taken, but nobody can be in it yet. A
+        container's start would make the interface, of which no file tells the next engine."""
         self._claims = Claims()
 
     # Beginning and end.
@@ -201,7 +204,7 @@ class Networks:
         for packed_address, length in self._used:
             with contextlib.suppress(ValueError):
                 used.append(ip_network((packed_address, length), strict=False))
-        networks = [pools.network for pools in self._core.known.values()]
+        networks = [pools.network for pools in (self._core.known | self._planned).values()]
         return catalogue.Surroundings(
             networks=networks, used=used, ula=self._ula, pools=self._core.settings.pools
         )
@@ -248,10 +251,12 @@ class Networks:
         self._used = await self._core.in_thread(kernel.used_subnets)
         id_ = os.urandom(32).hex()
         network = catalogue.plan_network(request, self._surroundings(), id_, time.time_ns())
-        pools = joining.NetworkPools(network)
-        self._core.known[id_] = pools
-        async with self._turns.of(id_, TURN_LIMIT_S, BUSY):
-            network = await self._make(pools)
+        pools = self._planned[id_] = joining.NetworkPools(network)
+        try:
+            async with self._turns.of(id_, TURN_LIMIT_S, BUSY):
+                network = await self._make(pools)
+        finally:
+            del self._planned[id_]
         self._core.publish("create", network)
         return network
 
@@ -267,9 +272,10 @@ class Networks:
             if network.ipv6 and network.driver is Driver.BRIDGE:
                 await self._core.in_thread(enable_forwarding, ipv6=True)
             await self._core.in_thread(kernel.bring_up, network)
+            self._core.known[id_] = pools
             await self._core.change(add=network_rows(network))
         except (OSError, OrlopError) as error:
-            del self._core.known[id_]
+            self._core.known.pop(id_, None)
             await self._take_down(network)
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(self._store.delete, id_)
