@@ -50,12 +50,14 @@ LIFETIME_DAYS: Mapping[str, int] = {
 
 @dataclass(slots=True)
 class Repository:
-    """The one in *directory*; *targets* are those of the last state and what is to come."""
+    """The one in *directory*; *targets* are those of the last state and what is to come.
+    *timestamp* is the file of that name, the only one that others replace."""
 
     directory: Path
     root: Root
     versions: dict[str, int]
     targets: dict[str, FileInfo] = field(default_factory=dict)
+    timestamp: bytes = b""
 
     @property
     def metadata(self) -> Path:
@@ -189,7 +191,8 @@ def open_repository(directory: Path) -> Repository:
                 hint="copy it from where machines get it: begun anew they would take nothing more",
             )
         return Repository(directory, root, dict.fromkeys(("timestamp", "snapshot", "targets"), 0))
-    timestamp = parse_listing((folder / "timestamp.json").read_bytes(), "timestamp").signed
+    newest = (folder / "timestamp.json").read_bytes()
+    timestamp = parse_listing(newest, "timestamp").signed
     number = timestamp.files["snapshot"].version
     snapshot = parse_listing((folder / f"{number}.snapshot.json").read_bytes(), "snapshot").signed
     number = snapshot.files["targets"].version
@@ -199,7 +202,7 @@ def open_repository(directory: Path) -> Repository:
         "snapshot": snapshot.version,
         "targets": targets.version,
     }
-    return Repository(directory, root, versions, dict(targets.files))
+    return Repository(directory, root, versions, dict(targets.files), newest)
 
 
 def ending(repository: Repository, now: float | None = None) -> dict[str, int]:
@@ -266,6 +269,7 @@ def publish(
             )
         prefix = "" if role == "timestamp" else f"{repository.versions[role]}."
         atomic_file.write_bytes(repository.metadata / f"{prefix}{role}.json", data)
+    repository.timestamp = files.get("timestamp", repository.timestamp)
 
 
 def _content(role: str, repository: Repository, files: Mapping[str, bytes]) -> dict[str, object]:

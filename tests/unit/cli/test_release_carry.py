@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tarfile
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from orlop.cli.host import release as host_release
+from orlop.image import release_selection
 from orlop.lib.children import Children, run_with_children
 from orlop.lib.errors import InvalidArgument, NotFound
 from orlop.system.updates.fetch import Offer, Running, Settings, check, fetch
@@ -109,6 +110,21 @@ def test_a_revocation_is_carried_too(
     assert "metadata alone, as what channels have is revoked" in capsys.readouterr().out
     found = publisher.machine("1.0", 1, source=str(path))
     assert "loses data" in str(found)
+
+
+def test_what_is_carried_fits_together_whoever_publishes_meanwhile(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = release_selection.select
+
+    def select(*words: Any) -> Any:
+        found = real(*words)
+        publisher.channel("set", "--release", "3.0")
+        return found
+
+    monkeypatch.setattr("orlop.cli.host.release_carry.select", select)
+    path = archive(publisher)
+    assert offered(publisher.machine("2.0", 2, source=str(path))) == "4.0"
 
 
 EDGE = ["--channel", "edge", "--version", "5.0", "--no-delta"]

@@ -5,9 +5,11 @@ on their way, so that nothing but this is needed behind a barrier too.
 """
 
 import argparse
+import io
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from orlop.cli.host import release_push
 from orlop.cli.host.release_options import add_places, make_parser
@@ -17,6 +19,9 @@ from orlop.image.release_selection import select
 from orlop.lib import atomic_file
 from orlop.lib.errors import InvalidArgument
 from orlop.wire.release import Release
+
+TIMESTAMP = "timestamp.json"
+"""Somebody may publish meanwhile: what is carried is the one that all else was chosen by."""
 
 
 def archive(argv: list[str]) -> None:
@@ -53,7 +58,13 @@ def write_archive(
         tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as stream,
     ):
         for path in members:
-            stream.add(path, str(path.relative_to(repository.directory)), filter=_plain)
+            member = _plain(stream.gettarinfo(path, str(path.relative_to(repository.directory))))
+            if path.name == TIMESTAMP:
+                member.size = len(repository.timestamp)
+                stream.addfile(member, io.BytesIO(repository.timestamp))
+                continue
+            with path.open("rb") as content:
+                stream.addfile(member, content)
     print(f"{target}: {target.stat().st_size:,} bytes, {_contents(members, releases)}")
 
 
@@ -73,7 +84,11 @@ def push(argv: list[str]) -> None:
     repository = release_repository.open_repository(options.out)
     releases, files = select(repository, options.channel, options.version, options.since)
     named = {str(path.relative_to(options.out)): path for path in files}
-    digest = release_push.push(options.reference, named, insecure=options.insecure)
+    with TemporaryDirectory() as scratch:
+        timestamp = Path(scratch) / TIMESTAMP
+        timestamp.write_bytes(repository.timestamp)
+        named[str((repository.metadata / TIMESTAMP).relative_to(options.out))] = timestamp
+        digest = release_push.push(options.reference, named, insecure=options.insecure)
     print(f"{options.reference}: {digest}, {_contents(files, releases)}")
 
 
