@@ -27,19 +27,19 @@ def losetup(*words: str | Path) -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+@pytest.fixture(params=[512, 4096])
+def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Path, str]]:
     """A file of 64 MiB with one partition, and the loop device of it."""
     path = tmp_path / "disk"
     path.touch()
     os.truncate(path, 64 * MIB)
-    layout = partition_table.make_gpt("ORLOP_STATE", 64 * MIB, 512, bytes(32))
+    layout = partition_table.make_gpt("ORLOP_STATE", 64 * MIB, request.param, bytes(32))
     with path.open("r+b") as file:
         for write in layout.writes:
             file.seek(write.offset_bytes)
             file.write(write.data)
     try:
-        device = losetup("--find", "--show", path)
+        device = losetup("--find", "--show", "-b", str(request.param), path)
     except (subprocess.CalledProcessError, FileNotFoundError):
         pytest.skip("no loop devices here")
     try:

@@ -42,6 +42,8 @@ from orlop.system.install import steps as install_steps
 from orlop.system.install import target as install_target
 block_devices.SKIPPED = ("ram", "zram", "nbd")  # loop devices are disks here
 formatting.MAKERS["ext4"] = ("/usr/sbin/mke2fs", *formatting.MAKERS["ext4"][1:])
+from orlop.system.install import disks
+disks.FIRMWARE = os.environ.get("TEST_FIRMWARE", "/")  # there: UEFI
 left = int(sys.argv[1])
 def commit(self, *arguments, whole=install_target.Target.commit):
     global left
@@ -151,9 +153,9 @@ def disk(tmp_path: Path) -> Iterator[LoopDisk]:
 
 
 @contextmanager
-def attached(path: Path) -> Iterator[LoopDisk]:
+def attached(path: Path, sector_bytes: int = 512) -> Iterator[LoopDisk]:
     """A loop device of *path*, with its partitions."""
-    words = ["losetup", "--find", "--show", "--partscan", str(path)]
+    words = ["losetup", "--find", "--show", "--partscan", "-b", str(sector_bytes), str(path)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no loop devices here: {done.stderr}")

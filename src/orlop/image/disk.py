@@ -19,7 +19,9 @@ from orlop.lib.disk_layout import ESP_LABEL, STATE_LABEL, DiskLayout, plan_disk
 from orlop.lib.errors import InvalidArgument, NotFound
 from orlop.lib.partition_table import Write, make_table
 
-SECTOR_BYTES = 512
+SECTOR_BYTES = (512, 4096)
+"""What disks have."""
+
 CONFIGURATION = "lib/orlop/conf.d/50-image.yml"
 """On the state partition, which is /var."""
 DIRECTORIES = {"lib": 0o755, "lib/orlop": 0o755, "lib/orlop/conf.d": 0o700}
@@ -54,6 +56,8 @@ CONVERSIONS = {
 class DiskImage:
     """What is made of the ISO *iso*: a disk of *size_bytes*; *esp_bytes* None is the default.
 
+    With sectors of 4,096 bytes it is one that UEFI alone starts.
+
     *configuration* has been checked; *append* are kernel parameters for every start. *extras* is
     `orlop-extras.erofs` of the same build, for the boot partition.
     """
@@ -65,6 +69,7 @@ class DiskImage:
     append: str = ""
     seed: str = ""
     extras: Path | None = None
+    sector_bytes: int = SECTOR_BYTES[0]
 
 
 def make_disk(wanted: DiskImage, output: Path, scratch: Path, run: Run, *, epoch: int) -> None:
@@ -78,7 +83,7 @@ def make_disk(wanted: DiskImage, output: Path, scratch: Path, run: Run, *, epoch
         ResourceExhausted: the boot partition is too small for what is to be in it.
     """
     source = medium.read_source(str(wanted.iso))
-    layout = plan_disk(wanted.size_bytes, SECTOR_BYTES, wanted.esp_bytes)
+    layout = plan_disk(wanted.size_bytes, wanted.sector_bytes, wanted.esp_bytes)
     guids = _Guids(wanted, source.image.sha256)
     with output.open("w+b") as disk:
         disk.truncate(wanted.size_bytes)
@@ -94,9 +99,10 @@ def make_disk(wanted: DiskImage, output: Path, scratch: Path, run: Run, *, epoch
             {**_extras(wanted.extras), **source.files(wanted.append)},
             epoch=epoch,
             volume_id=int.from_bytes(guids.next()[:4], "little"),
-            hidden_sectors=layout.esp.start_bytes // SECTOR_BYTES,
+            hidden_sectors=layout.esp.start_bytes // wanted.sector_bytes,
+            sector_bytes=wanted.sector_bytes,
         )
-        for piece in _outside(layout, source, wanted.size_bytes, guids):
+        for piece in _outside(layout, source, wanted, guids):
             disk.seek(piece.offset_bytes)
             disk.write(piece.data)
     _make_state(layout, wanted, output, scratch, run, guids, epoch)
@@ -144,13 +150,13 @@ class _Guids:
 
 
 def _outside(
-    layout: DiskLayout, source: medium.Source, size_bytes: int, guids: _Guids
+    layout: DiskLayout, source: medium.Source, wanted: DiskImage, guids: _Guids
 ) -> list[Write]:
     """What lies in no file system: GRUB for a BIOS, and the partition table."""
-    bios = layout.bios
-    placed = bios_loader.place(source.bios, bios.start_bytes, bios.size_bytes)
+    bios, sector = layout.bios, wanted.sector_bytes
+    placed = bios_loader.place(source.bios, bios.start_bytes, bios.size_bytes, sector)
     numbers = b"".join(guids.next() for _ in range(len(layout.partitions) + 1))
-    table = make_table(layout.partitions, size_bytes, SECTOR_BYTES, numbers, placed.boot_code)
+    table = make_table(layout.partitions, wanted.size_bytes, sector, numbers, placed.boot_code)
     return [Write(bios.start_bytes, placed.core), *table]
 
 
@@ -177,6 +183,8 @@ def _make_state(
     run(
         [
             *("mkfs.ext4", "-q", "-F", "-L", STATE_LABEL, "-U", guids.uuid(), "-d", str(folder)),
+            # A block must not be smaller than a sector; of a small disk it would be.
+            *(("-b", str(wanted.sector_bytes)) if wanted.sector_bytes > SECTOR_BYTES[0] else ()),
             *(
                 "-E",
                 f"offset={state.start_bytes},hash_seed={guids.uuid()},lazy_itable_init=1,lazy_journal_init=1",

@@ -30,14 +30,21 @@ _SEGMENT = 0x820
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """*boot_code* for the first sector of the disk, *core* for the partition."""
+    """*boot_code* for the first sector of the disk, *core* for the partition.
+
+    Without *boot_code* a BIOS does not try to start the disk.
+    """
 
     boot_code: bytes
     core: bytes
 
 
-def place(loader: bytes, start_bytes: int, size_bytes: int) -> Placed:
+def place(
+    loader: bytes, start_bytes: int, size_bytes: int, sector_bytes: int = SECTOR_BYTES
+) -> Placed:
     """Make the file *loader* ready for a partition at *start_bytes* with *size_bytes*.
+
+    GRUB counts in sectors of 512 bytes; of a disk that has others a BIOS cannot start it.
 
     Raises:
         InvalidArgument: *loader* is none, or does not fit.
@@ -55,7 +62,7 @@ def place(loader: bytes, start_bytes: int, size_bytes: int) -> Placed:
     head = _CORE_SECTOR.pack(first)
     blocks = _BLOCK_LIST.pack(first + 1, sectors - 1, _SEGMENT)
     return Placed(
-        code[:_CORE_SECTOR_AT] + head,
+        code[:_CORE_SECTOR_AT] + head if sector_bytes == SECTOR_BYTES else b"",
         core[:_BLOCK_LIST_AT] + blocks + core[SECTOR_BYTES:],
     )
 

@@ -174,6 +174,7 @@ def _medium(medium: BootMedium) -> list[str]:
             return ["-drive", _drive("boot", disk), "-device", device]
 
 
+_SECTOR_BYTES = 512
 _INSTALLED_INDEX = 4
 """The port of the controller for an installed AHCI disk: behind those of the other disks."""
 
@@ -186,7 +187,7 @@ def _disk(index: int, disk: Disk) -> list[str]:
 def _drive(name: str, disk: Disk) -> str:
     read_only = ",readonly=on" if disk.read_only else ""
     if disk.record is None:
-        return f"if=none,id={name},format=raw,file={_file(disk.path)}{read_only}"
+        return f"if=none,id={name},format={disk.format},file={_file(disk.path)}{read_only}"
     places = {"file": disk.path, "log": disk.record}
     files = [
         f"{child}.driver=raw,{child}.file.driver=file,{child}.file.filename={_file(path)}"
@@ -198,6 +199,9 @@ def _drive(name: str, disk: Disk) -> str:
 def disk_device(drive: str, index: int, disk: Disk) -> str:
     """The `-device` value that attaches block node *drive* as *disk*."""
     serial = f",serial={disk.serial}" if disk.serial else ""
+    if disk.sector_bytes != _SECTOR_BYTES:
+        size = disk.sector_bytes
+        serial += f",logical_block_size={size},physical_block_size={size}"
     match disk.bus:
         case DiskBus.VIRTIO:
             # What is recorded has one piece more than what is written: a merged one has no room.

@@ -74,7 +74,7 @@ class DirectKernel:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A disk backed by a raw image at *path*; *serial* is the id the guest sees.
+    """A disk backed by an image at *path*; *serial* is the id the guest sees, *format* QEMU's word.
 
     Every write and flush is recorded in the file *record*, which exists (dm-log-writes' format).
     """
@@ -84,6 +84,8 @@ class Disk:
     serial: str = ""
     read_only: bool = False
     record: Path | None = None
+    format: str = "raw"
+    sector_bytes: int = 512
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ def test_each_part_is_told_where_the_next_is(images: dict[str, bytes]) -> None:
     assert len(placed.core) % 512 == 0
     count = len(placed.core) // 512 - 1
     assert struct.unpack_from("<QHH", placed.core, 500) == (3 * 2048 + 1, count, 0x820)
+    assert place(loader, 3 * MIB, MIB, 4096).boot_code == b""
     assert placed.core[512:].rstrip(b"\0") == images["i386-pc"][512:].rstrip(b"\0")
 
 

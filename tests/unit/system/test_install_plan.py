@@ -39,7 +39,7 @@ def test_a_new_disk_boots_with_the_very_last_write() -> None:
         assert first == offset == 0
         assert len(marked) == len(head) == sector, "what a disk writes whole or not at all"
         assert marked.strip(b"\0") == MARK
-        assert head.startswith(b"C" * 430)
+        assert head.startswith(b"C" * 430 if sector == 512 else bytes(446))
         assert (between[-1][0], between[-1][1][:8]) == (sector, b"EFI PART")
         assert all(at >= sector for at, _ in between), "the mark stays until the end"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orlop.cli.host.settings import host_settings
 from orlop.image import lockfile
-from orlop.image.disk import DiskImage, Format, convert, make_disk
+from orlop.image.disk import SECTOR_BYTES, DiskImage, Format, convert, make_disk
 from orlop.image.extras import IMAGE_FILE
 from orlop.lib import atomic_file
 from orlop.lib.errors import InvalidArgument
@@ -33,6 +33,13 @@ def parser() -> argparse.ArgumentParser:
     add("--format", type=Format, choices=list(Format), default=Format.RAW, help="raw (default), …")
     add("--size", default=DEFAULT_SIZE, help=f"of the disk; {DEFAULT_SIZE} by default, sparse")
     add("--esp-size", metavar="SIZE", help="of the boot partition; 512m, or a quarter of the disk")
+    add(
+        "--sector-size",
+        type=int,
+        choices=SECTOR_BYTES,
+        default=SECTOR_BYTES[0],
+        help="of the disk; 4096 for one that has such sectors (4Kn), raw, and started by UEFI only",
+    )
     add("--config", metavar="FILE", type=Path, help="machine configuration, checked before")
     add("--append", metavar="WORDS", default="", help="kernel parameters for every start")
     add("--iso", metavar="FILE", type=Path, help="the ISO to install; out/orlop.iso by default")
@@ -59,6 +66,8 @@ def main(argv: list[str]) -> int:
         raise InvalidArgument(f"{output}: there is no directory {output.resolve().parent}")
     if not options.append.isprintable():
         raise InvalidArgument("--append: words on one line expected")
+    if options.sector_size != SECTOR_BYTES[0] and options.format is not Format.RAW:
+        raise InvalidArgument("--sector-size: other formats have sectors of 512 bytes")
     wanted = DiskImage(
         iso=options.iso or host.out / "orlop.iso",
         size_bytes=_mib(options.size),
@@ -66,6 +75,7 @@ def main(argv: list[str]) -> int:
         configuration=read_configuration(options.config),
         append=options.append,
         seed=options.seed,
+        sector_bytes=options.sector_size,
         extras=host.out / IMAGE_FILE if options.extras == Path() else options.extras,
     )
     write_image(wanted, output, options.format, host.checkout)

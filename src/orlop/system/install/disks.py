@@ -40,6 +40,9 @@ STATE_TYPES = ("ext4", "xfs", "btrfs")
 STATE_TARGET = "/var"
 """Where the state of the running machine is mounted."""
 
+FIRMWARE = "/sys/firmware/efi"
+"""Is there on a machine that UEFI has started."""
+
 UNREADABLE = "cannot be read"
 _OWN = frozenset({UNKNOWN, "a GPT partition table"})
 """What our unfinished work looks like: the mark, and the table's second copy."""
@@ -267,7 +270,7 @@ def read_one(
     elif read_text(directory, "ro") == "1":
         problem = "can only be read"
     sector = int(read_text(f"{directory}/queue", "logical_block_size") or _SECTOR_BYTES)
-    problem = problem or _too_small(size, sector)
+    problem = problem or _too_small(size, sector) or _never_starts(sector)
     busy = _users_of(name, device, parts, mounts, directory)
     state = f"/dev/{parts[-1].replace('!', '/')}" if len(parts) == len(PARTITIONS) else ""
     labels = {_label_of(device), *(_label_of(f"/dev/{p.replace('!', '/')}") for p in parts)}
@@ -315,8 +318,8 @@ def look(device: str) -> tuple[Content, list[str], str]:
             return (Content.FOREIGN if found else Content.EMPTY), found, ""
         start = places[PARTITIONS[1]][0]
         state = _state_type(identify(read(places[PARTITIONS[2]][0], HEAD_BYTES)))
-        has_code = any(read(0, BOOT_CODE_BYTES))
-        if read(start + 510, 2) == b"\x55\xaa" and (has_code or not state):
+        starts = sector != _SECTOR_BYTES or any(read(0, BOOT_CODE_BYTES))
+        if read(start + 510, 2) == b"\x55\xaa" and (starts or not state):
             return Content.INSTALLED, ["an installation of Orlop"], state
         if not state:  # nothing to go on with
             return Content.FOREIGN, ["partitions of Orlop"], ""
@@ -464,6 +467,15 @@ def _too_small(size_bytes: int, sector: int) -> str:
     except InvalidArgument as error:
         return f"cannot be used: {error}"
     return ""
+
+
+def _never_starts(sector: int) -> str:
+    if sector == _SECTOR_BYTES or os.path.isdir(FIRMWARE):
+        return ""
+    return (
+        f"cannot be used: its sectors have {sector} bytes, of which only UEFI starts a system, and "
+        "this machine was started by a BIOS"
+    )
 
 
 def _swaps() -> list[str]:

@@ -82,7 +82,7 @@ def plan_new(
     """
     layout = disk_layout.plan_disk(used_bytes or size_bytes, sector)
     bios, esp, state = layout.partitions
-    placed = bios_loader.place(loader, bios.start_bytes, bios.size_bytes)
+    placed = bios_loader.place(loader, bios.start_bytes, bios.size_bytes, sector)
     table = partition_table.make_table(
         layout.partitions, size_bytes, sector, guids, placed.boot_code
     )
@@ -154,7 +154,7 @@ def plan_kept(
     bios_at, bios_bytes = places[PARTITIONS[0]]
     esp_at, esp_bytes = places[PARTITIONS[1]]
     plan_geometry(esp_bytes, sector)
-    placed = bios_loader.place(loader, bios_at, bios_bytes)
+    placed = bios_loader.place(loader, bios_at, bios_bytes, sector)
     code = placed.boot_code
     return (
         KeptState(*places[PARTITIONS[2]]),
@@ -188,7 +188,7 @@ def plan_half(
         InvalidArgument: the disk is too small.
     """
     head, core = code
-    table = partition_table.make_table(parts, size_bytes, sector, guids, head)
+    table = partition_table.make_table(parts, size_bytes, sector, guids, head if any(head) else b"")
     bios, esp, state = parts
     return (
         Put("erasing what was there", _erase(size_bytes, sector, MARK)),
