@@ -468,3 +468,23 @@ def test_a_disk_that_is_full_leaves_what_was_published(
 def test_a_word_that_is_no_verb_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert host_main.main(["release", "prone"]) == 1
     assert "'prone' is nothing that can be done with releases" in capsys.readouterr().err
+
+
+def test_a_channel_is_removed_and_may_come_back(
+    publisher: Publisher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publisher.release("1.0", "--channel", "stable")
+    publisher.release("2.0", "--channel", "edge")
+    publisher.channel("set", "--release", "2.0")
+    publisher.channel("set", "--release", "1.0")
+    assert offered(publisher.machine(sequence=0)) == "1.0"
+    publisher.channel("rm")
+    assert capsys.readouterr().out.endswith("a machine that still follows it takes nothing\n")
+    repository = release_repository.open_repository(tmp_path / "repo")
+    assert repository.names("channels") == ["edge"]
+    with pytest.raises(NotFound, match=r"channels/stable\.json"):
+        publisher.machine(sequence=0)
+    with pytest.raises(NotFound, match="has no channel stable"):
+        publisher.channel("rm")
+    publisher.channel("set", "--release", "2.0")
+    assert offered(publisher.machine(sequence=0)) == "2.0"

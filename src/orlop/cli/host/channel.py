@@ -5,6 +5,7 @@
 ./orlop channel barrier NAME VERSION                    older machines run it before newer ones
 ./orlop channel dead-end NAME VERSION [--reason TEXT]   machines that run it stay with it
 ./orlop channel revoke|barrier|dead-end NAME VERSION --remove   that was a mistake
+./orlop channel rm NAME                 nobody follows it: `release prune` keeps nothing for it
 ./orlop channel show NAME
 
 All take --key DIR (targets, snapshot and timestamp keys) and --out DIR (the repository).
@@ -38,10 +39,17 @@ def main(argv: list[str]) -> int:
         repository = release_repository.open_repository(options.out)
         if options.verb != "show":
             keys = release_keys.read(*options.key)
-            change(repository, options)
-            # What a machine would refuse is not published.
-            parse_channel(repository.read(channel_target(name)), name)
+            if options.verb == "rm":
+                _channel(repository, name)
+                del repository.targets[channel_target(name)]
+            else:
+                change(repository, options)
+                # What a machine would refuse is not published.
+                parse_channel(repository.read(channel_target(name)), name)
             release_repository.publish(repository, keys, days=parse_days(options.expires))
+    if options.verb == "rm":
+        print(f"channel {name} is gone: a machine that still follows it takes nothing")
+        return 0
     channel = _channel(repository, name)
     if options.json:
         print(json.dumps(json.loads(format_channel(channel)), indent=1))
@@ -141,12 +149,14 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         ("revoke", "take a release back"),
         ("barrier", "one that nobody leaves out"),
         ("dead-end", "one that nothing follows"),
+        ("rm", "nobody follows it any more"),
         ("show", "what it says now"),
     ):
         below = verbs.add_parser(verb, help=text)
         below.add_argument("name")
         below.add_argument("--out", type=Path, required=True, metavar="DIR", help="the repository")
-        below.add_argument("--json", action="store_true", help="what the channel says then")
+        if verb != "rm":
+            below.add_argument("--json", action="store_true", help="what the channel says then")
         if verb != "show":
             below.add_argument(
                 "--key", type=Path, action="append", required=True, metavar="DIR", help="keys"
@@ -157,7 +167,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
             ramp, time_ = "share of the machines by hours; all at once", "now unless given"
             below.add_argument("--ramp", default="", metavar="0h=1%,24h=50%", help=ramp)
             below.add_argument("--start", default="", metavar="TIME", help=time_)
-        elif verb != "show":
+        elif verb not in ("show", "rm"):
             below.add_argument("version")
             below.add_argument("--remove", action="store_true", help="take that back")
         if verb in ("revoke", "dead-end"):

@@ -328,7 +328,9 @@ def put_on_channel(
     before = read_channel(repository, name)
     if before is not None and version in before.revoked:
         raise Conflict(f"release {version} is revoked on channel {name}")
-    base = before or Channel(sequence=0, release=version, dead_ends={}, revoked={})
+    # One of that name may have been there: no machine takes a lower sequence than it has seen.
+    first = repository.versions.get("targets", 0)
+    base = before or Channel(sequence=first, release=version, dead_ends={}, revoked={})
     channel = replace(
         base,
         sequence=base.sequence + 1,
