@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.long
 
 
-@pytest.mark.parametrize("start", ["1970-01-01T00:00:10", "2099-12-31T23:58:00"])
+@pytest.mark.parametrize("start", ["1970-01-01T00:00:10", "2099-06-01T00:00:00"])
 def test_good_bad_and_back(lab: Lab, tmp_path: Path, start: str) -> None:
     images = next_images(lab, tmp_path, GOOD, BROKEN)
     with updating(lab, tmp_path, settle_s=5, images=images, rtc_start=start) as update:
         machine = update.machine
         machine.boot(LIMIT_S)
-        assert machine.succeed("date -u +%Y").strip() in {start[:4], str(int(start[:4]) + 1)}
+        assert machine.succeed("date -u +%Y").strip() == start[:4]
 
         update.stage(GOOD)
         machine.succeed("orlop os apply --now")
