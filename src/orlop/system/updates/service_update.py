@@ -42,6 +42,8 @@ UP_S = 120.0
 """For a service that is started beside the old one to be up."""
 AGAIN_S = 10.0
 """How often what cannot be put back is tried again."""
+_DOWN = (ServiceState.FAILED, ServiceState.STARTING)
+"""Of a service that could not be put back, or whose data could not."""
 _IDLE = (ServiceState.STOPPED, ServiceState.DISABLED, ServiceState.SKIPPED)
 
 
@@ -151,7 +153,7 @@ class ServiceUpdate:
                 with updates.doing("put services back"):
                     standing = await asyncio.to_thread(self._ledger.generations.standing)
                     states = {s.name: s.state for s in self._boot.services.statuses()}
-                    if standing.good == good.number and states.get(name) is ServiceState.FAILED:
+                    if standing.good == good.number and states.get(name) in _DOWN:
                         await self._put(name, good.services.get(name))
             except (OrlopError, OSError) as error:
                 log.info("service %s is not put back yet: %s", name, error)
