@@ -24,6 +24,8 @@ from tests.vm import guest
 from tests.vm.lab import Lab
 
 LIMIT_S = 900.0
+IPXE = "ipxe.efi"
+"""iPXE for UEFI, with drivers of its own."""
 
 
 @dataclass(slots=True)
@@ -42,11 +44,18 @@ def web(lab: Lab, tmp_path: Path) -> Iterator[Web]:
     root.mkdir()
     for name in ("vmlinuz", "initrd", "orlop.ipxe", "orlop.efi", "orlop.iso"):
         (root / name).symlink_to(lab.out / name)
+    (root / IPXE).symlink_to(f"/usr/lib/ipxe/{IPXE}")
     asked: list[str] = []
 
     class Handler(SimpleHTTPRequestHandler):
         def log_request(self, code: object = "-", size: object = "-") -> None:
             asked.append(self.path)
+
+        def translate_path(self, path: str) -> str:
+            # What dnsmasq does: the firmware is given iPXE, and iPXE the script.
+            is_ipxe = self.headers.get("User-Agent", "").startswith("iPXE")
+            chosen = "/ship.ipxe" if is_ipxe and path == f"/{IPXE}" else path
+            return super().translate_path(chosen)
 
     handler = partial(Handler, directory=str(root))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -97,26 +106,35 @@ def told(disk: Disk) -> str:
     return shown.stdout
 
 
-def test_installs_itself_and_starts_from_the_disk(lab: Lab, web: Web) -> None:
-    """By iPXE, on BIOS, in 256 MB, without a person."""
+def install_and_start(lab: Lab, web: Web, name: str, firmware: Firmware) -> None:
+    """By iPXE, in 256 MB, without a person. *name* is what the firmware is told to start."""
     (web.root / "ship.yml").write_text(f"#cloud-config\n{yaml.safe_dump(document(web))}")
     (web.root / "ship.ipxe").write_text(
         f"#!ipxe\nset parameters orlop.install orlop.config.url={web.url}/ship.yml\n"
         "chain orlop.ipxe\n"
     )
     disk = lab.disk("system", 600, label="OLD")
-    medium = Network(f"{web.url}/ship.ipxe", disk)
-    with lab.machine(medium, "net", memory_mib=256) as machine:
+    medium = Network(f"{web.url}/{name}", disk)
+    with lab.machine(medium, "net", firmware=firmware, memory_mib=256) as machine:
         machine.start()
         machine.wait_for_event("ready", timeout_s=LIMIT_S)
         machine.wait_for_ready(timeout_s=LIMIT_S)
-        check_installed(machine, Firmware.BIOS)
+        check_installed(machine, firmware)
         # Once: the disk goes first when there is something on it.
         assert web.asked.count("/vmlinuz") == web.asked.count("/orlop.iso") == 1
         # Of a machine that is cut off, part of the state may be in the journal alone.
         guest.end(machine, "orlop", "poweroff")
         machine.wait_for_power_off()
     assert json.loads(told(disk)) == {"hostname": "ship"}
+
+
+def test_installs_itself_and_starts_from_the_disk(lab: Lab, web: Web) -> None:
+    install_and_start(lab, web, "ship.ipxe", Firmware.BIOS)
+
+
+@pytest.mark.long
+def test_uefi_starts_ipxe(lab: Lab, web: Web) -> None:
+    install_and_start(lab, web, IPXE, Firmware.UEFI)
 
 
 @pytest.mark.long
