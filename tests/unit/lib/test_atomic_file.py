@@ -42,3 +42,24 @@ def test_what_a_crash_left_half_written_is_removed(tmp_path: Path) -> None:
     atomic_file.remove_temporaries(tmp_path)
 
     assert [entry.name for entry in tmp_path.iterdir()] == ["whole"]
+
+
+def test_nothing_has_a_name_before_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    real_sync, real_rename = os.fsync, os.rename
+
+    def sync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        done.append("sync directory" if path == tmp_path else "sync file")
+        real_sync(descriptor)
+
+    def rename(source: Path, target: Path) -> None:
+        done.append("rename")
+        real_rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "rename", rename)
+    atomic_file.write_text(tmp_path / "file", "one")
+    assert done == ["sync file", "rename", "sync directory"]

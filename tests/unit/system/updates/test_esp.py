@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from orlop.lib import boot_record, fat_orphans, mount
 from orlop.lib.boot_record import BootRecord
 from orlop.lib.errors import Unavailable
-from orlop.system.updates import esp, esp_mirror
+from orlop.system.updates import esp, esp_mirror, staging
 from orlop.system.updates.esp_mirror import Standing
 
 
@@ -122,3 +124,21 @@ def test_one_that_cannot_be_mounted_is_none(
     assert done[-1] == "first away"
     with pytest.raises(Unavailable, match="cannot mount /dev/broken: Input/output error"):
         mounted(monkeypatch, broken, write=True)
+
+
+def test_a_digest_is_not_that_of_what_memory_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(b"image")
+    done: list[object] = []
+    real = os.read
+
+    def read(descriptor: int, size: int) -> bytes:
+        done.append("read")
+        return real(descriptor, size)
+
+    monkeypatch.setattr(os, "posix_fadvise", lambda *words: done.append(words[1:]))
+    monkeypatch.setattr(os, "read", read)
+    assert staging.digest_of(path) == hashlib.sha256(b"image").hexdigest()
+    assert done[:2] == [(0, 0, os.POSIX_FADV_DONTNEED), "read"]

@@ -242,6 +242,44 @@ def test_no_slot(tmp_path: Path, server: Server) -> None:
     assert len(server.requests) == 1
 
 
+def test_the_lock_goes_back_if_it_is_held_while_containers_get_ready(
+    tmp_path: Path, server: Server
+) -> None:
+    async def main() -> None:
+        machine = Machine(tmp_path, lock(server))
+        with pytest.raises(Forbidden, match="held"):
+            await enter(machine, held=lambda: "held" if machine.ready else "")
+        await machine.end()
+
+    asyncio.run(main())
+    assert [path for path, *_ in server.asked] == ["/base/v1/pre-reboot", "/base/v1/steady-state"]
+    assert held_lock.read(tmp_path) is None
+
+
+def test_a_lease_is_renewed_every_third_of_it(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> list[float]:
+        slept: list[float] = []
+        enough = asyncio.Event()
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 3:
+                enough.set()
+                await asyncio.Event().wait()
+
+        machine = Machine(tmp_path, lock(server))
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        async with machine.entered("update"):
+            await enough.wait()
+        await machine.end()
+        return slept
+
+    assert asyncio.run(main()) == [fleetlock.LEASE_S / 3] * 3
+    assert [phase for _, phase, _ in server.asked[:3]] == ["apply", "trial", "trial"]
+
+
 def test_the_lock_goes_back_if_the_window_closes_meanwhile(tmp_path: Path, server: Server) -> None:
     async def main() -> None:
         machine = Machine(tmp_path, lock(server))
