@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from orlop_fleet import server
+from orlop_fleet import main, server
 from orlop_fleet.documents import Wrong
 from orlop_fleet.store import Sqlite, Unavailable
 
@@ -62,3 +62,27 @@ def test_wrong_settings_make_no_group(tmp_path: Path) -> None:
         with pytest.raises(Wrong, match="slots"):
             fleet.person("PUT", ["wrokers"], headers, b'{"slots": "many"}')
         assert store.groups() == {}
+
+
+def test_what_is_nested_too_deeply_is_no_request(tmp_path: Path) -> None:
+    store = Sqlite(str(tmp_path / "db"))
+    with closing(store):
+        fleet = server.Fleet(store, server.Options(people="t"))
+        deep = b"[" * 100_000
+        with pytest.raises(Wrong, match="no JSON"):
+            fleet.machine("/v1/pre-reboot", {"fleet-lock-protocol": "true"}, deep)
+        with pytest.raises(server.Refused, match="no JSON"):
+            fleet.person("PUT", ["web"], {"Authorization": "Bearer t"}, deep)
+
+
+def test_a_token_that_a_power_cut_left_empty_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.touch()
+    (tmp_path / "token.new").write_text("half")
+    main.make_token(path)
+    made = path.read_text()
+    assert len(made) == 65
+    assert path.stat().st_mode & 0o777 == 0o600
+    main.make_token(path)
+    assert path.read_text() == made
+    assert [entry.name for entry in tmp_path.iterdir()] == ["token"]

@@ -67,7 +67,7 @@ def parse_request(body: bytes) -> tuple[str, Request]:
     """
     try:
         data = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Wrong(f"no JSON: {error}") from None
     params = data.get("client_params") if isinstance(data, dict) else None
     if not isinstance(params, dict):

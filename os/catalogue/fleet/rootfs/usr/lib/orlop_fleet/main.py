@@ -144,10 +144,8 @@ def serve(environment: Any) -> int:
     logging.basicConfig(level=level, format="fleet: %(message)s")
     data = Path(environment.get("FLEET_DATA", DATA))
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not environment.get("FLEET_TOKEN") and not (data / "token").exists():
-        descriptor = os.open(data / "token", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(f"{secrets.token_hex(32)}\n")
+    if not environment.get("FLEET_TOKEN"):
+        make_token(data / "token")
     options = Options(_token("FLEET_TOKEN", "token"), _token("FLEET_NODE_TOKEN", "node-token"))
     store = open_store(environment, data)
     wait_for(store)
@@ -156,6 +154,20 @@ def serve(environment: Any) -> int:
     logging.info("listening on %s:%d", *server.server_address[:2])
     server.serve_forever()
     return 0
+
+
+def make_token(path: Path) -> None:
+    """At the first start; whole, or not at all."""
+    if path.exists() and path.stat().st_size:
+        return
+    new = path.with_name("token.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(f"{secrets.token_hex(32)}\n")
+        stream.flush()
+        os.fsync(descriptor)
+    os.rename(new, path)
 
 
 def open_store(environment: Any, data: Path) -> Store:

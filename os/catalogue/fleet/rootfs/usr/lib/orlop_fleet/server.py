@@ -192,7 +192,7 @@ def _shows(headers: Any, token: str) -> bool:
 def _json(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused(400, "bad_request", f"no JSON: {error}") from None
     if not isinstance(found, dict):
         raise Refused(400, "bad_request", "an object expected")
