@@ -118,7 +118,10 @@ class Guard:
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         sock = socket.socket(socket.AF_NETLINK, kind, _NETLINK_NETFILTER)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+            except PermissionError:  # root of a user namespace only: what the host allows
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
             sock.bind((0, 0))
             sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, nftables.GROUP)
         except BaseException:
