@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orlop.cli.host.release_carry import write_archive
 from tests.engine.installed_machine import IMAGE, InstalledMachine, ServiceLab
 from tests.engine.test_service_updates import NEW, QUICK, SERVICES, archive, runs
 
@@ -30,9 +31,9 @@ def lab(disk: Path) -> ServiceLab:
     return found
 
 
-def verify(machine: InstalledMachine, *, repair: bool = False) -> dict[str, str]:
+def verify(machine: InstalledMachine, *, repair: bool = False, source: str = "") -> dict[str, str]:
     """The problems, by what has them; and what was repaired, as such."""
-    answer = machine.do("verify", {"repair": repair})
+    answer = machine.do("verify", {"repair": repair, "source": source})
     rows: list[dict[str, Any]] = answer["result"]["rows"]
     assert answer["result"]["ok"] == all(row["ok"] for row in rows)
     found = {row["what"]: row["problem"] for row in rows if not row["ok"]}
@@ -77,13 +78,11 @@ def test_every_byte_counts_and_comes_back(disk: Path, lab: ServiceLab) -> None:
         assert verify(machine, repair=True) == {"service base": "repaired"}
         flip(layer, layer.stat().st_size // 2)
         flip(image, 1000)
-        assert {*verify(machine)} == {"service base", name}
         assert verify(machine, repair=True) == {"service base": "repaired", name: "repaired"}
         assert image.read_bytes() == IMAGE
         for blob in files(disk, "blobs/*"):
             flip(blob, 10)
         layer.unlink()
-        assert verify(machine) == {"service base": f"layer {short} is missing"}
         assert verify(machine, repair=True) == {"service base": "repaired"}
 
 
@@ -92,11 +91,14 @@ def test_what_cannot_be_brought_stays_and_says_why(disk: Path, lab: ServiceLab) 
         updated(machine, lab)
         [layer] = files(disk, "layers/*/layer.tar")
         flip(layer, 600)
+        write_archive(lab.repository, disk / "lab/repo/releases.tar")
         (disk / "lab/repo").rename(disk / "lab/away")
         said = verify(machine, repair=True)["service base"]
         damaged = f"layer {layer.parent.name[:12]} is damaged"
         assert said.startswith(f"{damaged}; not repaired: release 2.0: /disk/lab/repo: ")
         assert layer.exists()
+        found = verify(machine, repair=True, source="/disk/lab/away/releases.tar")
+        assert found["service base"] == "repaired"
     # A layer that is too short is none to the next boot, which has the service of the system.
     with layer.open("r+b") as stream:
         stream.truncate(1000)

@@ -50,7 +50,7 @@ VERBS = {
     "inhibit": "-- PROGRAM...: apply nothing while it runs",
     "why": "the one reason why nothing is applied now",
     "history": "what has been done, and what came of it",
-    "verify": "compare everything on the disks with its digests; --repair",
+    "verify": "[--repair [SOURCE]]: compare everything on the disks with its digests",
     "gc": "remove the generations that nobody needs",
     "trust": "ROOT.json: take the releases of whom it names",
 }
@@ -83,6 +83,8 @@ def run(arguments: Arguments) -> int:
             answer = get_object(client, target)
             print(encode(answer) if arguments.flag("json") else _difference(answer))
             return 0
+        case [source] if verb == "verify" and arguments.flag("repair"):
+            return _verify(client, arguments, source)
         case [number] if verb in ("rollback", "pin", "unpin"):
             return os_verbs.act_on(client, verb, _number(number), arguments)
         case [source] if verb in os_releases.WITH_WORD:
@@ -186,7 +188,9 @@ def _history(rows: list[Object]) -> str:
     )
 
 
-def _verify(client: Client, arguments: Arguments) -> int:
+def _verify(client: Client, arguments: Arguments, source: str = "") -> int:
+    os_releases.check_source(source)
+
     def show(answer: Object) -> int:
         rows = objects(answer.get("rows"), "answer")
         print(encode(rows) if arguments.flag("json") else _verified(rows))
@@ -195,7 +199,7 @@ def _verify(client: Client, arguments: Arguments) -> int:
             print("  (try: orlop os verify --repair)", file=sys.stderr)
         return 0 if whole else FAILED
 
-    body: Object = {"repair": arguments.flag("repair")}
+    body: Object = {"repair": arguments.flag("repair"), "source": source}
     return follow(client.request("POST", "/orlop/os/verify", body), arguments, "", show)
 
 

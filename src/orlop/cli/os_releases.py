@@ -22,16 +22,21 @@ REMOTE = ("https://", "http://", "oci://")
 
 def check(client: Client, arguments: Arguments, source: str = "") -> int:
     """Whether there is a release for this machine."""
-    if source and not source.startswith((*REMOTE, "/")):
-        raise InvalidArgument(
-            f"{source}: no source of releases",
-            hint="https://HOST/PATH, oci://HOST/NAME:TAG, or a path of the machine",
-        )
+    check_source(source)
     response = client.request("POST", "/orlop/os/check", _wish(arguments, source))
     text = (
         "release {version} (sequence {sequence}), {download_bytes:,} bytes to fetch: orlop os stage"
     )
     return follow(response, arguments, text)
+
+
+def check_source(source: str) -> None:
+    """Raises: InvalidArgument: releases cannot come from there; empty is the configured one."""
+    if source and not source.startswith((*REMOTE, "/")):
+        raise InvalidArgument(
+            f"{source}: no source of releases",
+            hint="https://HOST/PATH, oci://HOST/NAME:TAG, or a path of the machine",
+        )
 
 
 def stage(client: Client, arguments: Arguments, source: str = "") -> int:

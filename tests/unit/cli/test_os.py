@@ -161,6 +161,11 @@ def test_verify_fails_when_something_is_not_as_it_was(
     answer(engine, "POST /orlop/os/verify", *lines, {"result": {"rows": rows, "ok": True}})
     assert main(["os", "verify", "--repair"]) == 0
     assert capsys.readouterr().out.splitlines()[1] == "image a       repaired"
+    assert main(["os", "verify", "--repair", "/mnt/releases.tar"]) == 0
+    asked = json.loads(engine.requests[-1][1])
+    assert asked == {"repair": True, "source": "/mnt/releases.tar"}
+    assert main(["os", "verify", "--repair", "releases.tar"]) == 1
+    assert main(["os", "verify", "/mnt/releases.tar"]) == 2
 
 
 @pytest.mark.parametrize("words", [["pin"], ["pin", "x"], ["diff", "1"], ["nothing"], ["pin", "0"]])

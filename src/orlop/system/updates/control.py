@@ -86,12 +86,16 @@ class Updates:
         return self._ledger
 
     async def verify(
-        self, tell: Callable[[dict[str, Json]], None] = lambda _: None, *, repair: bool = False
+        self,
+        tell: Callable[[dict[str, Json]], None] = lambda _: None,
+        *,
+        repair: bool = False,
+        source: str = "",
     ) -> list[dict[str, Json]]:
         """Whether everything on the disks is what it was; see `verification`."""
         from orlop.system.updates import verification  # here: it is rarely asked for
 
-        return await verification.run(self._boot, tell, repair=repair)
+        return await verification.run(self._boot, tell, repair=repair, source=source)
 
     @asynccontextmanager
     async def at_work(self, verb: str, *, write: bool = True) -> AsyncIterator[tuple[Ledger, Path]]:

@@ -62,8 +62,8 @@ async def answer(boot: Boot, exchange: Exchange) -> None:
         await _carry_out(boot, exchange, verb, lambda _: offers.check(boot, wish))
         return
     if verb == "verify":
-        repair = (await exchange.json()).get("repair") is True
-        await _carry_out(boot, exchange, verb, lambda tell: _verify(boot, tell, repair=repair))
+        body = await exchange.json()
+        await _carry_out(boot, exchange, verb, lambda tell: _verify(boot, tell, body))
         return
     act = _ACTS.get(verb)
     if act is None:
@@ -98,8 +98,9 @@ async def _show(updates: Updates, gate: Gate, what: str, exchange: Exchange) -> 
     await exchange.respond_json(200, found)
 
 
-async def _verify(boot: Boot, tell: Tell, *, repair: bool) -> dict[str, Json]:
-    rows = await boot.updates.now.verify(tell, repair=repair)
+async def _verify(boot: Boot, tell: Tell, body: Body) -> dict[str, Json]:
+    repair, source = body.get("repair") is True, str(body.get("source") or "")
+    rows = await boot.updates.now.verify(tell, repair=repair, source=source)
     return {"rows": [*rows], "ok": all(row["ok"] for row in rows)}
 
 

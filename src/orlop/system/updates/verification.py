@@ -53,8 +53,9 @@ class Found:
         return {str(row["what"]): str(row["problem"]) for row in self.rows if not row["ok"]}
 
 
-async def run(boot: Boot, tell: Tell, *, repair: bool) -> list[dict[str, Json]]:
+async def run(boot: Boot, tell: Tell, *, repair: bool, source: str) -> list[dict[str, Json]]:
     """What was looked at; with *repair* also `repaired`, and what kept it from that in `problem`.
+    *source* is where releases are had from then, empty for the configured one.
 
     Raises:
         OrlopError: it cannot be looked at.
@@ -63,7 +64,7 @@ async def run(boot: Boot, tell: Tell, *, repair: bool) -> list[dict[str, Json]]:
     before = found.problems
     if not repair or not before:
         return found.rows
-    failed = await _repair(boot, found, tell)
+    failed = await _repair(boot, found, source, tell)
     found = await _look(boot, tell)
     for row in found.rows:
         what = str(row["what"])
@@ -118,7 +119,7 @@ def _add_services(boot: Boot, found: Found, good: int) -> None:
             found.rows.append(verify.row(f"{SERVICE}image {names[0]}", problem))
 
 
-async def _repair(boot: Boot, found: Found, tell: Tell) -> dict[str, str]:
+async def _repair(boot: Boot, found: Found, source: str, tell: Tell) -> dict[str, str]:
     """Bring anew what can be; why not, by what is in the rows."""
     failed: dict[str, str] = {}
     store = boot.engine.layered
@@ -133,7 +134,7 @@ async def _repair(boot: Boot, found: Found, tell: Tell) -> dict[str, str]:
         if not wanted:
             continue
         try:
-            await _bring(boot, generation, found, wanted, tell)
+            await _bring(boot, generation, found, wanted, source, tell)
         except OrlopError as error:
             failed |= dict.fromkeys(wanted, f"release {_name(generation)}: {error.message}")
         else:
@@ -154,7 +155,12 @@ def _name(generation: Generation) -> str:
 
 
 async def _bring(
-    boot: Boot, generation: Generation, found: Found, wanted: set[str], tell: Tell
+    boot: Boot,
+    generation: Generation,
+    found: Found,
+    wanted: set[str],
+    source: str,
+    tell: Tell,
 ) -> None:
     """What is *wanted* of the rows, from the release of *generation*.
 
@@ -166,7 +172,7 @@ async def _bring(
         raise Conflict("busy: a release is being fetched already")
     async with updates.fetching:
         async with updates.looking:
-            offer = await _find(boot, generation)
+            offer = await _find(boot, generation, source)
         release = offer.release
         archives = {
             reference(name, service.digest): service.archive
@@ -193,7 +199,7 @@ async def _bring(
             await asyncio.to_thread(_remove, fetched.files)
 
 
-async def _find(boot: Boot, generation: Generation) -> Offer:
+async def _find(boot: Boot, generation: Generation, source: str) -> Offer:
     known, release = generation.release, boot.machine.release
     if generation.tainted:
         raise Forbidden("nobody has signed it, so it can be had from no release")
@@ -203,7 +209,11 @@ async def _find(boot: Boot, generation: Generation) -> Offer:
         sequence=known.sequence,
     )
     asked = await settings(
-        boot, running, version=running.version, directory=boot.updates.now.directory
+        boot,
+        running,
+        source=source,
+        version=running.version,
+        directory=boot.updates.now.directory,
     )
     offer = await fetch.find(asked, boot.children)
     # A machine that was installed from a medium does not know which release that was of.
