@@ -368,13 +368,16 @@ class Updates:
         async with self.at_work("rollback") as (ledger, place):
             generations = ledger.generations
             standing = await asyncio.to_thread(generations.standing)
+            good = await asyncio.to_thread(generations.read, standing.good)
+            if not number and not self.is_trial and good.image.build != self.now().build:
+                # Who says it twice does not want to go back and forth.
+                text = f"generation {good.number} is what the next boot starts already"
+                raise NotModified(text, hint="orlop reboot")
             number = number or standing.previous
             if not number:
                 raise NotModified("there is no generation before this one")
             target = await asyncio.to_thread(generations.read, number)
-            image = (await asyncio.to_thread(generations.read, standing.good)).image
-            needs_reboot = target.image != image
-            good = await asyncio.to_thread(generations.read, standing.good)
+            needs_reboot = target.image != good.image
             changes = not needs_reboot and target.services != good.services
             if needs_reboot:
                 await self._check_data(ledger, number)

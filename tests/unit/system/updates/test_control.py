@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -302,6 +303,21 @@ def test_a_rollback_does_not_need_a_gate(tree: Tree) -> None:
 
     assert on(tree, work).calls == []
     assert tree.record()[0].default == image("a").id
+
+
+def test_a_rollback_that_waits_for_its_reboot_is_not_taken_back_by_another(tree: Tree) -> None:
+    tree.arm(tree.stage("b"))
+    tree.until_quiet()
+
+    async def work(machine: Machine) -> None:
+        back = partial(machine.updates.roll_back, configuration=True, dry_run=False, reboot=False)
+        await back(0)
+        with pytest.raises(NotModified, match="generation 1 is what the next boot starts"):
+            await back(0)
+        assert await back(2) == {"generation": 2, "reboot": False}  # who names it means it
+
+    on(tree, work)
+    assert tree.record()[0].default == image("b").id
 
 
 def test_a_hold_is_seen_while_nothing_is_staged_and_ends_by_itself(tree: Tree) -> None:
