@@ -23,13 +23,15 @@ MEMORY_BYTES = 192 << 20
 _HEAD_BYTES = 0x250
 _SIGNATURE, _SETUP_SECTORS, _PAYLOAD = 0x202, 0x1F1, 0x248
 _XZ = b"\xfd7zXZ\0"
+_OTHERS = (b"\x1f\x8b\x08", b"BZh", b"\x5d\0\0", b"\x89LZO", b"\x02!L\x18", b"\x28\xb5\x2f\xfd")
+"""How what other programs have compressed begins: gzip, bzip2, lzma, lzop, lz4, zstd."""
 _SIZE = struct.Struct("<I")
 """Of what was compressed: the last bytes of the payload."""
 
 
 def check_kernel(read: Read, kernel: tuple[int, int], name: str) -> None:
     """Unpack the kernel at the place *kernel* of the image called *name* that *read* reads. What
-    the boot loader would not start, or is compressed by another program than xz, is not looked at.
+    the boot loader would not start, or another program than xz has compressed, is not looked at.
 
     Raises:
         InvalidArgument: it is damaged. OSError: from *read*.
@@ -41,7 +43,7 @@ def check_kernel(read: Read, kernel: tuple[int, int], name: str) -> None:
     offset, size = struct.unpack_from("<II", head, _PAYLOAD)
     at += (head[_SETUP_SECTORS] + 1) * SECTOR_BYTES + offset
     end = at + size - _SIZE.size
-    if read(at, len(_XZ)) != _XZ:
+    if read(at, len(_XZ)).startswith(_OTHERS):
         return
     if _unpacked_bytes(read, at, end) != _SIZE.unpack(read(end, _SIZE.size).ljust(_SIZE.size))[0]:
         raise InvalidArgument(f"the kernel in {name} is damaged: it cannot be unpacked")
@@ -54,7 +56,7 @@ def _unpacked_bytes(read: Read, at: int, end: int) -> int:
     unpacker, done = lzma.LZMADecompressor(lzma.FORMAT_XZ, MEMORY_BYTES), 0
     try:
         while not unpacker.eof:
-            data = read(at, min(PART_BYTES, end - at)) if unpacker.needs_input else b""
+            data = read(at, max(0, min(PART_BYTES, end - at))) if unpacker.needs_input else b""
             if unpacker.needs_input and not data:
                 return -1
             at += len(data)

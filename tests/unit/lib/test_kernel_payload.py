@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import lzma
+import os
 import random
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
 
 from orlop.lib.errors import InvalidArgument
 from orlop.lib.kernel_payload import check_kernel
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FIRST_SECTOR, SETUP_SECTORS, OFFSET = 3, 5, 100
 PLAIN = random.Random(1).randbytes(50_000) + bytes(200_000)
@@ -40,13 +45,31 @@ def test_whole() -> None:
 def test_one_bit_anywhere() -> None:
     whole, rng = kernel(), random.Random(2)
     end = len(whole) - 999
-    for at in {*range(START + 6, START + 30), *range(end - 30, end)} | {
-        rng.randrange(START + 6, end) for _ in range(100)
+    for at in {*range(START, START + 30), *range(end - 30, end)} | {
+        rng.randrange(START, end) for _ in range(100)
     }:
         image = bytearray(whole)
         image[at] ^= 1 << rng.randrange(8)
         with pytest.raises(InvalidArgument, match="the kernel in the file is damaged"):
             check(bytes(image))
+
+
+def test_one_bit_of_where_it_is() -> None:
+    whole, at = kernel(), FIRST_SECTOR * 512 + 0x248
+    for bit in range(64):
+        image = bytearray(whole)
+        image[at + bit // 8] ^= 1 << bit % 8
+        with pytest.raises(InvalidArgument, match="damaged"):
+            check(bytes(image))
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_of_no_size(size: int, tmp_path: Path) -> None:
+    image = bytearray(kernel())
+    struct.pack_into("<I", image, FIRST_SECTOR * 512 + 0x24C, size)
+    (tmp_path / "image").write_bytes(image)
+    with (tmp_path / "image").open("rb") as file, pytest.raises(InvalidArgument, match="damaged"):
+        check_kernel(lambda offset, size: os.pread(file.fileno(), size, offset), (3, 9), "it")
 
 
 @pytest.mark.parametrize("left", [0, 1, 40, 10_000])
