@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from orlop.engine.store.layered import LayeredImages
     from orlop.engine.store.records import ImageRecord
+
+log = logging.getLogger(__name__)
 
 SMALL_BYTES = 256 << 10
 """Up to this a file is read without a worker, which takes longer to start: configurations."""
@@ -166,9 +169,14 @@ def _blobs(record: ImageRecord) -> list[str]:
 
 
 async def mend_indexes(store: LayeredImages, found: Damage) -> None:
-    """Make damaged indexes again. Raises: OrlopError: one cannot be."""
-    for diff_id in found.indexes:
-        await ingest.repair_index(store, store.layer(diff_id))
+    """Make indexes again; *found* keeps those that cannot be, on a full disk for example."""
+    for diff_id in [*found.indexes]:
+        try:
+            await ingest.repair_index(store, store.layer(diff_id))
+        except (OrlopError, OSError) as error:
+            log.warning("cannot make the index of layer %s again: %s", diff_id[7:19], error)
+        else:
+            del found.indexes[diff_id]
 
 
 @contextlib.asynccontextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from orlop.wire.compose_model import Json
 
     type Tell = Callable[[dict[str, Json]], None]
-
-log = logging.getLogger(__name__)
 
 IMAGE, EXTRAS, SERVICE = "image ", "extras ", "service "
 
@@ -122,21 +119,20 @@ def _add_services(boot: Boot, found: Found, good: int) -> None:
 async def _repair(boot: Boot, found: Found, source: str, tell: Tell) -> dict[str, str]:
     """Bring anew what can be; why not, by what is in the rows."""
     failed: dict[str, str] = {}
-    store = boot.engine.layered
-    if store is not None:
-        try:
-            await store_verify.mend_indexes(store, found.damage)
-        except OrlopError as error:
-            log.warning("%s", error)
     left = dict(found.problems)
+    if (store := boot.engine.layered) is not None:
+        await store_verify.mend_indexes(store, found.damage)
+        for image, what in found.services.items():
+            if boot.images.is_there(image) and not found.damage.of(store.find(image)):
+                del left[what]  # it was an index, which needs no source
     for generation in found.generations:
         wanted = _of(generation, found, left)
         if not wanted:
             continue
         try:
             await _bring(boot, generation, found, wanted, source, tell)
-        except OrlopError as error:
-            failed |= dict.fromkeys(wanted, f"release {_name(generation)}: {error.message}")
+        except (OrlopError, OSError) as error:
+            failed |= dict.fromkeys(wanted, f"release {_name(generation)}: {error}")
         else:
             left = {what: text for what, text in left.items() if what not in wanted}
     return failed
