@@ -111,5 +111,7 @@ def _files(repository: Repository, found: Iterable[Release], too_old: set[str]) 
         for name in sorted(repository.targets)
         if not name.startswith("blobs/") or name.removeprefix("blobs/") in blobs
     ]
-    roots = sorted(repository.metadata.glob("*.root.json"))
+    numbers = range(1, repository.root.version + 1)  # somebody may rotate keys meanwhile
+    roots = [repository.metadata / f"{number}.root.json" for number in numbers]
+    roots = [path for path in roots if path.exists()]
     return [*roots, *metadata, repository.metadata / "timestamp.json", *targets]

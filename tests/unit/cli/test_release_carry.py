@@ -127,6 +127,21 @@ def test_what_is_carried_fits_together_whoever_publishes_meanwhile(
     assert offered(publisher.machine("2.0", 2, source=str(path))) == "4.0"
 
 
+def test_whoever_rotates_keys_meanwhile(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, real = str(publisher.place / "new"), release_selection.select
+    host_release.main(["new-keys", new])
+
+    def select(*words: Any) -> Any:
+        host_release.main(["rotate", *publisher.places(), "--new-key", new])
+        return real(*words)
+
+    monkeypatch.setattr("orlop.cli.host.release_carry.select", select)
+    path = archive(publisher)
+    assert offered(publisher.machine("2.0", 2, source=str(path))) == "4.0"
+
+
 EDGE = ["--channel", "edge", "--version", "5.0", "--no-delta"]
 
 

@@ -181,8 +181,8 @@ async def mend_indexes(store: LayeredImages, found: Damage) -> None:
 
 @contextlib.asynccontextmanager
 async def replaced(store: LayeredImages, record: ImageRecord, found: Damage) -> AsyncIterator[None]:
-    """In the block what is damaged of an image is brought anew: until then it is not there. What
-    the block has not brought is as it was."""
+    """In the block what is damaged of an image is brought anew: until then it is not there. A layer
+    that the block has not brought is as it was."""
     layers = {
         d: store.layers.pop(d) for d in record.layers if d in found.layers and d in store.layers
     }
