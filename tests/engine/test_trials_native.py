@@ -133,12 +133,15 @@ def test_who_reboots_in_a_trial_does_not_condemn_it(disk: Path) -> None:
         trial = {"generation": 2, "attempt": 1, "now": True}
         assert machine.wait_told("trial", trial)["good"] == 1
         body = {"source": "/disk/lab/repo", "generation": 1, "reason": "no"}
-        for verb in ("stage", "apply", "rollback", "cancel", "hold", "pin"):
+        for verb in ("stage", "apply", "rollback", "cancel"):
             answer = machine.do(verb, body)
             assert answer.get("error", {}).get("kind") in ("Conflict", "NotModified"), (
                 verb,
                 answer,
             )
+        assert "orlop reboot ends it" in machine.do("rollback", body)["error"]["hint"]
+        for verb in ("pin", "unpin", "hold", "unhold"):
+            assert "result" in machine.do(verb, body), verb
         assert "on trial" in machine.ask("why")["blocked"]
         assert machine.request("POST", "/orlop/reboot")[0] == 202
         machine.wait_end()

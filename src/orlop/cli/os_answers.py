@@ -70,18 +70,26 @@ def follow(
         values = result if isinstance(result, dict) else {}
         if show is not None:
             return show(values)
-        if isinstance(services := values.get("services"), list):
-            would = WOULD if arguments.flag("dry-run") else ""
-            text = would + IN_PLACE.format(", ".join(map(str, services)))
-        if values.get("staged"):
-            text = "release {version} is staged already, as generation {staged}: orlop os apply"
-        if "fetch" in values:
-            text = "nothing is fetched any more; what has come is kept"
+        text = _text(values, text, arguments)
         print(encode(values) if arguments.flag("json") else text.format(**_shown(values)))
         if values.get("reboot") and not arguments.flag("json") and not arguments.flag("dry-run"):
             print("the machine reboots")
         return 0
     raise Internal("the machine's answer has no end")
+
+
+def _text(values: Object, text: str, arguments: Arguments) -> str:
+    """*text*, or what says better what came of it."""
+    if "fetch" in values:
+        return "nothing is fetched any more; what has come is kept"
+    if values.get("staged"):
+        return "release {version} is staged already, as generation {staged}: orlop os apply"
+    if isinstance(services := values.get("services"), list):
+        would = WOULD if arguments.flag("dry-run") else ""
+        return would + IN_PLACE.format(", ".join(map(str, services)))
+    if "cancelled" in values:  # by a hold
+        text += "; generation {cancelled} is not tried with the next boot, and stays staged"
+    return text
 
 
 def _shown(values: Object) -> Object:

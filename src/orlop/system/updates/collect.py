@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orlop.lib.errors import NotModified
-from orlop.system.updates import hold, staging
+from orlop.system.updates import hold, staging, trials
 from orlop.system.updates.generations import collectable
 from orlop.system.updates.journal import Task
 from orlop.system.updates.ledger import needed_images, sweep
@@ -57,7 +57,7 @@ def set_pin(ledger: Ledger, number: int, *, pinned: bool) -> None:
         raise NotModified(f"generation {number} is {'pinned already' if pinned else 'not pinned'}")
     verb = "pin" if pinned else "unpin"
     task = Task(verb, lambda: ledger.generations.pin(number, pinned=pinned))
-    ledger.journal.run(verb, (task,), {"generation": number})
+    _write(ledger, task, {"generation": number})
 
 
 def set_hold(ledger: Ledger, reason: str | None, until_s: float) -> dict[str, Json]:
@@ -70,8 +70,17 @@ def set_hold(ledger: Ledger, reason: str | None, until_s: float) -> dict[str, Js
         raise NotModified("updates are not held")
     new = None if reason is None else hold.Hold(reason, time.time(), until_s)
     verb = "unhold" if new is None else "hold"
-    ledger.journal.run(verb, (Task(verb, lambda: hold.write(ledger.directory, new)),), {})
+    _write(ledger, Task(verb, lambda: hold.write(ledger.directory, new)), {})
     return {"held": new is not None, "reason": reason, "until": until_s or None}
+
+
+def _write(ledger: Ledger, task: Task, data: dict[str, Json]) -> None:
+    """Do *task*, which writes one file that is not the trial's. The journal has one change at a
+    time: while an update is tried, or is to be, this one is not in it."""
+    if trials.armed(ledger) is not None:
+        task.do()
+    else:
+        ledger.journal.run(task.name, (task,), data)
 
 
 def after_interruption(ledger: Ledger, esp: Path, change: Change) -> None:

@@ -166,6 +166,7 @@ class Updates:
 
     def _open(self, place: Path, write: bool) -> Ledger:
         ledger = self._ledger or self.read_anew()
+        ledger.journal.on_trial = self.is_trial
         if write:
             interrupted.bring_to_end(ledger, place)
         try:
@@ -416,9 +417,19 @@ class Updates:
         return {"generation": number, "pinned": pinned}
 
     async def hold(self, reason: str | None, until_s: float = 0.0) -> dict[str, Json]:
-        """Apply nothing until *until_s*, 0 for ever; None ends that."""
-        async with self.at_work("hold") as (ledger, _):
-            return await asyncio.to_thread(collect.set_hold, ledger, reason, until_s)
+        """Apply nothing until *until_s*, 0 for ever; None ends that. What was to be tried with the
+        next boot is not; a trial that has begun goes on."""
+        armed = None
+        async with self.at_work("hold") as (ledger, place):
+            if reason is not None and not self.is_trial:
+                armed = trials.armed(ledger)
+            if armed is not None:
+                await asyncio.to_thread(trials.abandon, ledger, place, armed, "updates are held")
+            found = await asyncio.to_thread(collect.set_hold, ledger, reason, until_s)
+        if armed is not None:
+            await self._boot.health.gate.became_good()
+            found["cancelled"] = armed.generation
+        return found
 
     async def forget_images(self, ledger: Ledger) -> None:
         """Those of services that no generation has any more, and copies of data as well."""

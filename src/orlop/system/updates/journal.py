@@ -85,6 +85,8 @@ class Journal:
         self._path = directory / "journal"
         self._pending = directory / "pending"
         self.changes: dict[int, Change] = {}
+        self.on_trial = False
+        """Whether this boot is the trial that the change `apply` waits for."""
         self._read()
 
     def unfinished(self) -> Change | None:
@@ -94,11 +96,15 @@ class Journal:
 
     def refuse_busy(self) -> None:
         """Raises Conflict: a change is not at its end."""
-        if (busy := self.unfinished()) is not None:
-            raise Conflict(
-                f"busy: change {busy.number} ({busy.verb}) is not at its end",
-                hint="orlop os cancel" if busy.verb == "apply" else "orlop os history",
-            )
+        if (busy := self.unfinished()) is None:
+            return
+        text = f"busy: change {busy.number} ({busy.verb}) is not at its end"
+        if busy.verb != "apply":
+            raise Conflict(text, hint="orlop os history")
+        if self.on_trial:  # which cannot be cancelled
+            text = f"busy: generation {busy.data.get('generation')} is on trial"
+            raise Conflict(text, hint="wait until that is over; orlop reboot ends it")
+        raise Conflict(text, hint="orlop os cancel")
 
     def begin(self, verb: str, tasks: Iterable[str], data: Mapping[str, Json]) -> Change:
         """A new change.

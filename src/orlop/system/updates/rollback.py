@@ -49,6 +49,7 @@ def check_target(ledger: Ledger, number: int) -> tuple[Generation, Generation]:
     Raises:
         NotModified, Conflict, OSError: as `roll_back`.
     """
+    ledger.journal.refuse_busy()  # in a trial "what runs" would be no answer
     now = capture(ledger)
     target = ledger.generations.read(number)
     if target.number == now.number or (target.same_as(now)):

@@ -17,7 +17,18 @@ from orlop.lib.errors import Conflict, Forbidden, NotModified, Unavailable
 from orlop.system.config.configuration import Configuration
 from orlop.system.services.overlay import ServiceVersion, reference
 from orlop.system.storage import mirror
-from orlop.system.updates import bad, boot_look, control, esp, hold, offers, panics, report, trials
+from orlop.system.updates import (
+    bad,
+    boot_look,
+    control,
+    decide,
+    esp,
+    hold,
+    offers,
+    panics,
+    report,
+    trials,
+)
 from orlop.system.updates.bad import Bad
 from orlop.system.updates.boot_look import BootLook
 from orlop.system.updates.control import Updates
@@ -232,6 +243,44 @@ def test_a_hold_is_absolute(tree: Tree, now: bool) -> None:
 
     on(tree, work)
     assert tree.record()[0].trial == ""
+
+
+def test_a_hold_takes_back_what_the_next_boot_was_to_try(tree: Tree) -> None:
+    tree.stage("b")
+
+    async def work(machine: Machine) -> None:
+        await apply(machine)
+        await machine.updates.pin(2, pinned=True)
+        with pytest.raises(Conflict) as caught:
+            await machine.updates.roll_back(1, configuration=True, dry_run=False)
+        assert caught.value.hint == "orlop os cancel"
+        found = await machine.updates.hold("a fair")
+        assert (found["held"], found["cancelled"]) == (True, 2)
+
+    assert on(tree, work).calls == ["gate", "good"]
+    assert tree.record()[0].trial == ""
+    assert tree.ledger().generations.standing().staged == 2
+    assert tree.ledger().generations.pins() == {2}
+    tree.check()
+
+
+def test_a_hold_in_a_trial_is_for_what_comes_after_it(tree: Tree) -> None:
+    tree.arm(tree.stage("b"))
+    tree.boot_loader()
+
+    async def work(machine: Machine) -> None:
+        machine.updates.is_trial = True
+        await machine.updates.pin(1, pinned=True)
+        assert "cancelled" not in await machine.updates.hold("a fair")
+        with pytest.raises(Conflict, match="generation 2 is on trial") as caught:
+            await machine.updates.roll_back(1, configuration=True, dry_run=False)
+        assert "orlop reboot ends it" in str(caught.value.hint)
+
+    on(tree, work)
+    assert isinstance(tree.come_up(), decide.BeginTrial)
+    found = report.held(tree.ledger()), tree.ledger().generations.pins()
+    assert found == ("updates are held: a fair", {1})
+    tree.check()
 
 
 def test_a_hold_while_containers_are_drained(tree: Tree) -> None:
