@@ -18,6 +18,7 @@ from orlop.lib.errors import Conflict, Forbidden, NotModified, OrlopError, Unava
 from orlop.system.config.store import boot_id
 from orlop.system.machine import Phase
 from orlop.system.power import PowerAction
+from orlop.system.services import overlay
 from orlop.system.services.overlay import reference
 from orlop.system.storage import extras, mirror
 from orlop.system.updates import (
@@ -370,7 +371,9 @@ class Updates:
             generations = ledger.generations
             standing = await asyncio.to_thread(generations.standing)
             good = await asyncio.to_thread(generations.read, standing.good)
-            if not number and not self.is_trial and good.image.build != self.now().build:
+            build = self.now().build
+            waits = not self.is_trial and good.image.build != build  # a rollback, for its reboot
+            if not number and waits:
                 # Who says it twice does not want to go back and forth.
                 text = f"generation {good.number} is what the next boot starts already"
                 raise NotModified(text, hint="orlop reboot")
@@ -379,7 +382,10 @@ class Updates:
                 raise NotModified("there is no generation before this one")
             target = await asyncio.to_thread(generations.read, number)
             needs_reboot = target.image != good.image
-            changes = not needs_reboot and target.services != good.services
+            if waits:  # which is not needed to stay with what runs
+                services = await asyncio.to_thread(overlay.read, ledger.services, build)
+                needs_reboot = (target.image.build, target.services) != (build, services)
+            changes = not waits and not needs_reboot and target.services != good.services
             if needs_reboot:
                 await self._check_data(ledger, number)
             if not dry_run and not changes:

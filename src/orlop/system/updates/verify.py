@@ -50,5 +50,8 @@ def verify(ledger: Ledger, esp: Path, now: Now) -> list[dict[str, Json]]:
     note("boot record", "" if same else f"names {record.default}, not {good.image.id}")
     if not now.trial:
         same = good.image.build == now.build
-        note("running system", "" if same else f"is not generation {good.number}")
+        note(
+            "running system",
+            "" if same else f"is not generation {good.number}, which the next boot starts",
+        )
     return found

@@ -73,7 +73,7 @@ class Machine:
         self.tree, self.power, self.warned = tree, Power(), list[str]()
         self.calls: list[str] = []
         self.to, self.gate_is_closed = "", 0
-        self.images = Images()
+        self.images, self.reloads = Images(), 0
         outer = self
 
         class Gate:
@@ -106,7 +106,9 @@ class Machine:
                 warn=self.warned.append,
             ),
             config=SimpleNamespace(
-                store=tree.ledger().config, current=Configuration(data={"orlop": {}})
+                store=tree.ledger().config,
+                current=Configuration(data={"orlop": {}}),
+                reload=self.reload,
             ),
             health=SimpleNamespace(gate=Gate()),
             tasks=TaskSet(),
@@ -116,6 +118,9 @@ class Machine:
         boot.updates.now = self.updates
         boot.config.current = Configuration(data={"orlop": {"update": {"source": "/nowhere"}}})
         self.look = BootLook(cast("Boot", boot), self.updates)
+
+    async def reload(self) -> None:
+        self.reloads += 1
 
 
 @pytest.fixture
@@ -367,6 +372,27 @@ def test_a_rollback_that_waits_for_its_reboot_is_not_taken_back_by_another(tree:
 
     on(tree, work)
     assert tree.record()[0].default == image("b").id
+
+
+def test_who_takes_a_rollback_back_before_its_reboot_stays_with_what_runs(tree: Tree) -> None:
+    tree.arm(tree.stage("b"))
+    tree.until_quiet()
+    tree.replace_services(tree.stage_services(3, image_of="b"))
+    ran = tree.services()
+
+    async def work(machine: Machine) -> None:
+        back = partial(machine.updates.roll_back, configuration=True, dry_run=False)
+        preview = partial(machine.updates.roll_back, configuration=True, dry_run=True)
+        assert (await back(1, reboot=False))["generation"] == 1
+        # Generation 2 has the image that runs, and other services.
+        assert (await preview(2))["reboot"] is True
+        assert await back(3) == {"generation": 3, "reboot": False}
+
+    machine = on(tree, work)
+    assert machine.power.requested is None
+    assert machine.reloads == 1
+    assert (tree.record()[0].default, tree.services()) == (image("b").id, ran)
+    tree.check()
 
 
 def test_a_hold_is_seen_while_nothing_is_staged_and_ends_by_itself(tree: Tree) -> None:
