@@ -11,6 +11,7 @@ to be done or undone. All functions block.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -46,6 +47,9 @@ class Status(StrEnum):
     UNDONE = "Undone"
     ERROR = "Error"
 
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What a disk says that may have room again."""
 
 ENDS = frozenset({Status.DONE, Status.UNDONE, Status.ERROR})
 
@@ -180,9 +184,9 @@ class Journal:
         """Undo what has been done of a change, in reverse order; it ends with that.
 
         Raises:
-            OSError: a disk refuses, which may be full; the change goes on at the next opportunity.
+            OSError: a disk is full; the change goes on at the next opportunity.
         """
-        refused: OSError | None = None
+        full: OSError | None = None
         status, begun = Status.UNDONE, self.changes[number].tasks
         for task in reversed(tasks):
             if begun.get(task.name, Status.DO) in (Status.DO, Status.UNDONE):
@@ -191,12 +195,14 @@ class Journal:
                 self.set_task(number, task.name, Status.UNDOING)
                 task.undo()
                 self.set_task(number, task.name, Status.UNDONE)
-            except OSError as failure:
-                refused = failure
-            except OrlopError as failure:
+            except (OrlopError, OSError) as failure:
+                if isinstance(failure, OSError) and failure.errno in FULL:
+                    full = failure
+                    continue
+                # What a broken disk never lets undo must not be in the way of every other change.
                 status, error = Status.ERROR, f"{error}; cannot undo {task.name}: {failure}"
-        if refused is not None:
-            raise refused
+        if full is not None:
+            raise full
         return self.end(number, status, error)
 
     def redo(self, number: int, tasks: Sequence[Task]) -> None:

@@ -8,7 +8,6 @@ end even if the client goes away.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import time
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from orlop.lib.errors import Internal, InvalidArgument, NotFound, OrlopError, ResourceExhausted
 from orlop.system.updates import intake, offers, report
 from orlop.system.updates.generations import difference
+from orlop.system.updates.journal import FULL
 from orlop.system.updates.offers import Wish
 from orlop.wire.docker.body import JSON_TYPE
 
@@ -196,7 +196,7 @@ def of_disk(verb: str, error: OSError) -> OrlopError:
     """What a disk refused, for people."""
     place = f"{error.filename}: " if error.filename else ""
     text = f"{verb}: {place}{(error.strerror or str(error)).lower()}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return ResourceExhausted(text, hint="orlop os gc, or docker system prune")
     return Internal(text)
 
