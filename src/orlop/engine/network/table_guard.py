@@ -147,8 +147,11 @@ class Guard:
             )
         finally:
             os.close(script)
+        if status.ok:
+            return ""
+        self._watch.writer = None  # nothing was written, and another process gets the number
         said = output.decode(errors="replace").strip()[:MAX_SAID_CHARACTERS]
-        return "" if status.ok else said or f"nft ended with status {status.code}"
+        return said or f"nft ended with status {status.code}"
 
     def close(self) -> None:
         """Stop looking after it. The table stays."""

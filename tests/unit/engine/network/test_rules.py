@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from orlop.engine.network import rules
 from orlop.engine.network.model import Driver, Endpoint, Network, PublishedPort
-from orlop.engine.network.table_guard import Watch
+from orlop.engine.network.table_guard import Guard, Watch
 from orlop.lib import netlink_message as message
+from orlop.lib.children import ExitStatus
 from orlop.lib.netlink_message import Flag, Request
 from orlop.wire.netlink import nftables
 
@@ -112,3 +117,17 @@ def test_what_others_write_is_damage_whatever_it_is(kind: int) -> None:
     watch.feed(notification(nftables.NEW_GENERATION, "", 11))
     watch.feed(notification(kind, "orlop", 11))
     assert watch.damaged, "another process of that number"
+
+
+def test_who_failed_to_write_is_forgotten() -> None:
+    class Children:
+        async def run(self, *_: Any, started: Any, **__: Any) -> tuple[ExitStatus, bytes]:
+            started(11)
+            return ExitStatus(code=1), b"no room\n"
+
+    children: Any = Children()
+    tasks: Any = None
+    guard = Guard("orlop", lambda: asyncio.sleep(0), tasks, children, Path("nft"))
+    assert asyncio.run(guard.put("table inet orlop {}")) == "no room"
+    guard._watch.feed(notification(nftables.DELETE_RULE, "orlop", 11))
+    assert guard._watch.damaged, "another process of that number"
