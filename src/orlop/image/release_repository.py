@@ -223,6 +223,25 @@ def ending(repository: Repository, now: float | None = None) -> dict[str, int]:
     }
 
 
+def check_keys(
+    repository: Repository,
+    keys: Keys,
+    only: Sequence[str] = ("targets", "snapshot", "timestamp"),
+) -> None:
+    """Before anything is written that nobody could sign.
+
+    Raises:
+        NotFound, Forbidden: as `publish`.
+    """
+    for role in only:
+        who = repository.root.roles[role]
+        if len({*map(key_id, keys.public(role))} & {*who.key_ids}) < who.threshold:
+            raise Forbidden(
+                f"no key of {keys.place} is one that signs {role}.json: that says root "
+                f"{repository.root.version}, the newest in {repository.metadata}"
+            )
+
+
 def publish(
     repository: Repository,
     keys: Keys,
@@ -239,6 +258,7 @@ def publish(
     Raises:
         NotFound: a key is missing. Forbidden: the keys are not those that the root names.
     """
+    check_keys(repository, keys, only)
     moment = time.time() if now is None else now
     files: dict[str, bytes] = {}
     for role in ("targets", "snapshot", "timestamp"):
@@ -254,13 +274,7 @@ def publish(
                 f"{MAX_ITEMS:,} files in it: no machine takes that",
                 hint="./orlop release prune",
             )
-        try:
-            check_signatures(parse_listing(files[role], role), repository.root, signatures.verify)
-        except Forbidden as error:
-            raise Forbidden(
-                f"no key of {keys.place} is one that signs {role}.json: that says root "
-                f"{repository.root.version}, the newest in {repository.metadata}"
-            ) from error
+        check_signatures(parse_listing(files[role], role), repository.root, signatures.verify)
         repository.versions[role] = version
     for role, data in files.items():
         if role == "timestamp" and root:  # what it makes of no use is replaced right after it

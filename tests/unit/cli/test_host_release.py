@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import stat
 import tarfile
 import time
@@ -293,8 +294,17 @@ def test_mistakes(publisher: Publisher, tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="definition: no text"):
         publisher.release("2.0", "--service", f"time={archive}", "--definition", definition)
     host_release.main(["new-keys", str(tmp_path / "other")])
-    with pytest.raises(Forbidden, match=r"no key of .*other is one that signs targets\.json"):
-        host_channel.main(["set", "stable", "--release", "1.0", *publisher.places("other")])
+    (tmp_path / "part").mkdir()
+    shutil.copy(tmp_path / "keys/targets.pem", tmp_path / "part")
+    before = {*(tmp_path / "repo").rglob("*")}
+    image = ("--image", str(tmp_path / "1.0.efi"), "--version", "2.0")
+    other = "other", Forbidden, r"no key of .*other is one that signs targets\.json"
+    for keys, kind, text in (other, ("part", NotFound, "part has no key of the role snapshot")):
+        with pytest.raises(kind, match=text):
+            host_release.main([*publisher.places(keys), *image])
+        with pytest.raises(kind, match=text):
+            host_channel.main(["set", "new", "--release", "1.0", *publisher.places(keys)])
+    assert {*(tmp_path / "repo").rglob("*")} == before, "files that nobody has signed for"
     (tmp_path / "keys/root.json").unlink()
     with pytest.raises(NotFound, match=r"no root\.json"):
         host_release.main([*publisher.places()[:2], "--out", str(tmp_path / "x")])

@@ -39,6 +39,7 @@ def main(argv: list[str]) -> int:
         repository = release_repository.open_repository(options.out)
         if options.verb != "show":
             keys = release_keys.read(*options.key)
+            release_repository.check_keys(repository, keys)
             if options.verb == "rm":
                 _channel(repository, name)
                 del repository.targets[channel_target(name)]

@@ -97,6 +97,7 @@ def make(argv: list[str]) -> None:
     _check_can_begin(options.out, options.key)
     with release_repository.alone(options.out, make=True):
         repository = open_or_create(options.out, options.key)
+        release_repository.check_keys(repository, keys)
         release = make_release(repository, _wanted(options))
         if options.channel:
             put_on_channel(repository, options.channel, release.version)
