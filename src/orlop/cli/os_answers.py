@@ -111,7 +111,9 @@ def _lines(response: Response) -> Iterator[Object]:
 
 
 def _progress(value: object) -> bool:
-    """On a terminal only; whether something was shown."""
+    """On a terminal only; whether something was shown that is no line yet."""
+    if isinstance(waits := member(value, "waits"), str):
+        print(f"no answer from {waits} yet", file=sys.stderr, flush=True)
     done, of = member(value, "done"), member(value, "of")
     if not sys.stderr.isatty() or not isinstance(done, int) or not isinstance(of, int):
         return False

@@ -176,9 +176,12 @@ def test_wrong_words(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
 
 def test_releases(engine: FakeEngine, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     found = {"version": "2.0", "sequence": 2, "download_bytes": 12345}
-    answer(engine, "POST /orlop/os/check", {"result": found})
+    waits = {"progress": {"waits": "https://releases.example"}}
+    answer(engine, "POST /orlop/os/check", waits, {"result": found})
     assert main(["os", "check", "--channel", "beta"]) == 0
-    assert capsys.readouterr().out.startswith("release 2.0 (sequence 2), 12,345 bytes to fetch")
+    told = capsys.readouterr()
+    assert told.out.startswith("release 2.0 (sequence 2), 12,345 bytes to fetch")
+    assert told.err == "no answer from https://releases.example yet\n"
     made = {"result": {"generation": 3, "version": "2.0"}}
     answer(engine, "POST /orlop/os/stage", made)
     assert main(["os", "stage", "oci://registry.example/orlop:stable"]) == 0

@@ -111,15 +111,17 @@ class Pool:
         url: str,
         headers: Mapping[str, str],
         body: bytes | BinaryIO | None = None,
+        *,
+        stall_s: float = STALL_TIMEOUT_S,
     ) -> Response:
-        """One exchange; redirects of GET and HEAD are followed.
+        """One exchange; redirects of GET and HEAD are followed. *stall_s*: without a single byte.
 
         Raises:
             TransportError: no answer.
         """
         sent = dict(headers)
         for _ in range(MAX_REDIRECTS):
-            response = self._exchange(method, url, sent, body)
+            response = self._exchange(method, url, sent, body, stall_s)
             location = response.header("Location")
             redirected = response.status in (301, 302, 303, 307, 308)
             if not redirected or not location or method not in ("GET", "HEAD"):
@@ -153,7 +155,12 @@ class Pool:
             self._idle.clear()
 
     def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | BinaryIO | None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | BinaryIO | None,
+        stall_s: float,
     ) -> Response:
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -166,6 +173,7 @@ class Pool:
         try:
             if connection is None:
                 connection = self._connect(parts.scheme, parts.netloc)
+            connection.sock.settimeout(stall_s)
             try:
                 connection.request(method, target, body, fields)
                 raw = connection.getresponse()
@@ -175,6 +183,7 @@ class Pool:
                     raise
                 # The server had closed the idle connection: that is no failure of this request.
                 connection = self._connect(parts.scheme, parts.netloc)
+                connection.sock.settimeout(stall_s)
                 connection.request(method, target, body, fields)
                 raw = connection.getresponse()
         except (OSError, http.client.HTTPException, ValueError, TransportError) as error:
@@ -197,8 +206,6 @@ class Pool:
         else:
             connection = _Connection(host, proxy)
         connection.connect()
-        assert connection.sock is not None
-        connection.sock.settimeout(STALL_TIMEOUT_S)
         return connection
 
 

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PATIENCE_S = 3.0
+"""After so long people want to know what is waited for."""
+
 BASE = "base.efi"
 """In the directory of updates while a delta is applied: a copy of the image that runs."""
 
@@ -70,14 +73,23 @@ def parse_wish(body: Mapping[str, object]) -> Wish:
     )
 
 
-async def look(boot: Boot, wish: Wish) -> tuple[Offer | Refused, Generation]:
-    """What there is for this machine, and the generation that it runs.
+async def look(
+    boot: Boot, wish: Wish, tell: Tell = lambda _: None
+) -> tuple[Offer | Refused, Generation]:
+    """What there is for this machine, and the generation that it runs; *tell* is told what is
+    waited for, if that takes its time.
 
     Raises:
         OrlopError: it cannot be found out, or what is there is not to be trusted.
     """
-    async with boot.updates.now.looking:
-        return await _look(boot, wish)
+    source = wish.source or str(boot.config.current.get("orlop.update.source") or "")
+    waits: dict[str, Json] = {"waits": source}
+    later = asyncio.get_running_loop().call_later(PATIENCE_S, tell, waits)
+    try:
+        async with boot.updates.now.looking:
+            return await _look(boot, wish)
+    finally:
+        later.cancel()
 
 
 async def ask_again(boot: Boot) -> None:
@@ -147,25 +159,25 @@ async def _withdraw(boot: Boot, number: int, why: str) -> None:
         await boot.health.gate.became_good()
 
 
-async def offered(boot: Boot, wish: Wish) -> tuple[Offer, Generation]:
+async def offered(boot: Boot, wish: Wish, tell: Tell = lambda _: None) -> tuple[Offer, Generation]:
     """As `look`, of what can be taken now.
 
     Raises:
         NotModified: nothing newer is there. Forbidden: it is not for this machine, or not yet.
     """
-    found, good = await look(boot, wish)
+    found, good = await look(boot, wish, tell)
     if isinstance(found, Refused):
         raise (NotModified if found.why is Why.CURRENT else Forbidden)(found.text)
     return found, good
 
 
-async def check(boot: Boot, wish: Wish) -> dict[str, Json]:
+async def check(boot: Boot, wish: Wish, tell: Tell = lambda _: None) -> dict[str, Json]:
     """The release that this machine may take now.
 
     Raises:
         OrlopError: as `offered`.
     """
-    offer, good = await offered(boot, wish)
+    offer, good = await offered(boot, wish, tell)
     _, staged = await asyncio.to_thread(_standing, await boot.updates.now.reading())
     there = staged.number if staged and staged.release.digest == offer.digest else None
     return {**describe(offer, good, _needed_extras(boot, offer, good)), "staged": there}
@@ -223,7 +235,7 @@ async def stage(boot: Boot, wish: Wish, tell: Tell) -> dict[str, Json]:
     Raises:
         OrlopError: as `offered`, or it cannot be brought or kept.
     """
-    offer, good = await offered(boot, wish)
+    offer, good = await offered(boot, wish, tell)
     return await take(boot, offer, good, tell)
 
 

@@ -59,7 +59,7 @@ async def answer(boot: Boot, exchange: Exchange) -> None:
         return
     if verb == "check":
         wish = offers.parse_wish(await exchange.json())
-        await _carry_out(boot, exchange, verb, lambda _: offers.check(boot, wish))
+        await _carry_out(boot, exchange, verb, lambda tell: offers.check(boot, wish, tell))
         return
     if verb == "verify":
         body = await exchange.json()

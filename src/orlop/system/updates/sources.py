@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urlsplit
 
 from orlop.engine.registry.files import TITLE
-from orlop.engine.registry.http import Pool, TransportError
+from orlop.engine.registry.http import STALL_TIMEOUT_S, Pool, TransportError
 from orlop.engine.registry.pulling import fetch_manifest
 from orlop.engine.registry.session import RETRY_DELAYS_S, Session
 from orlop.engine.registry.tls import Contexts
@@ -43,6 +43,11 @@ MAX_FILES = 20_000
 PIECE_S = 1024.0
 """A server that sends less than 1 KiB a second keeps a machine from others, and from what is newer:
 the next attempt goes on from there."""
+ANSWER_S = 20.0
+"""Metadata are small files: a server that says nothing for so long will not say anything soon. The
+next look comes by itself, and who asks by hand is to know."""
+ASKED = 2
+"""How often such a server is asked."""
 _MISSING = (403, 404, 410)
 """Object stores answer 403 for what is not there."""
 
@@ -97,7 +102,8 @@ class _Web:
         self._path = ""
 
     def small(self, path: str, max_bytes: int) -> bytes | None:
-        response = self.call("GET", self._address(path), ok=(200, *_MISSING))
+        url = self._address(path)
+        response = self._call("GET", url, ok=(200, *_MISSING), stall_s=ANSWER_S)
         if response.status != 200:
             response.close()
             return None
@@ -124,10 +130,27 @@ class _Web:
         ok: Collection[int] = (200,),
         on_wait: Callable[[float], None] = lambda _: None,
     ) -> Response:
+        return self._call(method, url, headers=headers, ok=ok, on_wait=on_wait)
+
+    def _call(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        ok: Collection[int] = (200,),
+        on_wait: Callable[[float], None] = lambda _: None,
+        stall_s: float = STALL_TIMEOUT_S,
+    ) -> Response:
+        """As `call`; *stall_s* without a single byte, and not as often if that is short."""
+        silent = 0
         for delay in (*RETRY_DELAYS_S, None):
             try:
-                response = self._pool.request(method, url, headers or {})
+                response = self._pool.request(method, url, headers or {}, stall_s=stall_s)
             except TransportError as error:
+                silent += isinstance(error.__cause__, TimeoutError)
+                if silent == ASKED and stall_s < STALL_TIMEOUT_S:
+                    raise Unavailable(f"{url}: the server does not answer") from error
                 if delay is None:
                     raise Unavailable(str(error)) from error
             else:

@@ -49,6 +49,29 @@ if TYPE_CHECKING:
     from orlop.wire.compose_model import Json
 
 
+def test_who_waits_for_a_source_is_told_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offers, "PATIENCE_S", 0.0)
+
+    async def work(boot: Boot) -> dict[str, Json]:
+        told = asyncio.Event()
+        look, said = offers._look, list[object]()
+
+        async def silent(boot: Boot, wish: Wish) -> object:
+            await told.wait()  # as from a server that says nothing
+            return await look(boot, wish)
+
+        def tell(progress: dict[str, Json]) -> None:
+            said.append(progress)
+            told.set()
+
+        monkeypatch.setattr(offers, "_look", silent)
+        found = await offers.check(boot, Wish(), tell)
+        assert said == [{"waits": place.config["source"]}]
+        return found
+
+    assert place.run(work)["version"] == "2.0"
+
+
 def test_check(place: Place) -> None:
     found = place.run(lambda boot: offers.check(boot, Wish()))
     assert (found["version"], found["sequence"], found["delta"]) == ("2.0", 2, True)

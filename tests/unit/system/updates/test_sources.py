@@ -147,3 +147,19 @@ def test_what_cannot_be_a_source(place: str, text: str) -> None:
     with pytest.raises(InvalidArgument, match=text) as caught:
         open_source(place, Registries())
     assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_takes_connections_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "RETRY_DELAYS_S", (0.0,) * 8)
+    monkeypatch.setattr(sources, "ANSWER_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(Unavailable, match=r"timestamp\.json: the server does not answer"):
+            open_source(url, Registries()).small("timestamp.json", LIMIT)
+        silent.setblocking(False)
+        asked = 0
+        with suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                asked += 1
+    assert asked == sources.ASKED
