@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from orlop.system.updates import decide
     from orlop.system.updates.generations import Generation, Standing
     from orlop.system.updates.journal import Change
     from orlop.system.updates.ledger import Ledger
@@ -44,13 +45,24 @@ def states(number: int, standing: Standing, trial: int, pins: set[int]) -> list[
     return [word for word, applies in found if applies]
 
 
+def _stand(ledger: Ledger) -> tuple[Standing, decide.Armed | None]:
+    """What stands, and the trial that is under way, as of one moment: a promotion goes on beside.
+
+    The trial is looked for first; once its generation is the good one it is over.
+    """
+    armed = trials.armed(ledger)
+    standing = ledger.generations.standing()
+    over = armed is not None and standing.good == armed.generation
+    return standing, None if over else armed
+
+
 def list_generations(ledger: Ledger, now: Now) -> list[Json]:
     """All generations, oldest first."""
     generations = ledger.generations
-    standing, pins, armed = generations.standing(), generations.pins(), trials.armed(ledger)
+    (standing, armed), pins = _stand(ledger), generations.pins()
     known = ledger.bad()
     trial = 0 if armed is None else armed.generation
-    running = _running(ledger, now)
+    running = _running(ledger, now, standing, armed)
     found: list[Json] = []
     for generation in generations.all():
         number, wrong = generation.number, bad_of(known, generation)
@@ -69,9 +81,8 @@ def bad_of(known: Mapping[str, bad.Bad], generation: Generation) -> bad.Bad | No
     return known.get(generation.image.sha256) or known.get(generation.release.digest)
 
 
-def _running(ledger: Ledger, now: Now) -> int:
+def _running(ledger: Ledger, now: Now, standing: Standing, armed: decide.Armed | None) -> int:
     """The generation that runs; 0 if none has the build that does."""
-    standing, armed = ledger.generations.standing(), trials.armed(ledger)
     likely = [0 if armed is None or not now.trial else armed.generation, standing.good]
     for number in (*likely, *reversed(ledger.generations.numbers())):
         if number and ledger.generations.read(number).image.build == now.build:
@@ -81,7 +92,7 @@ def _running(ledger: Ledger, now: Now) -> int:
 
 def status(ledger: Ledger, now: Now) -> dict[str, Json]:
     """Where the machine stands."""
-    standing, armed = ledger.generations.standing(), trials.armed(ledger)
+    standing, armed = _stand(ledger)
     good = ledger.generations.read(standing.good)
     found = hold.read(ledger.directory)
     held = found if found is not None and found.holds(time.time()) else None
@@ -89,7 +100,7 @@ def status(ledger: Ledger, now: Now) -> dict[str, Json]:
         "installed": True,
         "version": now.version,
         "build": now.build,
-        "running": _running(ledger, now) or None,
+        "running": _running(ledger, now, standing, armed) or None,
         "good": standing.good or None,
         "previous": standing.previous or None,
         "staged": standing.staged or None,
@@ -103,7 +114,7 @@ def status(ledger: Ledger, now: Now) -> dict[str, Json]:
             digest: {**asdict(one), "eligible": _finite(one.eligible_s())}
             for digest, one in ledger.bad().items()
         },
-        "blocked": why(ledger, now) or None,
+        "blocked": _why(ledger, now, standing, armed) or None,
     }
 
 
@@ -113,19 +124,21 @@ def _finite(at_s: float) -> float | None:
 
 def why(ledger: Ledger, now: Now) -> str:
     """The one reason why no update is applied now; empty if one can be."""
+    return _why(ledger, now, *_stand(ledger))
+
+
+def _why(ledger: Ledger, now: Now, standing: Standing, armed: decide.Armed | None) -> str:
     if now.verb:
         return f"busy: {now.verb}"
-    armed = trials.armed(ledger)
     if now.trial and armed is not None:
         return armed.on_trial
     if armed is not None:
         return f"generation {armed.generation} is tried with the next boot"
     if text := held(ledger):
         return text
-    staged = ledger.generations.standing().staged
-    if not staged:
+    if not standing.staged:
         return "nothing is staged"
-    return bad_text(ledger, ledger.generations.read(staged))
+    return bad_text(ledger, ledger.generations.read(standing.staged))
 
 
 def held(ledger: Ledger) -> str:
