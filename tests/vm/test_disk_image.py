@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from orlop.image.disk import DiskImage, make_disk
+from orlop.image.disk import DiskImage, Format, convert, make_disk
 from orlop.lib import boot_files, boot_record, environment_block, fat_reader, medium
 from orlop.lib.boot_record import RECORDS, TRIED, BootRecord
 from orlop.lib.disk_layout import DiskLayout, plan_disk
 from orlop.lib.process import run
 from orlop.vm.machine import Machine
-from orlop.vm.spec import Disk, Firmware, Installed
+from orlop.vm.spec import Disk, DiskBus, Firmware, Installed
 from tests.vm import guest
 from tests.vm.lab import Lab
 
@@ -159,6 +159,25 @@ def test_uefi_tries_an_image_once(lab: Lab, disk: Installation) -> None:
     assert boot_record.parse_tried(tried) == 2
     disk.replace(tried, environment_block.render({}, len(tried)))
     assert disk.esp() == before
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [Format.QCOW2, Format.VMDK, Format.VHD])
+def test_what_hypervisors_take_starts(lab: Lab, disk: Installation, kind: Format) -> None:
+    path = disk.scratch / f"disk.{kind}"
+    convert(disk.path, path, kind, lambda words, env: run(words, env=env))
+    driver = {Format.VHD: "vpc"}.get(kind, kind.value)
+    medium = Installed(Disk(path, bus=DiskBus.AHCI, format=driver))
+    for firmware in (Firmware.BIOS, Firmware.UEFI):
+        with lab.machine(medium, f"{kind}-{firmware}", firmware=firmware) as machine:
+            machine.boot()
+            status = guest.status(machine)
+            assert (status["hostname"], status["firmware"]) == ("from-the-image", firmware.value)
+            assert guest.warnings(machine) == []
+            if firmware is Firmware.UEFI:
+                assert machine.succeed("cat /root/kept") == "kept\n"
+            machine.succeed("echo kept > /root/kept; sync")
+            power_off(machine)
 
 
 def test_damage_is_passed_by_in_one_boot(lab: Lab, disk: Installation) -> None:
