@@ -5,6 +5,7 @@ Runs ./orlop inside the tool root once more, with the same cache; that needs roo
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -134,6 +135,28 @@ def test_files_are_seen_wherever_they_are(tmp_path: Path) -> None:
     with orlop("image", "--iso", "none", f"--output={file}") as launcher:
         assert launcher.stdout is not None
         assert f"{file} exists" in launcher.stdout.read()
+
+
+def test_where_a_file_would_be_lost_none_is_written(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    for words in (
+        ("image", "--output", "/etc/disk.img"),
+        ("image", f"--output={tmp_path}/link/disk.img"),
+        ("image", "--output", os.path.relpath("/usr/share/disk.img")),
+        ("keys", "new", "/usr/local/keys"),
+        ("release", "--key", "keys", "--out", "/etc/releases"),
+    ):
+        with orlop(*words) as launcher:
+            assert launcher.stdout is not None
+            assert "would be lost\n  (try: write it elsewhere" in launcher.stdout.read()
+            assert launcher.wait(DEADLINE_S) == 1
+    boot = Path("/boot/releases")  # which is nobody's inside
+    boot.mkdir(parents=True)
+    try:
+        orlop_output("release", "new-keys", f"{boot}/keys")
+        assert (boot / "keys/root.json").exists()
+    finally:
+        shutil.rmtree(boot)
 
 
 def test_what_is_mounted_below_what_is_seen_is_seen_too(tmp_path: Path) -> None:
