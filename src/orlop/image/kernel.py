@@ -1,9 +1,10 @@
 """Step ``kernel``: compile the kernel and its modules, the same bytes every time.
 
-Debian's source, our configuration, and three things that upstream's build draws from chance, here
-computed from the inputs: the key that signs modules (`module_key`), the seed of the layout of
-structures (RANDSTRUCT), and the constants of the latent entropy plugin. In a kernel that everybody
-can download, none of them is a secret anyway.
+Debian's source, our configuration, and three things that upstream's build draws from chance. The
+key that signs modules (`module_key`) is computed from the inputs; the seed of the layout of
+structures (RANDSTRUCT) and the constants of the latent entropy plugin from the series, 6.12: the
+next patch release keeps the code of what it does not change, and a delta to it is small. In a
+kernel that everybody can download, none of them is a secret anyway.
 
 The result holds ``vmlinuz``, ``System.map``, `CONFIG_FILE` and ``lib/modules/RELEASE`` with signed
 modules and depmod's files. `kernel_modules` makes of it what goes into the image, so that a change
@@ -70,8 +71,9 @@ def build_kernel(
     shutil.copyfile(config, tree / ".config")
     changes = "".join(patch.read_text(encoding="utf-8") for patch in patches)
     digest = input_digest(source, merged(settings) + changes, context.epoch)
-    write_randstruct_seed(tree, digest)
-    make = make_command(context, digest)
+    series = series_digest(source)
+    write_randstruct_seed(tree, series)
+    make = make_command(context, series)
     key = tree / MODULE_KEY_FILE
     try:
         context.progress(None, "making the module key")
@@ -93,12 +95,12 @@ def build_kernel(
         link.unlink()  # points into this build's scratch directory
 
 
-def make_command(context: StepContext, digest: bytes) -> list[str]:
+def make_command(context: StepContext, series: bytes) -> list[str]:
     """``make`` with everything that would otherwise depend on who compiles, where and when.
 
     In-tree builds name source files by relative paths, so no prefix map is needed.
     """
-    entropy_seed = int.from_bytes(digest[:8], "big")
+    entropy_seed = int.from_bytes(series[:8], "big")
     date = datetime.fromtimestamp(context.epoch, UTC)
     warnings = " ".join(f"-Wno-error={name}" for name in NOT_AN_ERROR)
     return [
@@ -114,7 +116,7 @@ def make_command(context: StepContext, digest: bytes) -> list[str]:
 
 
 def input_digest(source: Path, config: str, epoch: int) -> bytes:
-    """What the derived key and seeds come from: the source, our settings, the date."""
+    """What the derived key comes from: the source, our settings, the date."""
     digest = hashlib.sha256(b"orlop kernel\0")
     for package in sorted(source.glob("*.deb")):
         with package.open("rb") as stream:
@@ -122,6 +124,12 @@ def input_digest(source: Path, config: str, epoch: int) -> bytes:
     digest.update(config.encode())
     digest.update(str(epoch).encode())
     return digest.digest()
+
+
+def series_digest(source: Path) -> bytes:
+    """What the seeds come from: the name of Debian's package, linux-source-6.12."""
+    names = sorted(package.name.partition("_")[0] for package in source.glob("*.deb"))
+    return hashlib.sha256("\0".join(["orlop kernel series", *names]).encode()).digest()
 
 
 def write_randstruct_seed(tree: Path, digest: bytes) -> None:

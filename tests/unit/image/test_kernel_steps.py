@@ -64,6 +64,16 @@ def test_digest_depends_on_source_configuration_and_date(tmp_path: Path) -> None
     assert kernel.input_digest(tmp_path, "CONFIG_A=y\n", 1) != first
 
 
+def test_seeds_stay_for_a_series(tmp_path: Path) -> None:
+    digests = []
+    for name in ("linux-source-6.12_6.12.1-1", "linux-source-6.12_6.12.2-1", "linux-source-6.18_1"):
+        package = tmp_path / f"{name}_all.deb"
+        package.write_bytes(name.encode())
+        digests.append(kernel.series_digest(tmp_path))
+        package.unlink()
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_seed_script_writes_what_the_kernels_build_expects(tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
     kernel.write_randstruct_seed(tmp_path, b"digest")
