@@ -1,8 +1,9 @@
 """A delta between two images: what `zstd --patch-from` finds, looking into the compressed root.
 
 Only clusters that are not in both images are looked into, and of the new image's those that
-compressing gives again byte by byte, which all do that `image.erofs` has written.
-See docs/adr/0030-deltas-through-compression.md, and `wire.recompression` for what is in a delta.
+compressing gives again byte by byte, which all do that `image.erofs` has written; and the kernel,
+if it is another one (`kernel_moves`). See docs/adr/0030-deltas-through-compression.md, and
+`wire.recompression` for what is in a delta.
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,23 @@ from tempfile import TemporaryDirectory
 from orlop.image.erofs import LEVEL
 from orlop.image.erofs_clusters import Layout, read_layout
 from orlop.image.initrd import ROOT, find_member
+from orlop.image.kernel_moves import find_moves
 from orlop.image.pymodules import PROGRAM_FOLDER
-from orlop.lib import micro_lzma
+from orlop.lib import micro_lzma, xz_stream
 from orlop.lib.errors import InvalidArgument
+from orlop.lib.kernel_payload import find_payload
 from orlop.lib.process import run
 from orlop.lib.unified_image import HEAD_BYTES, parse_sections
-from orlop.wire.recompression import Cluster, Recipe, format_recipe, gaps, parse_recipe
+from orlop.wire.recompression import (
+    MAX_PLAIN_BYTES,
+    Cluster,
+    Kernel,
+    Recipe,
+    format_recipe,
+    gaps,
+    parse_recipe,
+)
+from orlop.wire.relocation import relocate
 
 COMMAND = ("zstd", "-q", "-f", "--ultra", "-22", "--single-thread")
 """The window becomes as large as the old image by itself."""
@@ -26,6 +38,12 @@ TIMEOUT_S = 1800.0
 
 APPLIER = f"{PROGRAM_FOLDER}/orlop/wire/recompression.pyc"
 """What a system has that can compress again."""
+
+KERNEL_APPLIER = f"{PROGRAM_FOLDER}/orlop/wire/relocation.pyc"
+"""What a system has that can do so with a kernel as well."""
+
+KERNEL_DICTIONARY_BYTES = 4 << 20
+"""As os/kernel/patches/xz-dictionary.patch has it."""
 
 AHEAD_BYTES = 4096
 """What the compressor sees of what follows, for the few clusters whose end depends on it."""
@@ -44,10 +62,8 @@ def make_delta(old: Path, new: Path, output: Path) -> None:
         return
     with TemporaryDirectory() as scratch:
         paths = [Path(scratch, name) for name in ("old", "new", "patch")]
-        for path, image, clusters in zip(
-            paths, (before, after), (recipe.old, recipe.new), strict=False
-        ):
-            path.write_bytes(expand(image, clusters, recipe.dictionary_bytes))
+        for path, image, pieces in zip(paths, (before, after), recipe.pieces, strict=False):
+            path.write_bytes(expand(image, pieces, recipe))
         _patch(*paths)
         output.write_bytes(format_recipe(recipe) + paths[2].read_bytes())
 
@@ -82,6 +98,7 @@ def plan_recipe(before: bytes, after: bytes) -> Recipe | None:
             [cluster for cluster in new.clusters if _cut(after, cluster) not in known],
             new.dictionary_bytes,
         ),
+        plan_kernel(before, after) if KERNEL_APPLIER in old.paths else None,
     )
     try:
         parse_recipe(format_recipe(recipe))
@@ -107,14 +124,58 @@ def find_layout(image: bytes) -> Layout | None:
     return replace(layout, clusters=tuple(clusters))
 
 
-def expand(image: bytes, clusters: Sequence[Cluster], dictionary_bytes: int) -> bytes:
-    """*image* without *clusters*, and then what these hold."""
-    rest = [image[at : at + length] for at, length in gaps(len(image), clusters)]
-    held = [
-        micro_lzma.decompress(_cut(image, cluster), cluster.plain_bytes, dictionary_bytes)
-        for cluster in clusters
+def plan_kernel(before: bytes, after: bytes) -> Kernel | None:
+    """How the kernel is looked into; None if it is the same one, or cannot be."""
+    try:
+        old, new = find_kernel(before), find_kernel(after)
+        if _cut(before, old) == _cut(after, new):
+            return None
+        payloads = _unpacked(before, old), _unpacked(after, new)
+        made = xz_stream.compress(memoryview(payloads[1]), KERNEL_DICTIONARY_BYTES, new.size_bytes)
+        if made != _cut(after, new):
+            return None
+        moves = find_moves(bytes(payloads[0]), bytes(payloads[1]))
+    except InvalidArgument:
+        return None
+    return Kernel(old, new, KERNEL_DICTIONARY_BYTES, moves)
+
+
+def find_kernel(image: bytes) -> Cluster:
+    """The stream of xz that the kernel of a unified kernel image holds.
+
+    Raises:
+        InvalidArgument: there is none.
+    """
+    place = parse_sections(image[:HEAD_BYTES]).get(".linux")
+    found = place and find_payload(lambda at, size: image[at : at + size], place.offset_bytes)
+    if not found or not (0 < found.plain_bytes <= MAX_PLAIN_BYTES and found.size_bytes > 0):
+        raise InvalidArgument("the image has no kernel that can be looked into")
+    return Cluster(*found)
+
+
+def expand(image: bytes, pieces: Sequence[Cluster], recipe: Recipe) -> bytes:
+    """*image* without *pieces*, and then what these hold, the old kernel with its parts where they
+    are in the new one."""
+    parts: list[bytes | bytearray] = [
+        image[at : at + size] for at, size in gaps(len(image), pieces)
     ]
-    return b"".join([*rest, *held])
+    kernel = recipe.kernel
+    for piece in pieces:
+        if kernel is not None and piece in (kernel.old, kernel.new):
+            payload = _unpacked(image, piece)
+            if piece is kernel.old:
+                relocate(memoryview(payload), kernel.moves)
+            parts.append(payload)
+        else:
+            cluster = _cut(image, piece)
+            parts.append(micro_lzma.decompress(cluster, piece.plain_bytes, recipe.dictionary_bytes))
+    return b"".join(parts)
+
+
+def _unpacked(image: bytes, kernel: Cluster) -> bytearray:
+    payload = bytearray(kernel.plain_bytes)
+    xz_stream.decompress(_cut(image, kernel), memoryview(payload))
+    return payload
 
 
 def _cut(image: bytes, cluster: Cluster) -> bytes:

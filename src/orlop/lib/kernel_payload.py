@@ -8,7 +8,7 @@ Source: Linux, Documentation/arch/x86/boot.rst (2.08: payload_offset, payload_le
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orlop.lib.errors import InvalidArgument
 from orlop.lib.unified_image import SECTOR_BYTES
@@ -29,6 +29,14 @@ _SIZE = struct.Struct("<I")
 """Of what was compressed: the last bytes of the payload."""
 
 
+class Payload(NamedTuple):
+    """*plain_bytes* compressed to *size_bytes* at *offset_bytes* of an image."""
+
+    offset_bytes: int
+    size_bytes: int
+    plain_bytes: int
+
+
 def check_kernel(read: Read, kernel: tuple[int, int], name: str) -> None:
     """Unpack the kernel at the place *kernel* of the image called *name* that *read* reads. What
     the boot loader would not start, or another program than xz has compressed, is not looked at.
@@ -36,17 +44,29 @@ def check_kernel(read: Read, kernel: tuple[int, int], name: str) -> None:
     Raises:
         InvalidArgument: it is damaged. OSError: from *read*.
     """
-    at = kernel[0] * SECTOR_BYTES
+    payload = find_payload(read, kernel[0] * SECTOR_BYTES)
+    if payload is None or read(payload.offset_bytes, len(_XZ)).startswith(_OTHERS):
+        return
+    end = payload.offset_bytes + payload.size_bytes
+    if _unpacked_bytes(read, payload.offset_bytes, end) != payload.plain_bytes:
+        raise InvalidArgument(f"the kernel in {name} is damaged: it cannot be unpacked")
+
+
+def find_payload(read: Read, at: int) -> Payload | None:
+    """What is compressed in the kernel that begins at the offset *at*; None if that is no kernel
+    which a boot loader would start.
+
+    Raises:
+        OSError: from *read*.
+    """
     head = read(at, _HEAD_BYTES)
     if len(head) < _HEAD_BYTES or not head.startswith(b"HdrS", _SIGNATURE):
-        return
+        return None
     offset, size = struct.unpack_from("<II", head, _PAYLOAD)
-    at += (head[_SETUP_SECTORS] + 1) * SECTOR_BYTES + offset
-    end = at + size - _SIZE.size
-    if read(at, len(_XZ)).startswith(_OTHERS):
-        return
-    if _unpacked_bytes(read, at, end) != _SIZE.unpack(read(end, _SIZE.size).ljust(_SIZE.size))[0]:
-        raise InvalidArgument(f"the kernel in {name} is damaged: it cannot be unpacked")
+    start = at + (head[_SETUP_SECTORS] + 1) * SECTOR_BYTES + offset
+    size -= _SIZE.size
+    (plain_bytes,) = _SIZE.unpack(read(start + size, _SIZE.size).ljust(_SIZE.size))
+    return Payload(start, size, plain_bytes)
 
 
 def _unpacked_bytes(read: Read, at: int, end: int) -> int:

@@ -17,7 +17,7 @@ _FINISH, _STREAM_END = 3, 1
 _Pointer, _Size, _Number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32
 
 
-class _Stream(ctypes.Structure):
+class Stream(ctypes.Structure):
     """lzma_stream."""
 
     _fields_ = (
@@ -31,7 +31,7 @@ class _Stream(ctypes.Structure):
     )
 
 
-class _Options(ctypes.Structure):
+class Options(ctypes.Structure):
     """lzma_options_lzma, of which we set one field and the library the others."""
 
     _fields_ = (("dict_size", _Number), ("rest", ctypes.c_uint64 * 32))
@@ -45,6 +45,8 @@ _FUNCTIONS = (
         ctypes.c_int,
         (_Pointer, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_ubyte, _Number),
     ),
+    ("lzma_stream_encoder", ctypes.c_int, (_Pointer, _Pointer, ctypes.c_int)),
+    ("lzma_stream_decoder", ctypes.c_int, (_Pointer, ctypes.c_uint64, _Number)),
     ("lzma_code", ctypes.c_int, (_Pointer, ctypes.c_int)),
     ("lzma_end", None, (_Pointer,)),
 )
@@ -70,11 +72,11 @@ def decompress(cluster: bytes, plain_bytes: int, dictionary_bytes: int) -> bytes
         InvalidArgument: it is damaged, or holds less.
     """
     data = cluster.lstrip(b"\0")
-    library, stream, output = load(), _Stream(), ctypes.create_string_buffer(plain_bytes)
+    library, stream, output = load(), Stream(), ctypes.create_string_buffer(plain_bytes)
     begun = library.lzma_microlzma_decoder(
         ctypes.byref(stream), len(data), plain_bytes, 0, dictionary_bytes
     )
-    _run(library, stream, begun, data, output)
+    run(library, stream, begun, address(data), (ctypes.addressof(output), len(output)))
     if stream.total_out != plain_bytes:
         raise InvalidArgument(f"a cluster holds {stream.total_out} bytes, {plain_bytes} expected")
     return output.raw
@@ -88,31 +90,39 @@ def compress(data: bytes, size_bytes: int, level: int, dictionary_bytes: int) ->
     Raises:
         InvalidArgument: the library does not know the level, or takes nothing.
     """
-    library, stream, options = load(), _Stream(), _Options()
+    library, stream, options = load(), Stream(), Options()
     if library.lzma_lzma_preset(ctypes.byref(options), level):
         raise InvalidArgument(f"LZMA has no level {level}")
     options.dict_size = dictionary_bytes
     output = ctypes.create_string_buffer(size_bytes)
     begun = library.lzma_microlzma_encoder(ctypes.byref(stream), ctypes.byref(options))
-    _run(library, stream, begun, data, output)
+    run(library, stream, begun, address(data), (ctypes.addressof(output), len(output)))
     return output.raw[: stream.total_out].rjust(size_bytes, b"\0"), stream.total_in
 
 
-def _run(
-    library: ctypes.CDLL,
-    stream: _Stream,
-    begun: int,
-    data: bytes,
-    output: ctypes.Array[ctypes.c_char],
-) -> None:
+def run(
+    library: ctypes.CDLL, stream: Stream, begun: int, source: tuple[int, int], room: tuple[int, int]
+) -> bool:
+    """Put *source* through the coder of *stream*, which the call with the result *begun* has made,
+    into *room*; whether that was all. Both are address and size in memory: who passes an object
+    could not let go of it after an error. The coder is gone then.
+
+    Raises:
+        InvalidArgument: there is no such coder, or the data are damaged.
+    """
     if begun:
         raise InvalidArgument(f"LZMA refuses what it is asked for: error {begun}")
-    stream.next_in = ctypes.cast(ctypes.c_char_p(data), _Pointer).value
-    stream.avail_in = len(data)
-    stream.next_out, stream.avail_out = ctypes.addressof(output), len(output)
+    stream.next_in, stream.avail_in = source
+    stream.next_out, stream.avail_out = room
     try:
         result = library.lzma_code(ctypes.byref(stream), _FINISH)
     finally:
         library.lzma_end(ctypes.byref(stream))
     if result not in (0, _STREAM_END):
-        raise InvalidArgument(f"a cluster is damaged: LZMA's error {result}")
+        raise InvalidArgument(f"what is compressed is damaged: LZMA's error {result}")
+    return bool(result == _STREAM_END)
+
+
+def address(data: bytes) -> tuple[int, int]:
+    """Where *data* is in memory, as long as somebody has it, and its size."""
+    return ctypes.cast(ctypes.c_char_p(data), _Pointer).value or 0, len(data)

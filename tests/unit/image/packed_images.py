@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orlop.image.blobs import BlobSet, BlobStore
-from orlop.image.delta_maker import APPLIER
+from orlop.image.delta_maker import APPLIER, KERNEL_APPLIER
 from orlop.image.erofs import make_erofs
 from orlop.image.initrd import Member, initrd_members, write_cpio
 from orlop.image.tree import File, Tree
@@ -28,6 +28,7 @@ FILES = {
     "/usr/bin/large": 700_000,
     **{f"/usr/lib/small-{number}": 30_000 for number in range(40)},
     APPLIER: 1000,
+    KERNEL_APPLIER: 1000,
 }
 
 
@@ -60,7 +61,7 @@ def root(changed: bytes = b"", without: str = "", first: tuple[str, ...] = ()) -
 
 
 @functools.cache
-def image(changed: bytes = b"", without: str = "") -> bytes:
+def image(changed: bytes = b"", without: str = "", kernel: bytes = KERNEL) -> bytes:
     """A unified kernel image with that root."""
     with tempfile.TemporaryDirectory() as name:
         init, system = Path(name, "init"), Path(name, "os.erofs")
@@ -73,7 +74,7 @@ def image(changed: bytes = b"", without: str = "") -> bytes:
         (
             (".osrel", b"ID=orlop\nVERSION_ID=1.0\nBUILD_ID=" + build + b"\n"),
             (".cmdline", b"quiet\0"),
-            (".linux", KERNEL),
+            (".linux", kernel),
             (".initrd", stream.getvalue()),
         )
     )

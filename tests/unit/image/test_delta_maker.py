@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 
 from orlop.image import delta_maker
-from orlop.image.delta_maker import APPLIER, find_layout, make_delta, plan_recipe
+from orlop.image.delta_maker import (
+    APPLIER,
+    KERNEL_APPLIER,
+    find_layout,
+    make_delta,
+    plan_recipe,
+)
 from orlop.wire.recompression import SKIPPED_FRAME, parse_recipe
 from tests.unit.image.packed_images import applied, image
+from tests.unit.image.small_kernels import boot_image, payload
 
 OLD, NEW = image(), image(b"a few words more ")
 
@@ -62,3 +69,42 @@ def test_what_does_not_come_out_the_same_is_left_as_it_is(
     assert recipe is not None
     assert not recipe.new
     assert applied(OLD, made(OLD, NEW, tmp_path), len(NEW), tmp_path) == NEW
+
+
+BEFORE = image(kernel=boot_image(payload()))
+AFTER = image(b"a few words more ", kernel=boot_image(payload(grown=True)))
+
+
+def test_a_delta_looks_into_the_kernel(tmp_path: Path) -> None:
+    delta = made(BEFORE, AFTER, tmp_path)
+    found = parse_recipe(delta)
+    assert found is not None
+    assert found[0].kernel is not None
+    assert applied(BEFORE, delta, len(AFTER), tmp_path) == AFTER
+    outside = made(image(without=KERNEL_APPLIER, kernel=boot_image(payload())), AFTER, tmp_path)
+    assert len(delta) < len(outside) - 3000
+
+
+def test_a_system_that_knows_no_kernels_gets_a_delta_without(tmp_path: Path) -> None:
+    old = image(without=KERNEL_APPLIER, kernel=boot_image(payload()))
+    recipe = plan_recipe(old, AFTER)
+    assert recipe is not None
+    assert recipe.kernel is None
+    assert applied(old, made(old, AFTER, tmp_path), len(AFTER), tmp_path) == AFTER
+
+
+def test_the_same_kernel_is_not_looked_into() -> None:
+    recipe = plan_recipe(BEFORE, image(b"more", kernel=boot_image(payload())))
+    assert recipe is not None
+    assert recipe.kernel is None
+
+
+@pytest.mark.parametrize("dictionary_bytes", [1 << 20, 64 << 20])
+def test_a_kernel_that_does_not_come_out_the_same(dictionary_bytes: int, tmp_path: Path) -> None:
+    """With a dictionary that takes too much memory, or another one than is expected."""
+    new = image(kernel=boot_image(payload(grown=True), dictionary_bytes))
+    recipe = plan_recipe(BEFORE, new)
+    if recipe is None or recipe.kernel is None:
+        assert applied(BEFORE, made(BEFORE, new, tmp_path), len(new), tmp_path) == new
+    else:
+        pytest.fail("a kernel that cannot be compressed again is looked into")
