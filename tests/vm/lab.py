@@ -76,7 +76,7 @@ class Lab:
     def usb_stick(self) -> BootMedium:
         return UsbStick(self.out / "orlop.iso")
 
-    def kernel(self, append: str = "") -> BootMedium:
+    def kernel(self, append: str = "") -> DirectKernel:
         """The build's kernel and initrd without a boot loader: seconds less per boot."""
         line = f"{default_command_line(self.checkout)} {append}".strip()
         return DirectKernel(self.out / "vmlinuz", self.out / "initrd", line)

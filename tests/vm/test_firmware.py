@@ -1,10 +1,16 @@
 """The ISO boots by every firmware, from every medium, and in little memory."""
 
+from dataclasses import replace
+
 import pytest
 
+from orlop.lib.kernel_payload import find_payload
 from orlop.vm.spec import Firmware
 from tests.vm import guest
 from tests.vm.lab import Lab
+
+RESTART_S = 120.0
+"""The ten seconds are a count of writes to a port, which an emulator may take longer for."""
 
 
 @pytest.mark.parametrize(
@@ -28,3 +34,18 @@ def test_boots(lab: Lab, firmware: Firmware, stick: bool, memory_mib: int) -> No
         print(machine.succeed("cat /proc/meminfo | head -3"))
         machine.press_power_button()
         machine.wait_for_power_off()
+
+
+def test_a_kernel_that_cannot_be_unpacked_restarts_the_machine(lab: Lab) -> None:
+    """Upstream's halts, and somebody would have to go there."""
+    kernel = bytearray((lab.out / "vmlinuz").read_bytes())
+    payload = find_payload(lambda at, size: bytes(kernel[at : at + size]), 0)
+    assert payload is not None
+    kernel[payload.offset_bytes + payload.size_bytes // 2] ^= 1
+    damaged = lab.scratch / "damaged"
+    damaged.write_bytes(kernel)
+    medium = replace(lab.kernel("earlyprintk=serial,ttyS0,115200"), kernel=damaged)
+    with lab.machine(medium, "damaged", extra=("-no-reboot",)) as machine:
+        machine.start()
+        machine.wait_for_power_off(RESTART_S)
+        assert "-- Restarting in ten seconds" in machine.console()
