@@ -116,9 +116,9 @@ def in_order(found: Sequence[Standing], trusted: int) -> list[Standing]:
     """*found* with the one first that the others are to be like; pure.
 
     The first *trusted* of them are beside halves of the state that are in use: what the state knows
-    of, they have. Of these it is the one that was written last, and has not lost what it starts.
+    of, they have. Of these it is the one that starts what it should, and was written last.
     """
-    first = max(found[: max(trusted, 1)], key=lambda one: (one.sequence, one.startable))
+    first = max(found[: max(trusted, 1)], key=lambda one: (one.starts, one.sequence, one.startable))
     return [first, *(one for one in found if one is not first)]
 
 

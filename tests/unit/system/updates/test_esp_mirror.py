@@ -169,6 +169,9 @@ def test_one_that_has_lost_what_it_starts_is_not_first() -> None:
     whole = Standing("/dev/b2", record, files=((f"orlop/images/{NAME}.efi", 9),))
     assert esp_mirror.in_order([lost, whole], 2) == [whole, lost]
     assert esp_mirror.in_order([lost, whole], 1) == [lost, whole]
+    # Nor if it was written last: the machine has been started from the other one.
+    newer = Standing("/dev/a2", BootRecord(6, NAME))
+    assert esp_mirror.in_order([newer, whole], 2) == [whole, newer]
 
 
 def test_which_is_first_and_what_the_boot_loader_has_noted() -> None:
