@@ -96,7 +96,7 @@ def parse_counts(output: str) -> Outcome:
 def run_lint(checkout: Path, log: Path, report: Report) -> Outcome:
     """Run every linter, each counting as one test."""
     passed, problems = 0, []
-    with log.open("w", encoding="utf-8") as stream:
+    with log.open("w", encoding="utf-8", buffering=1) as stream:
         for number, (name, argv) in enumerate(LINTERS):
             report(number / len(LINTERS), name)
             done = subprocess.run(
@@ -122,7 +122,7 @@ def run_pytest(arguments: Sequence[str], checkout: Path, log: Path, report: Repo
     """Run pytest, reading its progress; tests that fail are shown when they are all done."""
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *SLOWEST, *arguments]
     lines: list[str] = []
-    with log.open("w", encoding="utf-8") as stream:
+    with log.open("w", encoding="utf-8", buffering=1) as stream:
         stream.write(f"+ {pasteable(argv)}\n")
         process = subprocess.Popen(
             argv,
