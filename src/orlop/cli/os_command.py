@@ -50,7 +50,7 @@ VERBS = {
     "inhibit": "-- PROGRAM...: apply nothing while it runs",
     "why": "the one reason why nothing is applied now",
     "history": "what has been done, and what came of it",
-    "verify": "[--repair [SOURCE]]: compare everything on the disks with its digests",
+    "verify": "[--repair [SOURCE]]: compare all on the disks with its digests",
     "gc": "remove the generations that nobody needs",
     "trust": "ROOT.json: take the releases of whom it names",
 }
