@@ -18,6 +18,8 @@ from pathlib import Path
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/pip/bin"
 CARRIED_VARIABLES = ("TERM", "COLUMNS", "LINES", "NO_COLOR", "CI")
+CARRIED_PREFIX = "ORLOP_TEST_"
+"""How often and how long tests try things: docs/testing.md."""
 LINKS = ("bin", "sbin", "lib", "lib64")
 HOST_FILES = ("resolv.conf", "hosts")
 
@@ -156,7 +158,11 @@ def variables(layout: Layout, checkout: Path, environ: Mapping[str, str]) -> dic
     """The environment inside: fixed, but for the terminal and where things are."""
     carried = {name: environ[name] for name in CARRIED_VARIABLES if name in environ}
     # Proxies apply to apt's and pip's downloads inside as they do outside.
-    carried |= {name: value for name, value in environ.items() if name.lower().endswith("_proxy")}
+    carried |= {
+        name: value
+        for name, value in environ.items()
+        if name.lower().endswith("_proxy") or name.startswith(CARRIED_PREFIX)
+    }
     return carried | {
         "HOME": environ.get("HOME", "/root"),
         "LANG": "C.UTF-8",

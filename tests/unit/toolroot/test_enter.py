@@ -75,10 +75,12 @@ def test_death_of_the_launcher_reaches_the_namespace() -> None:
 
 def test_environment_is_fixed_but_for_the_terminal_and_proxies() -> None:
     host = {"HOME": "/h", "TERM": "xterm", "EDITOR": "vi", "https_proxy": "p", "LANG": "de_DE"}
+    host["ORLOP_TEST_CUTS"] = "7"
     inside = variables(layout(), Path("/home/u/orlop"), host)
 
     assert inside["LANG"] == "C.UTF-8"
     assert inside["https_proxy"] == "p"
+    assert inside["ORLOP_TEST_CUTS"] == "7"
     assert "EDITOR" not in inside
 
 
