@@ -86,7 +86,7 @@ def test_arrays_that_are_described_at_the_end(size: int, places: tuple[int, int]
 def array(version: int, place: int = 0) -> bytes:
     block = bytearray(RAID_BYTES)
     block[:8] = b"\xfc\x4e\x2b\xa9" + version.to_bytes(4, "little")
-    block[144:152] = (place // 512).to_bytes(8, "little")
+    block[128:136] = (place // 512).to_bytes(8, "little")
     return bytes(block)
 
 

@@ -79,7 +79,7 @@ def identify_array(head: bytes, place: int, block: bytes) -> Superblock | None:
     if block[:4] != _RAID_MAGIC or len(block) < RAID_BYTES:
         return None
     version = int.from_bytes(block[4:8], "little")
-    if version == 1 and int.from_bytes(block[144:152], "little") * 512 != place:
+    if version == 1 and int.from_bytes(block[128:136], "little") * 512 != place:
         return None
     if version == 0 and head[510:512] == _PARTITIONED:
         return None
