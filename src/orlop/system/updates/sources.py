@@ -103,7 +103,7 @@ class _Web:
 
     def small(self, path: str, max_bytes: int) -> bytes | None:
         url = self._address(path)
-        response = self._call("GET", url, ok=(200, *_MISSING), stall_s=ANSWER_S)
+        response = self.call("GET", url, ok=(200, *_MISSING), stall_s=ANSWER_S)
         if response.status != 200:
             response.close()
             return None
@@ -129,20 +129,9 @@ class _Web:
         headers: Mapping[str, str] | None = None,
         ok: Collection[int] = (200,),
         on_wait: Callable[[float], None] = lambda _: None,
-    ) -> Response:
-        return self._call(method, url, headers=headers, ok=ok, on_wait=on_wait)
-
-    def _call(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        ok: Collection[int] = (200,),
-        on_wait: Callable[[float], None] = lambda _: None,
         stall_s: float = STALL_TIMEOUT_S,
     ) -> Response:
-        """As `call`; *stall_s* without a single byte, and not as often if that is short."""
+        """As a `Session`; *stall_s* without a single byte, and not as often if that is short."""
         silent = 0
         for delay in (*RETRY_DELAYS_S, None):
             try:
